@@ -1,0 +1,1 @@
+//! One worker a cluster: connect, observe, apply, prune, health, ledger, heal.

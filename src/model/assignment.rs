@@ -1,0 +1,164 @@
+//! Orders to a cluster, and the facts that come back.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::digest::ReleaseDigest;
+use super::fleet::{DriftSpec, PruneSpec};
+use super::name::{FleetName, TargetName};
+use super::object::ObjectKey;
+use super::release::{LayerId, ReleaseRef};
+
+/// Why a cluster is given a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Purpose {
+    /// A commit changed its release.
+    Change,
+    /// The release is in the cluster's own history of good ones.
+    Revert,
+    /// A rollout failed: back to the base.
+    Return,
+    /// It was offline, suspended or new, and takes the accepted release.
+    CatchUp,
+    /// The target is pinned.
+    Pin,
+}
+
+impl Purpose {
+    /// Going back deletes what came since, outside the deletion budget.
+    pub fn goes_back(self) -> bool {
+        matches!(self, Purpose::Revert | Purpose::Return)
+    }
+}
+
+/// The order to one target. Small: the objects are got from a release source by digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    pub target: TargetName,
+    pub fleet: FleetName,
+    /// Grows with every order to this (target, fleet); a ledger refuses a smaller one than it holds.
+    pub generation: u64,
+    pub release: ReleaseRef,
+    pub purpose: Purpose,
+    /// Written to the ledger with the intent: where a return goes.
+    pub base: Option<ReleaseRef>,
+    /// Written to the ledger with the intent: releases that failed here and were undone.
+    pub quarantined: Vec<ReleaseDigest>,
+    /// Whether a person allowed deletions beyond the budget and of protected kinds for this release.
+    pub deletions_approved: bool,
+    pub policy: ClusterPolicy,
+}
+
+/// What of the fleet's document concerns a cluster's worker.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterPolicy {
+    pub drift: DriftSpec,
+    pub prune: PruneSpec,
+}
+
+/// What a ledger says, reduced to what decisions need.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LedgerSummary {
+    pub generation: u64,
+    /// The last intent.
+    pub assigned: Option<ReleaseRef>,
+    /// The last result: what the cluster converged at, if that is what is assigned.
+    pub converged: Option<ReleaseRef>,
+    pub base: Option<ReleaseRef>,
+    /// The last ten converged releases that baked, newest first.
+    pub history: Vec<ReleaseRef>,
+    pub quarantined: Vec<ReleaseDigest>,
+    /// Number of objects in the inventory.
+    pub objects: usize,
+}
+
+/// What a worker saw, about one (target, fleet).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fact {
+    pub target: TargetName,
+    pub fleet: FleetName,
+    pub body: FactBody,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FactBody {
+    /// The cluster answers, and this is its ledger (none: it has none for this fleet).
+    Online { ledger: Option<LedgerSummary> },
+    /// The cluster can't be reached; text from outside, already cleaned.
+    Offline { reason: String },
+    /// Something moved: the progress clock starts anew.
+    Progress { generation: u64, progress: Progress },
+    /// The cluster's own trouble (5xx, 429, an admission webhook that can't be called): the clock stops.
+    Stalled { generation: u64, reason: String },
+    /// Every object is as it should be, healthy, pruned, and the ledger says so.
+    Converged { generation: u64, release: ReleaseDigest },
+    /// This release can't work here. Said once for each generation.
+    Failed { generation: u64, release: ReleaseDigest, cause: Cause },
+    /// Work waits for a person.
+    Held { generation: u64, release: ReleaseDigest, reason: Hold },
+    /// Converged before, not healthy now.
+    Unhealthy { generation: u64, release: ReleaseDigest, cause: Cause },
+    /// Someone else changed these, and they were put right (or only reported, by policy).
+    Drift { objects: Vec<ObjectKey>, healed: bool },
+    /// Two writers fight over these.
+    Contested { objects: Vec<ObjectKey> },
+    /// The target has left the fleet and its ledger says so (or is gone).
+    Removed,
+}
+
+/// How far an assignment has come.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Progress {
+    pub applied: usize,
+    pub total: usize,
+    /// What is not healthy yet, and why; the first few.
+    pub waiting: Vec<Waiting>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Waiting {
+    pub layer: LayerId,
+    pub object: ObjectKey,
+    pub reason: String,
+}
+
+/// Why a release can't work in a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
+pub enum Cause {
+    #[error("{object} was refused: {message}")]
+    Refused { object: ObjectKey, message: String },
+    #[error(
+        "{object}: a field that can't be changed; allow with the annotation fairlead.dev/replace: allow ({message})"
+    )]
+    Immutable { object: ObjectKey, message: String },
+    #[error("{object}: the cluster knows no kind {kind}", kind = .object.group_kind())]
+    UnknownKind { object: ObjectKey },
+    #[error("{object}: {message}")]
+    Unhealthy { object: ObjectKey, message: String },
+    #[error("no progress for {seconds} s; waiting for {waiting}")]
+    NoProgress { seconds: u64, waiting: String },
+    #[error("the release can't be had: {message}")]
+    ReleaseMissing { message: String },
+}
+
+/// What work in a cluster waits for a person for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
+pub enum Hold {
+    #[error("{object} was there before and {managers} own fields of it ({fields}); 'fairlead adopt' takes it over",
+        managers = .managers.join(", "), fields = .fields.join(", "))]
+    Conflict { object: ObjectKey, managers: Vec<String>, fields: Vec<String> },
+    #[error("would delete {count} of {of} objects, more than the {budget} that prune.maxDeletions allows")]
+    DeletionBudget { count: usize, of: usize, budget: usize, objects: Vec<ObjectKey> },
+    #[error("the release is empty; prune.allowEmpty lets it delete all {of} objects")]
+    EmptyRelease { of: usize },
+    #[error("{object} is managed by another set ({owner})")]
+    ForeignOwner { object: ObjectKey, owner: String },
+    #[error("{crd} still has objects that are not ours ({count})")]
+    ForeignInstances { crd: ObjectKey, count: usize },
+    #[error("this cluster is {found}, the ledger was written in {recorded}")]
+    IdentityChanged { found: String, recorded: String },
+    #[error("the cluster is also the target {other}")]
+    SameCluster { other: TargetName },
+    #[error("another writer is at generation {found}")]
+    StaleWriter { found: u64 },
+}

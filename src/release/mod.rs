@@ -1,0 +1,1 @@
+//! Documents, commits and a target to a release.

@@ -1,0 +1,1 @@
+//! What survives a restart and is in neither Git nor a ledger.
