@@ -1,1 +1,5 @@
+//! Everything that needs more than one room, or something real: servers, processes, repositories.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
+
+mod control_plane;
+mod harness;
