@@ -104,6 +104,8 @@ hex_ids! {
     InputDigest(32);
     /// The canonical bytes of one object, before stamping.
     ObjectDigest(32);
+    /// Our entry in an object's `managedFields`, without its time.
+    FieldsDigest(16);
 }
 
 macro_rules! content_digests {

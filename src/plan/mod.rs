@@ -1,1 +1,16 @@
 //! A release and what a cluster has, or two releases, to a plan.
+//!
+//! In: a [`Release`](crate::model::release::Release), what the cluster has ([`Observed`]), what its ledger
+//! remembers ([`Inventory`]), the [`Assignment`](crate::model::assignment::Assignment). Out: a [`LivePlan`],
+//! a finished document: executing it takes no further decision. Guarantees: every object of the release and of
+//! the inventory stands in exactly one place of the plan; nothing is deleted that is not in the inventory, seen
+//! under our own label, and dropped by the release; a kind that could not be read is never taken as empty.
+//! Assumes that `Observed` was read after the ledger. Pure.
+
+mod live;
+
+pub use live::{
+    Action, Context, Inventory, InventoryEntry, Judgement, Kept, KeptWhy, LivePlan, Observed, ObservedObject,
+    Origin, PlannedLayer, Precondition, Scope, Served, Sibling, Verb, Wanted, Why, crds_leaving, judge,
+    leave, live, resolve_key, was_there_before,
+};
