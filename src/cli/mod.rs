@@ -3,6 +3,8 @@
 
 use std::process::ExitCode;
 
+pub mod table;
+
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
     ExitCode::SUCCESS

@@ -1,1 +1,28 @@
 //! HTTP: API, metrics, health.
+//!
+//! In: requests over TCP and over a Unix socket; the daemon's view. Out: the view as JSON and as events; [`Order`]s to
+//! the daemon, each with the name of a person.
+//!
+//! Guarantees: on loopback whoever is on the machine may read, and nobody changes anything without a token or the
+//! socket; on any other address everything but `/healthz`, `/openapi.json` and the bare answer of `/readyz` needs
+//! a token, and without a token file the server does not start. A web page that a user of this machine visits can't use
+//! it (the Host header is checked against DNS rebinding; commands are JSON, which needs CORS's leave, which is never
+//! given). A slow or silent peer is cut off; the number of connections and of open event streams is bounded; nobody waits
+//! on a slow reader. Every route is in the document at `/openapi.json`. Ends in under 5 s when told to, event streams
+//! open or not.
+//!
+//! Assumes: a private state folder. TCP is not encrypted: beyond loopback, put a TLS proxy in front of it.
+#![allow(clippy::disallowed_methods, reason = "an IO room: looks at the clock")]
+
+mod command;
+mod metrics;
+mod settings;
+mod view;
+
+pub use command::{Caller, Command, Done, Order, Orders, PlanQuestion, Questions, Refusal, Via};
+pub use metrics::{FetchResult, Metrics, Verb};
+pub use settings::Settings;
+pub use view::{
+    FailureView, FleetStatus, FleetView, HistoryView, NotReady, Publisher, ReleaseView, RepositoryView,
+    StatusView, TargetStatus, TargetView, Views,
+};

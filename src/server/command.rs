@@ -1,0 +1,173 @@
+//! What people tell the daemon to do, and what the daemon is asked beyond its view.
+
+use std::fmt;
+
+use futures::future::BoxFuture;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+
+use super::view::HistoryView;
+use crate::model::digest::CommitId;
+use crate::model::name::{FleetName, TargetName};
+
+/// What to do. Carried out by the daemon, which answers when it is decided and stored, not when clusters have
+/// followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Take over what is held (rewritten history, a moved tag, a commit off the branch, deletions beyond the budget).
+    Accept {
+        fleet: FleetName,
+        /// The control commit that the person saw; another head by now is a [`Refusal::Conflict`].
+        commit: Option<CommitId>,
+    },
+    /// Lift the quarantine and try again.
+    Retry {
+        fleet: FleetName,
+    },
+    /// Assign nothing more until resumed; healing goes on.
+    Pause {
+        fleet: FleetName,
+    },
+    Resume {
+        fleet: FleetName,
+    },
+    /// Take over objects that others own, in one fleet of the target or all.
+    Adopt {
+        target: TargetName,
+        fleet: Option<FleetName>,
+    },
+    /// Release all objects and remove the ledger, in one fleet of the target or all.
+    Leave {
+        target: TargetName,
+        fleet: Option<FleetName>,
+    },
+    /// Fetch now.
+    Sync,
+}
+
+/// The way in that a caller took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Via {
+    /// The Unix socket; the name is the peer's user.
+    Socket,
+    /// A token; the name is the token's.
+    Token,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    pub name: String,
+    pub via: Via,
+}
+
+/// A command on its way to the daemon.
+#[derive(Debug)]
+pub struct Order {
+    pub command: Command,
+    pub caller: Caller,
+    /// Why; never empty. Goes into the audit.
+    pub reason: String,
+    /// The caller may have gone; the command counts all the same.
+    pub answer: oneshot::Sender<Result<Done, Refusal>>,
+}
+
+/// Where orders go.
+pub type Orders = mpsc::Sender<Order>;
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Done {
+    /// For people, e.g. `fleet retail: commit 4f2c91a accepted`.
+    pub message: String,
+}
+
+/// Why something was not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No such fleet, target or commit (404).
+    #[error("{0}")]
+    NotFound(String),
+    /// It makes no sense (422).
+    #[error("{0}")]
+    Invalid(String),
+    /// The state is not one in which that can be done (409).
+    #[error("{0}")]
+    Conflict(String),
+    /// Not now; try again (503).
+    #[error("{0}")]
+    Unavailable(String),
+    /// The daemon's own trouble (500).
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// What `/api/v1/plan` is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanQuestion {
+    /// A commit, branch or tag; none: what is accepted.
+    pub from: Option<String>,
+    /// A commit, branch or tag; none: the head.
+    pub to: Option<String>,
+    /// Compare with what the clusters really have; `from` does not count then.
+    pub live: bool,
+}
+
+/// What the daemon is asked that is not in its view.
+pub trait Questions: Send + Sync + 'static {
+    /// The plan as a JSON document, redacted.
+    fn plan(&self, question: PlanQuestion) -> BoxFuture<'_, Result<serde_json::Value, Refusal>>;
+    /// A target's events, newest first. A target that nobody knows has none.
+    fn history(&self, target: TargetName, limit: u32) -> BoxFuture<'_, Result<Vec<HistoryView>, Refusal>>;
+}
+
+impl Command {
+    /// For the audit.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::Accept { .. } => "accept",
+            Self::Retry { .. } => "retry",
+            Self::Pause { .. } => "pause",
+            Self::Resume { .. } => "resume",
+            Self::Adopt { .. } => "adopt",
+            Self::Leave { .. } => "leave",
+            Self::Sync => "sync",
+        }
+    }
+
+    /// For the audit: `fleet/retail`, `target/edge-001`, `repository`.
+    pub fn subject(&self) -> String {
+        match self {
+            Self::Accept { fleet, .. }
+            | Self::Retry { fleet }
+            | Self::Pause { fleet }
+            | Self::Resume { fleet } => {
+                format!("fleet/{fleet}")
+            }
+            Self::Adopt { target, fleet: None } | Self::Leave { target, fleet: None } => {
+                format!("target/{target}")
+            }
+            Self::Adopt { target, fleet: Some(fleet) } | Self::Leave { target, fleet: Some(fleet) } => {
+                format!("target/{target} of fleet/{fleet}")
+            }
+            Self::Sync => "repository".to_owned(),
+        }
+    }
+}
+
+impl Via {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Socket => "socket",
+            Self::Token => "token",
+        }
+    }
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.via.as_str())
+    }
+}

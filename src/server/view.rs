@@ -1,0 +1,338 @@
+//! What the API shows. The daemon makes it from its state and publishes it whole.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::model::diagnostic::Diagnostic;
+use crate::model::digest::{CommitId, ReleaseDigest};
+use crate::model::name::{FleetName, InstanceName, TargetName};
+use crate::model::release::ReleaseRef;
+
+/// Everything that the daemon knows and shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusView {
+    /// Grows with every change of the view; begins anew with the daemon. Set by [`Publisher`].
+    pub version: u64,
+    pub instance: InstanceName,
+    /// Version of the daemon.
+    pub daemon: String,
+    /// Why the daemon can't do its work yet, or any more; empty: it can. `/readyz` shows it.
+    pub not_ready: Vec<NotReady>,
+    pub repository: RepositoryView,
+    /// By name.
+    pub fleets: Vec<FleetView>,
+    /// By name, then fleet: a target in two fleets is here twice, one in none not at all.
+    pub targets: Vec<TargetView>,
+    /// What is wrong in the observed commit.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// A reason not to be ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NotReady {
+    /// Stable, in kebab case, e.g. `no-commit-yet`.
+    pub code: String,
+    pub message: String,
+}
+
+/// The fleet repository.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RepositoryView {
+    /// Without credentials: the publisher takes out what stands before the host's `@`.
+    pub url: String,
+    pub branch: String,
+    /// Last commit seen on the branch.
+    pub observed: Option<CommitId>,
+    /// Why the head is not taken over, e.g. rewritten history.
+    pub hold: Option<String>,
+    /// Last fetch that worked.
+    #[schemars(with = "Option<String>")]
+    pub last_fetch: Option<Timestamp>,
+    /// Why the last fetch failed; none: it worked.
+    pub last_error: Option<String>,
+}
+
+/// How a fleet's rollout stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum FleetStatus {
+    /// Every cluster runs what was accepted.
+    Converged,
+    /// A change is on its way.
+    RollingOut,
+    /// A change failed; clusters go back to their bases.
+    Returning,
+    /// A change failed and was undone, or stands as `onFailure` says.
+    Failed,
+    /// Waits for a person.
+    Held,
+    /// Paused by a person.
+    Paused,
+    /// Nothing was observed yet.
+    Unknown,
+}
+
+/// One fleet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FleetView {
+    pub name: FleetName,
+    /// The newest control commit seen that concerns this fleet.
+    pub observed: Option<CommitId>,
+    /// The control commit whose rollout completed last.
+    pub accepted: Option<CommitId>,
+    pub state: FleetStatus,
+    /// Why it is in this state, where that is not plain.
+    pub reason: Option<String>,
+    /// Number of targets by state; states without targets are left out.
+    pub counts: BTreeMap<TargetStatus, usize>,
+    /// Targets where the change failed.
+    pub failures: Vec<FailureView>,
+}
+
+/// A change that failed on a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FailureView {
+    pub target: TargetName,
+    pub release: ReleaseDigest,
+    pub reason: String,
+}
+
+/// How a target stands in a fleet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum TargetStatus {
+    /// Runs what it is assigned, and is healthy.
+    Converged,
+    /// Is being brought to what it is assigned.
+    Progressing,
+    /// Its turn has not come.
+    Pending,
+    /// The cluster's own trouble stops the work.
+    Stalled,
+    /// Waits for a person.
+    Held,
+    /// The release failed here.
+    Failed,
+    /// Is going back to its base.
+    Returning,
+    /// Converged before, not healthy now.
+    Unhealthy,
+    /// Can't be reached.
+    Offline,
+    /// Suspended in Git.
+    Suspended,
+    /// Is leaving the fleet.
+    Leaving,
+    /// Not heard of since the daemon began.
+    Unknown,
+}
+
+/// One target in one fleet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetView {
+    pub name: TargetName,
+    pub fleet: FleetName,
+    pub status: TargetStatus,
+    /// Why it is in this state, where that is not plain.
+    pub reason: Option<String>,
+    /// What it should run.
+    pub assigned: Option<ReleaseView>,
+    /// What it converged at last.
+    pub converged: Option<ReleaseView>,
+    /// Where a return would go.
+    pub base: Option<ReleaseView>,
+    /// When it came into this state.
+    #[schemars(with = "Option<String>")]
+    pub since: Option<Timestamp>,
+    pub offline: bool,
+    /// Number of objects in its ledger.
+    pub objects: usize,
+    /// Objects that differ from Git and are not put right (drift mode `Report`, or contested), as `Kind namespace/name`.
+    pub drift: Vec<String>,
+}
+
+/// A release, briefly.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseView {
+    pub release: ReleaseDigest,
+    /// The control commit it was made from.
+    pub commit: CommitId,
+}
+
+/// One event in a target's life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryView {
+    #[schemars(with = "String")]
+    pub at: Timestamp,
+    pub fleet: FleetName,
+    pub release: ReleaseDigest,
+    /// The control commit.
+    pub commit: CommitId,
+    pub outcome: String,
+}
+
+impl From<&ReleaseRef> for ReleaseView {
+    fn from(release: &ReleaseRef) -> Self {
+        Self { release: release.digest, commit: release.revisions.control.commit }
+    }
+}
+
+impl FleetStatus {
+    pub const ALL: [Self; 7] = [
+        Self::Converged,
+        Self::RollingOut,
+        Self::Returning,
+        Self::Failed,
+        Self::Held,
+        Self::Paused,
+        Self::Unknown,
+    ];
+
+    /// As in JSON and in metrics' labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Converged => "converged",
+            Self::RollingOut => "rollingOut",
+            Self::Returning => "returning",
+            Self::Failed => "failed",
+            Self::Held => "held",
+            Self::Paused => "paused",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl TargetStatus {
+    /// As in JSON and in metrics' labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Converged => "converged",
+            Self::Progressing => "progressing",
+            Self::Pending => "pending",
+            Self::Stalled => "stalled",
+            Self::Held => "held",
+            Self::Failed => "failed",
+            Self::Returning => "returning",
+            Self::Unhealthy => "unhealthy",
+            Self::Offline => "offline",
+            Self::Suspended => "suspended",
+            Self::Leaving => "leaving",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl StatusView {
+    /// What is shown before anything is known.
+    pub fn empty(instance: InstanceName, repository: RepositoryView) -> Self {
+        Self {
+            version: 0,
+            instance,
+            daemon: env!("CARGO_PKG_VERSION").to_owned(),
+            not_ready: vec![NotReady {
+                code: "starting".to_owned(),
+                message: "the daemon has not read the repository yet".to_owned(),
+            }],
+            repository: RepositoryView { url: without_credentials(&repository.url), ..repository },
+            fleets: Vec::new(),
+            targets: Vec::new(),
+            diagnostics: Vec::new(),
+        }
+    }
+}
+
+/// `https://user:token@host/x` to `https://host/x`; `git@host:x` stays: the user of an ssh address is no secret.
+fn without_credentials(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let end = rest.find('/').unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) if scheme != "ssh" => format!("{scheme}://{}", &rest[at + 1..]),
+        Some(at) => format!("{scheme}://{}@{}", rest[..at].split(':').next().unwrap_or(""), &rest[at + 1..]),
+        None => url.to_owned(),
+    }
+}
+
+/// Where readers see the newest view.
+pub type Views = watch::Receiver<Arc<StatusView>>;
+
+/// The daemon's end: publishes views, each with the next version. A view that equals the last is dropped, so that
+/// readers wake for changes alone.
+#[derive(Debug)]
+pub struct Publisher {
+    sender: watch::Sender<Arc<StatusView>>,
+}
+
+impl Publisher {
+    pub fn new(first: StatusView) -> (Self, Views) {
+        let (sender, views) = watch::channel(Arc::new(first));
+        (Self { sender }, views)
+    }
+
+    /// Shows `view`; its version is set here. Whether it was a change.
+    pub fn publish(&self, mut view: StatusView) -> bool {
+        view.repository.url = without_credentials(&view.repository.url);
+        self.sender.send_if_modified(|last| {
+            view.version = last.version;
+            if **last == view {
+                return false;
+            }
+            view.version += 1;
+            *last = Arc::new(view);
+            true
+        })
+    }
+
+    pub fn subscribe(&self) -> Views {
+        self.sender.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_leave_the_url() {
+        for (url, shown) in [
+            ("https://user:s3cret@git.example.com/a@b", "https://git.example.com/a@b"),
+            ("https://s3cret@git.example.com", "https://git.example.com"),
+            ("https://a:b@c:d@git.example.com/x", "https://git.example.com/x"),
+            ("ssh://git:s3cret@git.example.com/x", "ssh://git@git.example.com/x"),
+            ("git@git.example.com:a/b", "git@git.example.com:a/b"),
+            ("/srv/fleet", "/srv/fleet"),
+            ("file:///srv/a@b", "file:///srv/a@b"),
+        ] {
+            assert_eq!(without_credentials(url), shown);
+        }
+    }
+
+    #[test]
+    fn only_changes_are_published_and_each_has_its_own_version() {
+        let first = StatusView::empty(InstanceName::default(), RepositoryView::default());
+        let (publisher, mut views) = Publisher::new(first.clone());
+        assert!(!publisher.publish(first.clone()));
+        assert!(!views.has_changed().unwrap());
+        assert!(publisher.publish(StatusView { not_ready: Vec::new(), ..first }));
+        assert_eq!(views.borrow_and_update().version, 1);
+    }
+
+    #[test]
+    fn labels_are_the_json_names() {
+        for status in FleetStatus::ALL {
+            assert_eq!(serde_json::to_value(status).unwrap(), status.as_str());
+        }
+    }
+}

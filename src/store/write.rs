@@ -1,0 +1,149 @@
+//! A write as SQL. All of it runs inside a transaction of the writer.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, Params};
+
+use super::StoreError;
+use super::record::{
+    Approval, ApprovalKind, AuditEntry, HistoryEvent, KnownLedger, MAX_AUDIT_ENTRIES, MAX_HISTORY_EVENTS,
+    Write,
+};
+
+pub(super) fn micros(at: Timestamp) -> i64 {
+    at.as_microsecond()
+}
+
+/// An approval's kind as its two columns.
+fn kind_columns(kind: &ApprovalKind) -> Result<(&'static str, String), StoreError> {
+    Ok(match kind {
+        ApprovalKind::Wave => ("wave", String::new()),
+        ApprovalKind::Deletions => ("deletions", String::new()),
+        ApprovalKind::Adopt { object: None } => ("adopt", String::new()),
+        ApprovalKind::Adopt { object: Some(object) } => {
+            let json = serde_json::to_string(object).map_err(|e| StoreError::record("approvals", e))?;
+            ("adopt", json)
+        }
+    })
+}
+
+/// The reverse of [`kind_columns`].
+pub(super) fn kind_from(kind: &str, object: &str) -> Result<ApprovalKind, StoreError> {
+    match (kind, object) {
+        ("wave", _) => Ok(ApprovalKind::Wave),
+        ("deletions", _) => Ok(ApprovalKind::Deletions),
+        ("adopt", "") => Ok(ApprovalKind::Adopt { object: None }),
+        ("adopt", json) => serde_json::from_str(json)
+            .map(|object| ApprovalKind::Adopt { object: Some(object) })
+            .map_err(|e| StoreError::record("approvals", e)),
+        (other, _) => Err(StoreError::record("approvals", format!("unknown kind '{other}'"))),
+    }
+}
+
+/// SQLite's integers have a sign.
+fn signed(table: &'static str, number: u64) -> Result<i64, StoreError> {
+    i64::try_from(number).map_err(|e| StoreError::record(table, e))
+}
+
+fn run(connection: &Connection, sql: &str, params: impl Params) -> Result<(), StoreError> {
+    connection.prepare(sql)?.execute(params)?;
+    Ok(())
+}
+
+pub(super) fn apply(connection: &Connection, write: &Write) -> Result<(), StoreError> {
+    let run = |sql: &str, params: &[&dyn rusqlite::ToSql]| run(connection, sql, params);
+    match write {
+        Write::Fleet(record) => run(
+            "INSERT OR REPLACE INTO fleets (fleet, format, state) VALUES (?1, ?2, ?3)",
+            &[&record.fleet.as_str(), &record.format, &record.state],
+        ),
+        Write::ForgetFleet(fleet) => {
+            run("DELETE FROM fleets WHERE fleet = ?1", &[&fleet.as_str()])?;
+            run("DELETE FROM approvals WHERE fleet = ?1", &[&fleet.as_str()])
+        }
+        Write::Head(head) => run(
+            "INSERT OR REPLACE INTO heads (source, branch, observed, accepted, hold) VALUES (?1, ?2, ?3, ?4, ?5)",
+            &[
+                &head.source.as_str(),
+                &head.branch,
+                &head.observed.map(|c| c.to_string()),
+                &head.accepted.map(|c| c.to_string()),
+                &head.hold,
+            ],
+        ),
+        Write::Tag(tag) => run(
+            "INSERT OR REPLACE INTO tags (source, name, commit_id) VALUES (?1, ?2, ?3)",
+            &[&tag.source.as_str(), &tag.name, &tag.commit.to_string()],
+        ),
+        Write::ForgetTag { source, name } => {
+            run("DELETE FROM tags WHERE source = ?1 AND name = ?2", &[&source.as_str(), name])
+        }
+        Write::Approve(approval) => approve(connection, approval),
+        Write::ForgetApprovals { fleet, target, release } => run(
+            "DELETE FROM approvals WHERE fleet = ?1 AND target = ?2 AND release = ?3",
+            &[&fleet.as_str(), &target.as_str(), &release.to_string()],
+        ),
+        Write::Ledger(ledger) => put_ledger(connection, ledger),
+        Write::ForgetLedger { target, fleet } => {
+            run("DELETE FROM ledgers WHERE target = ?1 AND fleet = ?2", &[&target.as_str(), &fleet.as_str()])
+        }
+        // The replaced row goes and a new one with a new id comes.
+        Write::Report { kind, key, payload, next_at } => run(
+            "INSERT OR REPLACE INTO outbox (kind, key, payload, attempts, next_at) VALUES (?1, ?2, ?3, 0, ?4)",
+            &[kind, key, payload, &micros(*next_at)],
+        ),
+        Write::ReportSent { id } => run("DELETE FROM outbox WHERE id = ?1", &[id]),
+        Write::ReportFailed { id, next_at } => run(
+            "UPDATE outbox SET attempts = attempts + 1, next_at = ?2 WHERE id = ?1",
+            &[id, &micros(*next_at)],
+        ),
+        Write::Audit(entry) => audit(connection, entry),
+        Write::Event(event) => add_event(connection, event),
+    }
+}
+
+fn approve(connection: &Connection, approval: &Approval) -> Result<(), StoreError> {
+    let Approval { fleet, target, release, kind, by, reason, at } = approval;
+    let (kind, object) = kind_columns(kind)?;
+    run(
+        connection,
+        "INSERT OR REPLACE INTO approvals (fleet, target, release, kind, object, by, reason, at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        (fleet.as_str(), target.as_str(), release.to_string(), kind, object, by, reason, micros(*at)),
+    )
+}
+
+fn put_ledger(connection: &Connection, ledger: &KnownLedger) -> Result<(), StoreError> {
+    let KnownLedger { target, fleet, generation, identity } = ledger;
+    run(
+        connection,
+        "INSERT OR REPLACE INTO ledgers (target, fleet, generation, identity) VALUES (?1, ?2, ?3, ?4)",
+        (target.as_str(), fleet.as_str(), signed("ledgers", *generation)?, identity),
+    )
+}
+
+fn audit(connection: &Connection, entry: &AuditEntry) -> Result<(), StoreError> {
+    let AuditEntry { at, who, via, what, subject, why } = entry;
+    run(
+        connection,
+        "INSERT INTO audit (at, who, via, what, subject, why) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        (micros(*at), who, via, what, subject, why),
+    )?;
+    // Ids have no gaps here: nothing else deletes.
+    let oldest = connection.last_insert_rowid() - i64::from(MAX_AUDIT_ENTRIES);
+    run(connection, "DELETE FROM audit WHERE id <= ?1", [oldest])
+}
+
+fn add_event(connection: &Connection, event: &HistoryEvent) -> Result<(), StoreError> {
+    let HistoryEvent { at, target, fleet, release, control, outcome } = event;
+    run(
+        connection,
+        "INSERT INTO history (at, target, fleet, release, control, outcome) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        (micros(*at), target.as_str(), fleet.as_str(), release.to_string(), control.to_string(), outcome),
+    )?;
+    run(
+        connection,
+        "DELETE FROM history WHERE target = ?1 AND fleet = ?2 AND id <= (
+             SELECT id FROM history WHERE target = ?1 AND fleet = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)",
+        (target.as_str(), fleet.as_str(), MAX_HISTORY_EVENTS),
+    )
+}
