@@ -1,0 +1,89 @@
+//! Why something is as it is. There is no state without a reason.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::event::{Person, RevisionHold};
+use crate::model::digest::CommitId;
+use crate::model::name::FleetName;
+
+/// Why a fleet starts no change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
+#[serde(rename_all = "camelCase", tag = "kind")]
+pub enum FleetReason {
+    #[error("{hold}; 'fairlead accept' lets it go on")]
+    Revision { hold: RevisionHold },
+    #[error("the fleet has no targets any more and {of} would leave; approve it, or set prune.allowEmpty")]
+    EmptyFleet { of: usize },
+    #[error("{count} of {of} targets would leave; approve it")]
+    MassRemoval { count: usize, of: usize },
+    #[error("paused by {who}{why}", who = .by.who, why = because(.by))]
+    Paused { by: Person },
+    #[error("paused after failures: {failed} of {affected} failed: {cause}; resume, retry or push a fix")]
+    Failures { failed: usize, affected: usize, cause: String },
+    #[error("no cluster has converged yet: {away} of {affected} are away")]
+    NoneConverged { away: usize, affected: usize },
+}
+
+fn because(person: &Person) -> String {
+    if person.why.is_empty() { String::new() } else { format!(" ({})", person.why) }
+}
+
+/// Why a cluster is where it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
+#[serde(rename_all = "camelCase", tag = "kind")]
+pub enum Reason {
+    #[error("runs what it should")]
+    Converged,
+    #[error("runs what it should; new since the last accepted commit, which is not yet the head")]
+    ConvergedAhead,
+    #[error("not healthy: {cause}")]
+    Unhealthy { cause: String },
+    #[error("applying {applied} of {total}{waiting}", waiting = waiting_for(.waiting))]
+    Applying { applied: usize, total: usize, waiting: Option<String> },
+    #[error("the cluster has trouble of its own, the progress clock stands: {reason}")]
+    Stalled { reason: String },
+    #[error("held: {reason}")]
+    Held { reason: String },
+    #[error("held by a mistake in the repository: {diagnostic}")]
+    Invalid { diagnostic: String },
+    #[error("waits for its turn: {in_flight} of at most {limit} clusters are at work")]
+    Turn { in_flight: usize, limit: usize },
+    #[error("the fleet holds: {reason}")]
+    Fleet { reason: FleetReason },
+    #[error("waits for fleet {fleet} to converge on it")]
+    DependsOn { fleet: FleetName },
+    #[error("has not been heard from yet")]
+    NotHeard,
+    #[error("offline: {reason}")]
+    Offline { reason: String },
+    #[error("suspended in the repository")]
+    Suspended,
+    #[error("waits for the commit that is rolling out to be accepted")]
+    Acceptance,
+    #[error("failed: {cause}; nothing to go back to, so it stays and is healed")]
+    NoBase { cause: String },
+    #[error("failed: {cause}")]
+    Failed { cause: String },
+    #[error("going back to {to}: {cause}", to = .to.short())]
+    Returning { to: CommitId, cause: String },
+    #[error("could not go back ({cause}); tried again at {at}")]
+    ReturnFailed {
+        cause: String,
+        #[schemars(with = "String")]
+        at: Timestamp,
+    },
+    #[error("{release} is quarantined here: {cause}; fix it in a commit, or 'fairlead retry'", release = .release.short())]
+    Quarantined { release: CommitId, cause: String },
+    #[error("leaves the fleet when {commit} is accepted", commit = .commit.short())]
+    Leaving { commit: CommitId },
+    #[error("leaving the fleet")]
+    Removing,
+    #[error("could not tell whether it left the fleet: some target documents can't be read")]
+    Unreadable,
+}
+
+fn waiting_for(waiting: &Option<String>) -> String {
+    waiting.as_ref().map(|what| format!(", waiting for {what}")).unwrap_or_default()
+}
