@@ -1,0 +1,185 @@
+//! Whether an object does what its manifest asks for.
+//!
+//! In: an object as its API server gives it. Out: a [`Verdict`], and the object reduced to what decisions need.
+//! Rules: kstatus of sigs.k8s.io/cli-utils for built-in kinds, standard conditions for all others. Where the rules
+//! here differ from kstatus, the rule's comment says so. A verdict never speaks of an older generation than the
+//! object's. Pure.
+
+mod conditions;
+mod reduce;
+mod workloads;
+
+use serde_json::Value;
+
+use super::text::clean;
+use crate::model::object::GroupKind;
+
+pub use reduce::{Observer, Reduced};
+
+/// What an object says about itself. Reasons are for people, cleaned of what an API server may put into them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Healthy,
+    /// Not yet; may get there by itself.
+    Progressing(String),
+    /// Won't get there by itself.
+    Failed(String),
+    /// A deletionTimestamp is set.
+    Terminating,
+}
+
+impl Verdict {
+    fn progressing(reason: impl AsRef<str>) -> Self {
+        Self::Progressing(clean(reason.as_ref()))
+    }
+
+    fn failed(reason: impl AsRef<str>) -> Self {
+        Self::Failed(clean(reason.as_ref()))
+    }
+}
+
+type Rule = fn(&Status<'_>) -> Verdict;
+
+/// Kinds with a rule of their own.
+const RULES: [(&str, &str, Rule); 13] = [
+    ("apps", "Deployment", workloads::deployment),
+    ("apps", "StatefulSet", workloads::stateful_set),
+    ("apps", "DaemonSet", workloads::daemon_set),
+    ("apps", "ReplicaSet", workloads::replica_set),
+    ("", "ReplicationController", workloads::replica_set),
+    ("", "Pod", workloads::pod),
+    ("batch", "Job", workloads::job),
+    ("", "Service", conditions::service),
+    ("", "PersistentVolumeClaim", conditions::volume_claim),
+    ("", "PersistentVolume", conditions::volume),
+    ("policy", "PodDisruptionBudget", conditions::observed),
+    ("apiextensions.k8s.io", "CustomResourceDefinition", conditions::crd),
+    ("apiregistration.k8s.io", "APIService", conditions::standard),
+];
+
+fn rule(kind: &GroupKind) -> Option<Rule> {
+    RULES.iter().find(|(group, name, _)| *group == kind.group && *name == kind.kind).map(|(_, _, rule)| *rule)
+}
+
+/// Whether objects of a kind are watched whole: those with a rule, and all that a CRD or an aggregated server
+/// brings, for their conditions. The others are healthy once they are there; their metadata is enough.
+pub fn needs_whole(kind: &GroupKind) -> bool {
+    rule(kind).is_some() || !is_built_in(&kind.group)
+}
+
+/// Groups that every API server serves by itself. Others may end in `.k8s.io` too, so they are listed.
+fn is_built_in(group: &str) -> bool {
+    const DOTTED: [&str; 15] = [
+        "admissionregistration",
+        "apiextensions",
+        "apiregistration",
+        "authentication",
+        "authorization",
+        "certificates",
+        "coordination",
+        "discovery",
+        "events",
+        "flowcontrol.apiserver",
+        "networking",
+        "node",
+        "rbac.authorization",
+        "scheduling",
+        "storage",
+    ];
+    let plain = matches!(group, "" | "apps" | "autoscaling" | "batch" | "extensions" | "policy");
+    plain || group.strip_suffix(".k8s.io").is_some_and(|g| DOTTED.contains(&g) || g == "resource")
+}
+
+/// Judges a whole object. Kinds for which [`needs_whole`] is false may be given by their metadata.
+pub fn verdict(kind: &GroupKind, object: &Value) -> Verdict {
+    if object.pointer("/metadata/deletionTimestamp").is_some_and(|at| !at.is_null()) {
+        return Verdict::Terminating;
+    }
+    let status = Status(object);
+    match rule(kind) {
+        Some(rule) => status.unobserved().unwrap_or_else(|| rule(&status)),
+        None if is_built_in(&kind.group) => Verdict::Healthy,
+        None => status.unobserved().unwrap_or_else(|| conditions::standard(&status)),
+    }
+}
+
+/// Reads an object. What is missing or of another type than expected is as good as absent.
+#[derive(Clone, Copy)]
+struct Status<'a>(&'a Value);
+
+impl<'a> Status<'a> {
+    fn number(&self, pointer: &str) -> Option<i64> {
+        self.0.pointer(pointer).and_then(Value::as_i64)
+    }
+
+    fn count(&self, pointer: &str) -> i64 {
+        self.number(pointer).unwrap_or(0)
+    }
+
+    fn text(&self, pointer: &str) -> &'a str {
+        self.0.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    fn generation(&self) -> i64 {
+        self.count("/metadata/generation")
+    }
+
+    /// A status that was written for an older generation says nothing.
+    fn unobserved(&self) -> Option<Verdict> {
+        let observed = self.number("/status/observedGeneration")?;
+        let generation = self.generation();
+        (observed < generation).then(|| self.behind(Some(observed)))
+    }
+
+    fn behind(&self, observed: Option<i64>) -> Verdict {
+        let generation = self.generation();
+        Verdict::progressing(match observed {
+            Some(observed) => {
+                format!("generation {generation} is not observed yet (status is of {observed})")
+            }
+            None => "its controller has not seen it yet".to_owned(),
+        })
+    }
+
+    /// For kinds whose controller always writes `observedGeneration`.
+    fn must_be_observed(&self) -> Option<Verdict> {
+        let missing = self.number("/status/observedGeneration").is_none();
+        missing.then(|| self.behind(None))
+    }
+
+    fn conditions(&self) -> impl Iterator<Item = Condition<'a>> + use<'a> {
+        let list = self.0.pointer("/status/conditions").and_then(Value::as_array);
+        list.into_iter().flatten().map(Condition)
+    }
+
+    fn condition(&self, name: &str) -> Option<Condition<'a>> {
+        self.conditions().find(|c| c.text("type") == name)
+    }
+
+    fn condition_is(&self, name: &str, status: &str) -> Option<Condition<'a>> {
+        self.condition(name).filter(|c| c.text("status") == status)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Condition<'a>(&'a Value);
+
+impl<'a> Condition<'a> {
+    fn text(&self, field: &str) -> &'a str {
+        self.0.get(field).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    fn is_older_than(&self, generation: i64) -> bool {
+        self.0.get("observedGeneration").and_then(Value::as_i64).is_some_and(|of| of < generation)
+    }
+
+    /// `Ready is False: DatabaseDown: connection refused`, without what is empty.
+    fn say(&self) -> String {
+        let head = format!("{} is {}", self.text("type"), self.text("status"));
+        let parts = [head.as_str(), self.text("reason"), self.text("message")];
+        parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(": ")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+//! An object as a watch brings it, reduced on arrival.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{Verdict, verdict};
+use crate::cluster::fields;
+use crate::model::fleet::IgnoredPath;
+use crate::model::object::{GroupKind, ObjectKey};
+use crate::plan::ObservedObject;
+
+/// The label that names the ApplySet an object belongs to.
+const PART_OF: &str = "applyset.kubernetes.io/part-of";
+const DIGEST: &str = "fairlead.dev/digest";
+const PRUNE: &str = "fairlead.dev/prune";
+const REPLACE: &str = "fairlead.dev/replace";
+
+/// What remains of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reduced {
+    pub key: ObjectKey,
+    pub object: ObservedObject,
+    pub verdict: Verdict,
+}
+
+/// Who looks, and what it ignores.
+#[derive(Debug, Clone, Copy)]
+pub struct Observer<'a> {
+    /// Our field manager, `fairlead-<instance>`.
+    pub manager: &'a str,
+    pub ignored: &'a [IgnoredPath],
+}
+
+impl Observer<'_> {
+    /// Reduces a whole object, or for a kind that [`needs_whole`](super::needs_whole) denies, its metadata. The kind
+    /// is an argument because items of lists don't name it. None for what has no name or uid: no object of an API
+    /// server.
+    pub fn reduce(&self, kind: &GroupKind, object: &Value) -> Option<Reduced> {
+        let metadata = object.get("metadata")?;
+        let text = |field: &str| metadata.get(field).and_then(Value::as_str);
+        let annotation = |name: &str| metadata.get("annotations")?.get(name)?.as_str();
+        let key = ObjectKey {
+            group: kind.group.clone(),
+            kind: kind.kind.clone(),
+            namespace: text("namespace").filter(|n| !n.is_empty()).map(str::to_owned),
+            name: text("name")?.to_owned(),
+        };
+        let ignored = self.ignored.iter().filter(|path| path.applies_to(&key)).map(|i| i.path.as_str());
+        let reduced = ObservedObject {
+            uid: text("uid")?.into(),
+            resource_version: text("resourceVersion").unwrap_or_default().into(),
+            generation: metadata.get("generation").and_then(Value::as_i64),
+            created: text("creationTimestamp").and_then(|at| at.parse::<Timestamp>().ok()),
+            digest: annotation(DIGEST).and_then(|digest| digest.parse().ok()),
+            part_of: metadata.get("labels").and_then(|l| l.get(PART_OF)?.as_str()).map(Arc::from),
+            fields: fields::our_digest(object, self.manager),
+            managers: fields::other_managers(object, self.manager).into_iter().map(Arc::from).collect(),
+            yielded: fields::yielded(object, self.manager, ignored, object),
+            prune_allowed: annotation(PRUNE) == Some("allow"),
+            replace_allowed: annotation(REPLACE) == Some("allow"),
+            terminating: text("deletionTimestamp").is_some(),
+        };
+        Some(Reduced { verdict: verdict(kind, object), object: reduced, key })
+    }
+}
