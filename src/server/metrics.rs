@@ -39,7 +39,6 @@ mod process;
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
 /// The OpenMetrics content type of [`Metrics::text`].
-#[allow(dead_code, reason = "the route comes with the listener")]
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// How a fetch ended.

@@ -14,14 +14,27 @@
 //! Assumes: a private state folder. TCP is not encrypted: beyond loopback, put a TLS proxy in front of it.
 #![allow(clippy::disallowed_methods, reason = "an IO room: looks at the clock")]
 
+mod access;
+mod api;
 mod command;
+mod commands;
+mod events;
+mod listen;
 mod metrics;
+mod openapi;
+mod problem;
 mod settings;
+mod tokens;
 mod view;
 
+pub use api::{Parts, ReadyView};
 pub use command::{Caller, Command, Done, Order, Orders, PlanQuestion, Questions, Refusal, Via};
+pub use commands::{AcceptBody, ReasonBody, TargetBody};
+pub use listen::{Server, ServerError};
 pub use metrics::{FetchResult, Metrics, Verb};
-pub use settings::Settings;
+pub use problem::Problem;
+pub use settings::{DEFAULT_LISTEN, Settings};
+pub use tokens::TokenFileError;
 pub use view::{
     FailureView, FleetStatus, FleetView, HistoryView, NotReady, Publisher, ReleaseView, RepositoryView,
     StatusView, TargetStatus, TargetView, Views,
