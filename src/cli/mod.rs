@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+pub mod client;
 pub mod table;
 
 /// Runs the command that the arguments name.

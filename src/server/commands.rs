@@ -54,6 +54,9 @@ pub struct TargetBody {
     pub fleet: Option<FleetName>,
 }
 
+/// A command and its reason.
+type Made = Result<(Command, String), Problem>;
+
 pub(super) fn command_routes() -> Vec<Route> {
     vec![
         command::<AcceptBody>(
@@ -99,12 +102,7 @@ pub(super) fn command_routes() -> Vec<Route> {
 }
 
 /// A route whose path (with a name, or without) and body make a command and its reason.
-fn command<B>(
-    path: &'static str,
-    id: &'static str,
-    summary: &'static str,
-    make: fn(&str, B) -> Result<(Command, String), Problem>,
-) -> Route
+fn command<B>(path: &'static str, id: &'static str, summary: &'static str, make: fn(&str, B) -> Made) -> Route
 where
     B: DeserializeOwned + JsonSchema + Send + 'static,
 {

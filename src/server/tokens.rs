@@ -89,7 +89,7 @@ impl Tokens {
     fn reload(&self, last: &Read) -> Read {
         let loaded = load(&self.path)
             .map_err(|source| TokenFileError::Read { path: self.path.clone(), source })
-            .and_then(|(stamp, text)| Ok((stamp, parse(&self.path, &text))));
+            .map(|(stamp, text)| (stamp, parse(&self.path, &text)));
         match loaded {
             Ok((stamp, Ok(entries))) => {
                 tracing::info!(file = %self.path.display(), tokens = entries.len(), "token file read again");
