@@ -71,7 +71,7 @@ pub enum RevisionSpec {
     /// The head of a branch.
     Branch(String),
     /// The newest tag `<profile>/v<semver>`, or `v<semver>`, in a range such as `>=1.4, <2`.
-    Tag(#[schemars(with = "String")] semver::VersionReq),
+    Tag(#[schemars(with = "String", extend("format" = "semver-range"))] semver::VersionReq),
     /// A full commit hash, reachable from the control branch or an allowed tag.
     Commit(CommitId),
 }

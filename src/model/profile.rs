@@ -45,7 +45,7 @@ pub struct ClusterProfile {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClusterProfileSpec {
     /// A semantic version, for people and for tag ranges.
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("format" = "semver"))]
     pub version: semver::Version,
     /// A JSON Schema (draft 2020-12) of the variables, `type: object`. Targets' values are validated
     /// against it; a property's `default` is used where neither fleet nor target gives a value.
