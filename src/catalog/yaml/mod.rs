@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::model::diagnostic::{Diagnostic, Place};
 
 pub use places::Places;
+pub(crate) use places::token;
 
 /// Largest file. The largest manifests that people keep in Git, bundles of CRDs, are 5 MB; the API
 /// server's own limit for one object is 3 MB (etcd's is 1.5 MB).

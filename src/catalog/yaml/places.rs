@@ -101,7 +101,6 @@ impl Places {
 }
 
 /// Escapes a key for use in a JSON pointer.
-#[allow(dead_code, reason = "the next commit uses it")]
 pub(crate) fn token(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }

@@ -1,0 +1,328 @@
+//! A JSON Schema validator's findings in words.
+
+use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
+use jsonschema::{JsonType, ValidationError};
+use serde_json::Value;
+
+use super::yaml::token;
+
+/// One finding about a value, before it is given its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Problem {
+    /// JSON pointer into the value.
+    pub(super) pointer: String,
+    /// Whether the key is what is wrong, or what is there of the value that misses something.
+    pub(super) at_key: bool,
+    pub(super) code: &'static str,
+    pub(super) message: String,
+    pub(super) expected: Option<String>,
+    pub(super) hint: Option<String>,
+}
+
+impl Problem {
+    fn new(pointer: &str, code: &'static str, message: String) -> Self {
+        Self { pointer: pointer.to_owned(), at_key: false, code, message, expected: None, hint: None }
+    }
+    fn at_key(mut self) -> Self {
+        self.at_key = true;
+        self
+    }
+    fn expected(mut self, expected: impl Into<String>) -> Self {
+        self.expected = Some(expected.into());
+        self
+    }
+    fn hint(mut self, hint: Option<String>) -> Self {
+        self.hint = hint;
+        self
+    }
+}
+
+/// All findings about a value, each in words; `schema` is the whole schema.
+pub(super) fn problems(validator: &jsonschema::Validator, schema: &Value, value: &Value) -> Vec<Problem> {
+    if validator.is_valid(value) {
+        return Vec::new();
+    }
+    let mut problems: Vec<_> = validator.iter_errors(value).flat_map(|e| explain(&e, schema)).collect();
+    // A name that is empty breaks its pattern and its least length: once is enough.
+    let broken: Vec<String> =
+        problems.iter().filter(|p| p.code == "invalid-value").map(|p| p.pointer.clone()).collect();
+    problems.retain(|p| p.code != "invalid-length" || !broken.contains(&p.pointer));
+    problems
+}
+
+/// What one finding means.
+pub(super) fn explain(error: &ValidationError<'_>, schema: &Value) -> Vec<Problem> {
+    let (at, value) = (error.instance_path().as_str(), error.instance().as_ref());
+    let invalid = |message: String| vec![Problem::new(at, "invalid-value", message)];
+    let limit = |words: &str, limit: &dyn std::fmt::Display| {
+        vec![
+            Problem::new(at, "out-of-range", format!("{} is out of range", shown(value)))
+                .expected(format!("{words} {limit}")),
+        ]
+    };
+    let length =
+        |words: String, wanted: String| vec![Problem::new(at, "invalid-length", words).expected(wanted)];
+    match error.kind() {
+        Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
+            let known = known_keys(error, schema);
+            unexpected.iter().map(|key| unknown_key(at, key, &known)).collect()
+        }
+        Kind::Required { property } => {
+            let name = property.as_str().unwrap_or_default();
+            vec![Problem::new(at, "missing-key", format!("'{name}' is missing")).at_key()]
+        }
+        Kind::Type { kind } => vec![wrong_type(at, value, &types(kind), parent(error, schema))],
+        Kind::Enum { options } => {
+            let options: Vec<String> = options.as_array().into_iter().flatten().map(plain).collect();
+            vec![unknown_value(at, value, &options)]
+        }
+        Kind::Constant { expected_value } => vec![unknown_value(at, value, &[plain(expected_value)])],
+        Kind::Pattern { pattern } => {
+            let expected =
+                pattern_words(pattern).map_or_else(|| format!("a match of {pattern}"), str::to_owned);
+            vec![
+                Problem::new(at, "invalid-value", format!("{} does not fit", shown(value)))
+                    .expected(expected),
+            ]
+        }
+        Kind::Format { format } => {
+            vec![
+                Problem::new(at, "invalid-value", format!("{} does not fit", shown(value)))
+                    .expected(format_words(format)),
+            ]
+        }
+        Kind::Minimum { limit: n } => limit("at least", n),
+        Kind::Maximum { limit: n } => limit("at most", n),
+        Kind::ExclusiveMinimum { limit: n } => limit("more than", n),
+        Kind::ExclusiveMaximum { limit: n } => limit("less than", n),
+        Kind::MultipleOf { multiple_of } => limit("a multiple of", multiple_of),
+        Kind::MinLength { limit } => {
+            length(format!("{} is too short", shown(value)), format!("at least {limit} characters"))
+        }
+        Kind::MaxLength { limit } => {
+            length(format!("{} is too long", shown(value)), format!("at most {limit} characters"))
+        }
+        Kind::MinItems { limit } => {
+            length("the list is too short".into(), format!("at least {limit} entries"))
+        }
+        Kind::MaxItems { limit } => length("the list is too long".into(), format!("at most {limit} entries")),
+        Kind::MinProperties { limit } => {
+            length("the mapping has too few keys".into(), format!("at least {limit}"))
+        }
+        Kind::MaxProperties { limit } => {
+            length("the mapping has too many keys".into(), format!("at most {limit}"))
+        }
+        Kind::UniqueItems => invalid("the list holds an entry twice".into()),
+        Kind::FalseSchema => invalid("nothing is allowed here".into()),
+        Kind::AnyOf { context } | Kind::OneOfNotValid { context } => choices(error, schema, context),
+        Kind::OneOfMultipleValid { .. } => invalid(format!("{} fits several of the choices", shown(value))),
+        Kind::PropertyNames { error } => {
+            let inner = explain(error, schema);
+            inner.into_iter().map(|p| Problem { pointer: at.to_owned(), at_key: true, ..p }).collect()
+        }
+        _ => invalid(shorten(&error.masked_with(shown(value)).to_string())),
+    }
+}
+
+/// A value that fits none of several schemas: speak of the one that was most likely meant.
+fn choices(
+    error: &ValidationError<'_>,
+    schema: &Value,
+    context: &[Vec<ValidationError<'static>>],
+) -> Vec<Problem> {
+    let (at, value) = (error.instance_path().as_str(), error.instance().as_ref());
+    let here = |e: &&ValidationError<'static>| e.instance_path().as_str() == at;
+    let mut allowed = Vec::new();
+    let mut candidates = Vec::new();
+    for branch in context {
+        match branch.iter().filter(here).find_map(|e| match e.kind() {
+            Kind::Type { kind } => Some(types(kind)),
+            _ => None,
+        }) {
+            Some(types) => allowed.extend(types),
+            None => candidates.push(branch),
+        }
+    }
+    if candidates.is_empty() {
+        let options = schema.pointer(error.schema_path().as_str()).and_then(Value::as_array);
+        let patterned = options.into_iter().flatten().find(|s| s.get("pattern").is_some());
+        return vec![wrong_type(at, value, &allowed, patterned)];
+    }
+    let missing = |branch: &[ValidationError<'static>]| {
+        branch.iter().filter(here).find_map(|e| match e.kind() {
+            Kind::Required { property } => property.as_str().map(str::to_owned),
+            _ => None,
+        })
+    };
+    let wanted: Vec<String> = candidates.iter().filter_map(|branch| missing(branch)).collect();
+    let complete: Vec<_> = candidates.iter().filter(|branch| missing(branch).is_none()).collect();
+    match complete.as_slice() {
+        [] => {
+            let found = value.as_object().map(|o| o.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
+            let near = found.iter().find_map(|key| nearest(key, &wanted));
+            vec![
+                Problem::new(at, "missing-key", "none of the possible keys is here".to_owned())
+                    .at_key()
+                    .expected(format!("exactly one of {}", wanted.join(", ")))
+                    .hint(near.map(|near| format!("did you mean '{near}'?"))),
+            ]
+        }
+        // Two keys of which each would do alone: each choice finds the other one's key unexpected.
+        [_, _, ..] if wanted.is_empty() => {
+            vec![Problem::new(at, "invalid-value", format!("{} fits none of the choices", shown(value)))]
+        }
+        [first, ..] => first.iter().flat_map(|e| explain(e, schema)).collect(),
+    }
+}
+
+fn parent<'a>(error: &ValidationError<'_>, schema: &'a Value) -> Option<&'a Value> {
+    let (parent, _) = error.schema_path().as_str().rsplit_once('/')?;
+    schema.pointer(parent)
+}
+
+fn known_keys(error: &ValidationError<'_>, schema: &Value) -> Vec<String> {
+    let properties = parent(error, schema).and_then(|s| s.get("properties")).and_then(Value::as_object);
+    properties.map(|p| p.keys().cloned().collect()).unwrap_or_default()
+}
+
+fn unknown_key(at: &str, key: &str, known: &[String]) -> Problem {
+    let problem = Problem::new(
+        &format!("{at}/{}", token(key)),
+        "unknown-key",
+        format!("unknown key '{}'", shorten(key)),
+    );
+    let problem = problem.at_key().hint(nearest(key, known).map(|near| format!("did you mean '{near}'?")));
+    if known.is_empty() { problem } else { problem.expected(one_of(known)) }
+}
+
+fn unknown_value(at: &str, value: &Value, options: &[String]) -> Problem {
+    let near = value.as_str().and_then(|text| nearest(text, options));
+    Problem::new(at, "unknown-value", format!("{} is not a value that is known here", shown(value)))
+        .expected(one_of(options))
+        .hint(near.map(|near| format!("did you mean '{near}'?")))
+}
+
+fn wrong_type(at: &str, value: &Value, allowed: &[JsonType], schema: Option<&Value>) -> Problem {
+    let pattern = schema.and_then(|s| s.get("pattern")).and_then(Value::as_str).and_then(pattern_words);
+    let expected = pattern.map_or_else(|| type_words(allowed), str::to_owned);
+    let hint = match value {
+        Value::Number(_) | Value::Bool(_) if allowed == [JsonType::String] => Some("put it in quotes"),
+        Value::String(text) if allowed == [JsonType::Boolean] => matches!(
+            text.to_ascii_lowercase().as_str(),
+            "yes" | "no" | "on" | "off" | "y" | "n" | "true" | "false"
+        )
+        .then_some("write true or false, without quotes"),
+        Value::String(text) if allowed.iter().any(|t| matches!(t, JsonType::Integer | JsonType::Number)) => {
+            text.parse::<f64>().is_ok().then_some("remove the quotes")
+        }
+        _ => None,
+    };
+    Problem::new(at, "wrong-type", format!("{} is {}", shown(value), type_of(value)))
+        .expected(expected)
+        .hint(hint.map(str::to_owned))
+}
+
+fn types(kind: &TypeKind) -> Vec<JsonType> {
+    match kind {
+        TypeKind::Single(only) => vec![*only],
+        TypeKind::Multiple(set) => set.iter().collect(),
+    }
+}
+
+fn type_words(types: &[JsonType]) -> String {
+    let mut words: Vec<_> = types
+        .iter()
+        .map(|t| match t {
+            JsonType::Null => "nothing",
+            JsonType::Boolean => "true or false",
+            JsonType::Integer => "a whole number",
+            JsonType::Number => "a number",
+            JsonType::String => "a string",
+            JsonType::Array => "a list",
+            JsonType::Object => "a mapping",
+        })
+        .collect();
+    words.dedup();
+    words.join(" or ")
+}
+
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "a boolean",
+        Value::Number(n) if n.is_f64() => "a number with a fraction",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "no single value",
+        Value::Object(_) => "no single value",
+    }
+}
+
+/// A value as messages show it.
+pub(super) fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::String(text) => format!("'{}'", shorten(text)),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "a mapping".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// At most 80 characters, on one line.
+pub(super) fn shorten(text: &str) -> String {
+    let clean = |c: char| if c.is_control() { ' ' } else { c };
+    let mut short: String = text.chars().take(80).map(clean).collect();
+    if text.chars().nth(80).is_some() {
+        short.push_str("...");
+    }
+    short
+}
+
+/// `one of a, b, c`, the first twenty.
+pub(super) fn one_of(options: &[String]) -> String {
+    match options {
+        [only] => format!("'{only}'"),
+        _ => {
+            let more = if options.len() > 20 { ", ..." } else { "" };
+            let first: Vec<&str> = options.iter().take(20).map(String::as_str).collect();
+            format!("one of {}{more}", first.join(", "))
+        }
+    }
+}
+
+/// What was probably meant: few letters differ (transposed ones count once), or only the case does.
+pub(super) fn nearest<'a>(text: &str, options: impl IntoIterator<Item = &'a String>) -> Option<&'a String> {
+    let text = shorten(text).to_lowercase();
+    let distance = |option: &String| strsim::damerau_levenshtein(&text, &option.to_lowercase());
+    let best = options.into_iter().map(|option| (distance(option), option)).min()?;
+    (best.0 <= (best.1.len() / 3).max(1)).then_some(best.1)
+}
+
+/// The patterns of [`crate::model`]'s types in words.
+fn pattern_words(pattern: &str) -> Option<&'static str> {
+    Some(match pattern {
+        "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" => {
+            "a name: 1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit"
+        }
+        "^(?=.)([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$" => "a duration such as 30s, 5m, 1h30m or 2d",
+        "^(100|[0-9]{1,2})%$" => "a whole number, or a percentage such as 25%",
+        "^[0-9a-f]{40}$" => "a full commit hash: 40 digits of 0-9 and a-f, in quotes if all are digits",
+        "^(/[^/]+)+$" => "a JSON pointer such as /spec/replicas",
+        _ => return None,
+    })
+}
+
+fn format_words(format: &str) -> String {
+    match format {
+        "semver" => "a semantic version such as 1.4.0".to_owned(),
+        "semver-range" => "a range of semantic versions such as '>=1.4, <2'".to_owned(),
+        "ipv4" => "an IPv4 address such as 10.20.0.5".to_owned(),
+        "ipv6" => "an IPv6 address such as fd00::5".to_owned(),
+        other => format!("a value of the format '{other}'"),
+    }
+}

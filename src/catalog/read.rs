@@ -1,0 +1,260 @@
+//! Files of a tree to documents of one kind.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::document::{Kind, Located};
+use super::explain;
+use super::yaml::{self, Dialect, Doc, token};
+use super::{labels, schema};
+use crate::model::diagnostic::{Diagnostic, Place};
+use crate::model::tree::{EntryKind, Tree, TreeError};
+
+/// Deepest folder below the root that is looked into.
+const MAX_FOLDERS: usize = 32;
+
+/// What a finding is about: whom it holds back.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Subject {
+    /// A document by its name, also one that could not be read in full.
+    Document(Kind, String),
+    /// A folder of documents: which ones it is about is not known.
+    Folder(Kind),
+    /// One target in one fleet.
+    Use { fleet: String, target: String },
+}
+
+/// A finding and whom it holds back.
+#[derive(Debug, Clone)]
+pub(super) struct Finding {
+    pub(super) subjects: Vec<Subject>,
+    pub(super) diagnostic: Diagnostic,
+}
+
+/// What a folder holds of one kind.
+pub(super) struct Documents<T> {
+    /// By name, in the order of files and documents.
+    pub(super) found: BTreeMap<String, Vec<Located<T>>>,
+    /// Names of documents that are there but not valid.
+    pub(super) broken: BTreeSet<String>,
+    /// Files, or folders, of which not everything could be read.
+    pub(super) unreadable: Vec<String>,
+    pub(super) findings: Vec<Finding>,
+}
+
+/// What could not be read, as a finding.
+pub(super) fn tree_error(error: &TreeError) -> Diagnostic {
+    match error {
+        TreeError::Refused { path, reason } => {
+            Diagnostic::error(Place::file(path), "refused", format!("this is not read: {reason}"))
+                .hint("use an ordinary file or folder")
+        }
+        TreeError::Unreadable { path, reason } => {
+            Diagnostic::error(Place::file(path), "unreadable", format!("cannot be read: {reason}"))
+        }
+    }
+}
+
+/// Reads all documents of a kind below `folder`.
+pub(super) fn documents<T: DeserializeOwned>(tree: &dyn Tree, kind: Kind, folder: &str) -> Documents<T> {
+    let mut documents = Documents {
+        found: BTreeMap::new(),
+        broken: BTreeSet::new(),
+        unreadable: Vec::new(),
+        findings: Vec::new(),
+    };
+    match tree.list(folder) {
+        Ok(Some(_)) => documents.walk(tree, kind, folder, 0),
+        Ok(None) => {
+            let message = format!("there is no folder '{folder}', and so no {}", kind.noun());
+            let finding = Diagnostic::warning(Place::file(folder), "no-folder", message);
+            documents.findings.push(Finding { subjects: Vec::new(), diagnostic: finding });
+        }
+        Err(error) => documents.unreadable(kind, folder, tree_error(&error)),
+    }
+    documents
+}
+
+impl<T: DeserializeOwned> Documents<T> {
+    fn unreadable(&mut self, kind: Kind, path: &str, diagnostic: Diagnostic) {
+        self.unreadable.push(path.to_owned());
+        self.findings.push(Finding { subjects: vec![Subject::Folder(kind)], diagnostic });
+    }
+
+    fn walk(&mut self, tree: &dyn Tree, kind: Kind, folder: &str, depth: usize) {
+        let entries = match tree.list(folder) {
+            Ok(entries) => entries.unwrap_or_default(),
+            Err(error) => return self.unreadable(kind, folder, tree_error(&error)),
+        };
+        if depth > MAX_FOLDERS {
+            let message = format!("folders deeper than {MAX_FOLDERS} levels are not read");
+            return self.unreadable(
+                kind,
+                folder,
+                Diagnostic::error(Place::file(folder), "too-deep", message),
+            );
+        }
+        // A profile's folder is its own: what else is in it are its layers.
+        let profile = entries.iter().flatten().any(|e| e.kind == EntryKind::File && is_profile(&e.name));
+        for entry in entries {
+            let entry = match entry {
+                Ok(entry) => entry,
+                // A link in a layer's folder is for those who read the layer.
+                Err(TreeError::Refused { .. }) if kind == Kind::Profile && profile => continue,
+                Err(error) => {
+                    let (TreeError::Refused { path, .. } | TreeError::Unreadable { path, .. }) = &error;
+                    self.unreadable(kind, &path.clone(), tree_error(&error));
+                    continue;
+                }
+            };
+            let path =
+                if folder.is_empty() { entry.name.clone() } else { format!("{folder}/{}", entry.name) };
+            match (entry.kind, kind) {
+                (EntryKind::Folder, Kind::Profile) if profile => {}
+                (EntryKind::Folder, _) => self.walk(tree, kind, &path, depth + 1),
+                (EntryKind::File, Kind::Profile) if is_profile(&entry.name) => self.file(tree, kind, &path),
+                (EntryKind::File, Kind::Profile) => {}
+                (EntryKind::File, _) if is_document(&entry.name) => self.file(tree, kind, &path),
+                (EntryKind::File, _) => {}
+            }
+        }
+    }
+
+    fn file(&mut self, tree: &dyn Tree, kind: Kind, path: &str) {
+        let gone =
+            || TreeError::Unreadable { path: path.to_owned(), reason: "listed, but not there".to_owned() };
+        let bytes = match tree.read(path) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return self.unreadable(kind, path, tree_error(&gone())),
+            Err(error) => return self.unreadable(kind, path, tree_error(&error)),
+        };
+        let parsed = yaml::parse(path, &bytes, Dialect::Fairlead);
+        let mut subjects = Vec::new();
+        for doc in &parsed.broken {
+            match name_of(&doc.value) {
+                Some(name) => {
+                    self.broken.insert(name.to_owned());
+                    subjects.push(Subject::Document(kind, name.to_owned()));
+                }
+                None => subjects.push(Subject::Folder(kind)),
+            }
+        }
+        if !parsed.complete || subjects.contains(&Subject::Folder(kind)) {
+            self.unreadable.push(path.to_owned());
+            subjects.push(Subject::Folder(kind));
+        }
+        let findings = parsed.diagnostics.into_iter();
+        self.findings.extend(findings.map(|diagnostic| Finding { subjects: subjects.clone(), diagnostic }));
+        for doc in parsed.docs {
+            self.document(kind, path, doc);
+        }
+    }
+
+    fn document(&mut self, kind: Kind, path: &str, doc: Doc) {
+        let name = name_of(&doc.value).map(str::to_owned);
+        let subject = name.clone().map_or(Subject::Folder(kind), |name| Subject::Document(kind, name));
+        let mut findings = validate(kind, &doc);
+        let mut typed = None;
+        if !findings.iter().any(Diagnostic::is_error) {
+            match serde_json::from_value::<T>(doc.value) {
+                Ok(value) => typed = Some(value),
+                // The schema is made from the type; what is left is what a schema can't say.
+                Err(error) => findings.push(Diagnostic::error(
+                    doc.places.value(""),
+                    "invalid-document",
+                    format!("not a valid {}: {error}", kind.as_str()),
+                )),
+            }
+        }
+        let findings = findings.into_iter();
+        self.findings.extend(findings.map(|d| Finding { subjects: vec![subject.clone()], diagnostic: d }));
+        match (typed, name) {
+            (Some(value), Some(name)) => {
+                self.found.entry(name).or_default().push(Located { value, places: doc.places });
+            }
+            (_, Some(name)) => {
+                self.broken.insert(name);
+            }
+            (_, None) => self.unreadable.push(path.to_owned()),
+        }
+    }
+
+    /// Takes out the documents that share a name, and says so at each of them.
+    pub(super) fn unique(&mut self, kind: Kind) -> BTreeMap<String, Located<T>> {
+        let mut unique = BTreeMap::new();
+        for (name, mut documents) in std::mem::take(&mut self.found) {
+            let broken_too = self.broken.contains(&name);
+            if documents.len() > 1 {
+                let places: Vec<Place> = documents.iter().map(|d| d.places.value("/metadata/name")).collect();
+                for (n, place) in places.iter().enumerate() {
+                    let other = &places[usize::from(n == 0)];
+                    let message =
+                        format!("the {} name '{name}' is taken twice, here and at {other}", kind.noun());
+                    let diagnostic = Diagnostic::error(place.clone(), "duplicate-name", message);
+                    let subjects = vec![Subject::Document(kind, name.clone())];
+                    self.findings.push(Finding {
+                        subjects,
+                        diagnostic: diagnostic.hint("rename or remove one of them"),
+                    });
+                }
+                self.broken.insert(name);
+            } else if broken_too {
+                let place = documents[0].places.value("/metadata/name");
+                let message =
+                    format!("another document that is not valid has the {} name '{name}' too", kind.noun());
+                let diagnostic = Diagnostic::error(place, "duplicate-name", message);
+                let subjects = vec![Subject::Document(kind, name)];
+                self.findings
+                    .push(Finding { subjects, diagnostic: diagnostic.hint("rename or remove one of them") });
+            } else if let Some(document) = documents.pop() {
+                unique.insert(name, document);
+            }
+        }
+        unique
+    }
+}
+
+fn is_document(name: &str) -> bool {
+    !name.starts_with('.') && [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end))
+}
+
+fn is_profile(name: &str) -> bool {
+    ["profile.yaml", "profile.yml", "profile.json"].contains(&name)
+}
+
+fn name_of(document: &Value) -> Option<&str> {
+    document.pointer("/metadata/name").and_then(Value::as_str)
+}
+
+/// What is wrong with a document by itself.
+fn validate(kind: Kind, doc: &Doc) -> Vec<Diagnostic> {
+    let found = doc.value.get("kind").and_then(Value::as_str);
+    if let Some(other) = Kind::ALL.into_iter().find(|k| *k != kind && Some(k.as_str()) == found) {
+        let message = format!("a {} does not belong in this folder", other.as_str());
+        let finding = Diagnostic::error(doc.places.value("/kind"), "wrong-folder", message);
+        return vec![finding.expected(kind.as_str())];
+    }
+    let schema = schema::of(kind);
+    let Some(validator) = &schema.validator else {
+        let message = format!("the schema of {} can't be compiled", kind.as_str());
+        return vec![Diagnostic::error(doc.places.value(""), "internal", message)];
+    };
+    let mut findings: Vec<Diagnostic> = explain::problems(validator, &schema.schema, &doc.value)
+        .into_iter()
+        .map(|problem| {
+            let pointer = &problem.pointer;
+            let place = if problem.at_key { doc.places.key(pointer) } else { doc.places.value(pointer) };
+            let finding = Diagnostic::error(place, problem.code, problem.message);
+            Diagnostic { expected: problem.expected, hint: problem.hint, ..finding }
+        })
+        .collect();
+    findings.extend(labels::metadata(doc));
+    findings
+}
+
+/// The JSON pointer of an entry of a mapping.
+pub(super) fn entry(pointer: &str, key: &str) -> String {
+    format!("{pointer}/{}", token(key))
+}

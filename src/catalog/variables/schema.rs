@@ -1,0 +1,280 @@
+//! A profile's variables schema: checked, compiled, and asked for names and defaults.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use jsonschema::{Draft, PatternOptions, Retrieve, Uri, Validator};
+use serde_json::Value;
+
+use super::super::explain::{self, Problem, shorten};
+use super::super::yaml::{Places, token};
+use super::POINTER;
+use super::references::{File, References, parse_uri, uri};
+use crate::model::diagnostic::{Diagnostic, Place};
+use crate::model::target::Variables;
+use crate::model::tree::Tree;
+
+/// Most schemas of one value that are looked at for names and defaults.
+const MAX_PARTS: usize = 64;
+/// Most properties that are looked at to put defaults into the values of one target.
+const MAX_STEPS: usize = 10_000;
+
+/// Steps that a pattern may take: a profile's author must not be able to keep the daemon busy.
+const BACKTRACK_LIMIT: usize = 10_000;
+/// Bytes that a compiled pattern may take.
+const PATTERN_SIZE: usize = 1 << 20;
+
+/// The compiled schema of a profile's variables.
+#[derive(Clone, Default)]
+pub(in super::super) struct VariablesSchema {
+    compiled: Option<Arc<Compiled>>,
+    /// Declared names, with the JSON pointer to each one's schema if that is in the profile's document.
+    names: BTreeMap<String, Option<String>>,
+    /// Said already at the profile.
+    invalid: bool,
+}
+
+struct Compiled {
+    validator: Validator,
+    schemas: Schemas,
+}
+
+/// The schema with the files that it refers to.
+struct Schemas {
+    root: Value,
+    files: Vec<Option<File>>,
+}
+
+impl fmt::Debug for VariablesSchema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.names.keys()).finish()
+    }
+}
+
+impl VariablesSchema {
+    pub(in super::super) fn declares(&self, name: &str) -> bool {
+        self.names.contains_key(name)
+    }
+
+    pub(in super::super) fn is_valid(&self) -> bool {
+        !self.invalid
+    }
+
+    pub(in super::super) fn names(&self) -> impl Iterator<Item = &String> {
+        self.names.keys()
+    }
+
+    /// Where a variable is declared.
+    pub(super) fn place(&self, places: &Places, name: &str) -> Place {
+        let pointer = self.names.get(name).and_then(Option::as_deref).unwrap_or_default();
+        places.key(&format!("{POINTER}{pointer}"))
+    }
+
+    /// Puts defaults where values are missing, in nested mappings that are there too.
+    pub(super) fn fill(&self, values: &mut Value) {
+        if let Some(compiled) = &self.compiled {
+            compiled.schemas.fill(&compiled.schemas.root, 0, values, &mut { MAX_STEPS });
+        }
+    }
+
+    pub(super) fn problems(&self, values: &Value) -> Vec<Problem> {
+        let Some(compiled) = &self.compiled else { return Vec::new() };
+        explain::problems(&compiled.validator, &compiled.schemas.root, values)
+    }
+}
+
+/// What a reference leads to: the number of its document (0 is the profile's, others are files) and a schema.
+type Found<'a> = (usize, &'a Value);
+
+impl Schemas {
+    fn document(&self, number: usize) -> Option<&Value> {
+        match number.checked_sub(1) {
+            None => Some(&self.root),
+            Some(file) => self.files.get(file)?.as_ref().map(|f| &f.schema),
+        }
+    }
+
+    fn follow(&self, number: usize, reference: &str) -> Option<Found<'_>> {
+        let (file, fragment) = parse_uri(reference);
+        let number = file.map_or(number, |file| file + 1);
+        let document = self.document(number)?;
+        if fragment.is_empty() {
+            Some((number, document))
+        } else {
+            Some((number, document.pointer(fragment)?))
+        }
+    }
+
+    /// The schemas that hold for a value as a whole: itself, its `$ref`, its `allOf`; the first
+    /// [`MAX_PARTS`], because these can name each other over and over.
+    fn parts<'a>(&'a self, number: usize, schema: &'a Value) -> Vec<Found<'a>> {
+        let mut parts = vec![(number, schema)];
+        let mut next = 0;
+        while let Some((number, schema)) = parts.get(next).copied() {
+            next += 1;
+            let reference = schema.get("$ref").and_then(Value::as_str);
+            let referred = reference.and_then(|r| self.follow(number, r));
+            let all = schema.get("allOf").and_then(Value::as_array).into_iter().flatten();
+            let room = MAX_PARTS.saturating_sub(parts.len());
+            parts.extend(referred.into_iter().chain(all.map(|s| (number, s))).take(room));
+        }
+        parts
+    }
+
+    /// Puts defaults where values are missing, in nested mappings that were given too. A default is taken
+    /// as it is written. `steps` bounds the work for schemas that refer to themselves in many ways.
+    fn fill(&self, schema: &Value, number: usize, value: &mut Value, steps: &mut usize) {
+        let Value::Object(values) = value else { return };
+        let given: Vec<String> = values.keys().cloned().collect();
+        for (number, part) in self.parts(number, schema) {
+            let Some(properties) = part.get("properties").and_then(Value::as_object) else { continue };
+            for (name, property) in properties {
+                let Some(left) = steps.checked_sub(1) else { return };
+                *steps = left;
+                if given.contains(name) {
+                    if let Some(value) = values.get_mut(name) {
+                        self.fill(property, number, value, steps);
+                    }
+                } else if !values.contains_key(name)
+                    && let Some(default) = self.default(number, property)
+                {
+                    values.insert(name.clone(), default.clone());
+                }
+            }
+        }
+    }
+
+    fn default<'a>(&'a self, number: usize, schema: &'a Value) -> Option<&'a Value> {
+        self.parts(number, schema).into_iter().find_map(|(_, part)| part.get("default"))
+    }
+
+    fn names(&self) -> BTreeMap<String, Option<String>> {
+        let mut names = BTreeMap::new();
+        for (number, part) in self.parts(0, &self.root) {
+            for name in part.get("properties").and_then(Value::as_object).into_iter().flat_map(|p| p.keys()) {
+                let direct = number == 0 && std::ptr::eq(part, &self.root);
+                let pointer = direct.then(|| format!("/properties/{}", token(name)));
+                names.entry(name.clone()).or_insert(pointer);
+            }
+        }
+        names
+    }
+}
+
+/// Gives a schema the files that it refers to, and refuses everything else.
+struct Closed(BTreeMap<String, Value>);
+
+impl Retrieve for Closed {
+    fn retrieve(&self, uri: &Uri<String>) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
+        let known = self.0.get(uri.as_str()).cloned();
+        known.ok_or_else(|| "nothing outside the profile's folder is read".into())
+    }
+}
+
+/// Checks and compiles the variables schema of a profile in `folder`.
+pub(in super::super) fn read(
+    tree: &dyn Tree,
+    folder: &str,
+    variables: &Variables,
+    places: &Places,
+) -> (VariablesSchema, Vec<Diagnostic>) {
+    if variables.is_empty() {
+        return (VariablesSchema::default(), Vec::new());
+    }
+    let mut root = Value::Object(variables.clone());
+    let mut references = References::new(tree, folder);
+    if variables.get("type").and_then(Value::as_str) != Some("object") {
+        let place = if places.has("/spec/variables/type") {
+            places.value("/spec/variables/type")
+        } else {
+            places.key(POINTER)
+        };
+        references.findings.push(
+            Diagnostic::error(place, "schema-type", "the variables' schema must say 'type: object'")
+                .hint("list the variables under 'properties'"),
+        );
+    }
+    let own = meta_problems(&root, places, POINTER);
+    references.findings.extend(own);
+    references.rewrite(&mut root, places, POINTER);
+    references.read_files();
+    let mut findings = std::mem::take(&mut references.findings);
+    for file in references.files.iter().flatten() {
+        findings.extend(meta_problems(&file.schema, &file.places, ""));
+    }
+    let schemas = Schemas { root, files: references.files };
+    let names = schemas.names();
+    if findings.iter().any(Diagnostic::is_error) {
+        return (VariablesSchema { compiled: None, names, invalid: true }, findings);
+    }
+    match compile(&schemas) {
+        Ok(validator) => {
+            findings.extend(default_problems(&validator, &schemas, &names, places));
+            let compiled = Some(Arc::new(Compiled { validator, schemas }));
+            (VariablesSchema { compiled, names, invalid: false }, findings)
+        }
+        Err((pointer, message)) => {
+            let place = places.value(&format!("{POINTER}{pointer}"));
+            findings.push(Diagnostic::error(place, "schema-invalid", message));
+            (VariablesSchema { compiled: None, names, invalid: true }, findings)
+        }
+    }
+}
+
+/// What is wrong with a schema as such.
+fn meta_problems(schema: &Value, places: &Places, base: &str) -> Vec<Diagnostic> {
+    let mut seen = std::collections::BTreeSet::new();
+    let meta = jsonschema::draft202012::meta::validator();
+    let problems = meta.iter_errors(schema).flat_map(|error| explain::explain(&error, &Value::Null));
+    problems
+        .filter(|problem| seen.insert(problem.pointer.clone()))
+        .map(|problem| {
+            let place = places.value(&format!("{base}{}", problem.pointer));
+            let message = format!("not a valid JSON Schema: {}", problem.message);
+            let finding = Diagnostic::error(place, "schema-invalid", message);
+            Diagnostic { expected: problem.expected, hint: problem.hint, ..finding }
+        })
+        .collect()
+}
+
+fn compile(schemas: &Schemas) -> Result<Validator, (String, String)> {
+    let files = schemas.files.iter().enumerate();
+    let files = files.filter_map(|(n, file)| Some((uri(n), file.as_ref()?.schema.clone())));
+    let patterns = PatternOptions::fancy_regex().backtrack_limit(BACKTRACK_LIMIT).size_limit(PATTERN_SIZE);
+    jsonschema::options()
+        .with_draft(Draft::Draft202012)
+        .with_retriever(Closed(files.collect()))
+        .with_pattern_options(patterns)
+        .should_validate_formats(true)
+        .should_ignore_unknown_formats(false)
+        .build(&schemas.root)
+        .map_err(|error| {
+            let message = format!("not a valid JSON Schema: {}", shorten(&error.to_string()));
+            (error.instance_path().as_str().to_owned(), message)
+        })
+}
+
+/// Defaults that the schema itself refuses.
+fn default_problems(
+    validator: &Validator,
+    schemas: &Schemas,
+    names: &BTreeMap<String, Option<String>>,
+    places: &Places,
+) -> Vec<Diagnostic> {
+    let mut values = Value::Object(Variables::new());
+    schemas.fill(&schemas.root, 0, &mut values, &mut { MAX_STEPS });
+    let problems = explain::problems(validator, &schemas.root, &values);
+    // What is missing altogether comes from fleets and targets.
+    let problems = problems.into_iter().filter(|p| !p.pointer.is_empty());
+    problems
+        .map(|problem| {
+            let name = problem.pointer.split('/').nth(1).unwrap_or_default();
+            let pointer = names.get(name).and_then(Option::as_deref).unwrap_or_default();
+            let place = places.value(&format!("{POINTER}{pointer}/default"));
+            let message = format!("the default of '{name}': {}", problem.message);
+            let finding = Diagnostic::error(place, "schema-default", message);
+            Diagnostic { expected: problem.expected, hint: problem.hint, ..finding }
+        })
+        .collect()
+}
