@@ -1,5 +1,37 @@
 //! One worker a cluster: connect, observe, apply, prune, health, ledger, heal.
+//!
+//! In: [`Assignment`](crate::model::assignment::Assignment)s and the like, by a [`WorkerHandle`]; releases from a
+//! [`ReleaseSource`]; connections from a [`Connector`]. Out: [`Fact`](crate::model::assignment::Fact)s.
+//! Guarantees: an order never blocks its giver, and the newest one pre-empts at once; nothing in memory is needed
+//! after a crash; an object that is as it should be costs no request; nothing is deleted that does not carry our
+//! own label, and only in the version that was looked at. Assumes one worker a target and instance; a second one
+//! is stopped by the ledger's version.
+#![allow(clippy::disallowed_methods, reason = "this room talks to clusters; it needs the clock")]
+#![allow(dead_code, reason = "parts land before the worker that uses them")]
 
 pub mod fields;
 pub mod health;
 pub mod text;
+
+mod api;
+mod backoff;
+mod clock;
+mod connect;
+mod credentials;
+mod discovery;
+mod error;
+mod fleet;
+mod ledger;
+mod limit;
+mod live;
+mod orders;
+mod session;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+pub use connect::{Connector, FirstOf, KubeconfigFolder};
+pub use credentials::ConnectError;
+pub use ledger::{Converged, Ledger, LedgerDamage, set_id};
+pub use orders::{LiveError, LiveView, ReleaseMissing, ReleaseSource, WorkerHandle, WorkerSettings};
+pub use worker::spawn;

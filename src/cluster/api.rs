@@ -1,0 +1,222 @@
+//! Requests to one API server: bodies in, bodies out, every refusal a typed [`ApiError`].
+//!
+//! Thinner than kube's own `Api`, because an apply sends bytes that exist already, and because answers are
+//! reduced as they arrive instead of being kept as objects.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt as _};
+use http::{HeaderMap, Method, Request, Response, header};
+use http_body_util::BodyExt as _;
+use jiff::Timestamp;
+use kube::client::Body;
+use serde_json::Value;
+
+use super::clock::ServerClock;
+use super::error::{ApiError, Status};
+use super::limit::Limiter;
+
+/// Objects without spec, data and status.
+pub const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+/// The same for a list.
+pub const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+const JSON: &str = "application/json";
+
+/// Largest answer that is read: etcd's own limit for an object is 1.5 MB, a page of a list is larger.
+const MAX_ANSWER: usize = 64 << 20;
+/// Largest single event of a watch.
+const MAX_EVENT: usize = 16 << 20;
+/// Until when an answer must be there.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same for a page of a list.
+pub const LIST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// One request.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub method: Method,
+    /// With the query.
+    pub path: String,
+    pub accept: &'static str,
+    pub content_type: &'static str,
+    pub body: Bytes,
+    pub timeout: Duration,
+}
+
+impl Call {
+    pub fn get(path: impl Into<String>) -> Self {
+        Self {
+            method: Method::GET,
+            path: path.into(),
+            accept: JSON,
+            content_type: JSON,
+            body: Bytes::new(),
+            timeout: REQUEST_TIMEOUT,
+        }
+    }
+
+    /// POST, PUT or PATCH.
+    pub fn send(
+        method: Method,
+        path: impl Into<String>,
+        content_type: &'static str,
+        body: impl Into<Bytes>,
+    ) -> Self {
+        Self { method, content_type, body: body.into(), ..Self::get(path) }
+    }
+
+    #[must_use]
+    pub fn accept(mut self, accept: &'static str) -> Self {
+        self.accept = accept;
+        self
+    }
+
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+}
+
+/// A connection to an API server; clones share it.
+#[derive(Clone)]
+pub struct Api {
+    client: kube::Client,
+    user_agent: Arc<str>,
+    limiter: Arc<Limiter>,
+    clock: Arc<ServerClock>,
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Api").field("user_agent", &self.user_agent).finish_non_exhaustive()
+    }
+}
+
+impl Api {
+    pub fn new(client: kube::Client, user_agent: &str) -> Self {
+        Self { client, user_agent: Arc::from(user_agent), limiter: Arc::default(), clock: Arc::default() }
+    }
+
+    /// The server's time, as far as its answers have told.
+    pub fn server_time(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// How many requests may be in flight now.
+    pub fn allowed(&self) -> usize {
+        self.limiter.allowed()
+    }
+
+    /// Sends a request, waits for a place if too many are in flight, and reads the whole answer.
+    pub async fn call(&self, call: Call) -> Result<Bytes, ApiError> {
+        let _place = self.limiter.place().await;
+        let timeout = call.timeout;
+        let result = tokio::time::timeout(timeout, async {
+            let response = self.start(call).await?;
+            read_all(response.into_body()).await
+        })
+        .await
+        .unwrap_or(Err(ApiError::Timeout(timeout)));
+        match &result {
+            Err(error) => {
+                if let Some(retry_after) = error.throttled() {
+                    self.limiter.throttled(retry_after);
+                }
+            }
+            Ok(_) => self.limiter.answered(),
+        }
+        result
+    }
+
+    /// As [`Self::call`], read as JSON.
+    pub async fn json(&self, call: Call) -> Result<Value, ApiError> {
+        serde_json::from_slice(&self.call(call).await?).map_err(ApiError::Decode)
+    }
+
+    /// Starts a watch; every item is one line. Not counted as a request in flight.
+    pub async fn lines(
+        &self,
+        call: Call,
+    ) -> Result<impl Stream<Item = Result<Bytes, ApiError>> + use<>, ApiError> {
+        let timeout = call.timeout;
+        let response = tokio::time::timeout(timeout, self.start(call)).await;
+        let body = response.map_err(|_| ApiError::Timeout(timeout))??.into_body();
+        Ok(split_lines(body))
+    }
+
+    async fn start(&self, call: Call) -> Result<Response<Body>, ApiError> {
+        let request = Request::builder()
+            .method(call.method)
+            .uri(call.path)
+            .header(header::ACCEPT, call.accept)
+            .header(header::CONTENT_TYPE, call.content_type)
+            .header(header::USER_AGENT, &*self.user_agent)
+            .body(Body::from(call.body.to_vec()))?;
+        let response =
+            self.client.send(request).await.map_err(|error| ApiError::Transport(Box::new(error)))?;
+        self.clock.heard(response.headers());
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let (code, retry_after) = (response.status().as_u16(), retry_after(response.headers()));
+        let body = read_all(response.into_body()).await?;
+        Err(ApiError::Status(Box::new(Status::read(code, retry_after, &body))))
+    }
+}
+
+/// `Retry-After` in seconds; API servers don't send dates.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds: u64 = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+async fn read_all(mut body: Body) -> Result<Bytes, ApiError> {
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| ApiError::Transport(Box::new(error)))?;
+        if let Ok(data) = frame.into_data() {
+            if all.len() + data.len() > MAX_ANSWER {
+                return Err(ApiError::TooLarge(MAX_ANSWER));
+            }
+            all.extend_from_slice(&data);
+        }
+    }
+    Ok(all.freeze())
+}
+
+fn split_lines(body: Body) -> impl Stream<Item = Result<Bytes, ApiError>> {
+    let chunks = body.into_data_stream();
+    futures::stream::unfold(
+        (chunks, BytesMut::new(), false),
+        |(mut chunks, mut buffer, mut ended)| async move {
+            let mut scanned = 0;
+            loop {
+                if let Some(end) = buffer[scanned..].iter().position(|b| *b == b'\n') {
+                    let line = buffer.split_to(scanned + end + 1).freeze();
+                    return Some((Ok(line), (chunks, buffer, ended)));
+                }
+                scanned = buffer.len();
+                if ended {
+                    return None;
+                }
+                match chunks.next().await {
+                    Some(Ok(data)) if buffer.len() + data.len() > MAX_EVENT => {
+                        ended = true;
+                        buffer.clear();
+                        return Some((Err(ApiError::TooLarge(MAX_EVENT)), (chunks, buffer, ended)));
+                    }
+                    Some(Ok(data)) => buffer.extend_from_slice(&data),
+                    Some(Err(error)) => {
+                        ended = true;
+                        buffer.clear();
+                        return Some((Err(ApiError::Transport(Box::new(error))), (chunks, buffer, ended)));
+                    }
+                    None => return None,
+                }
+            }
+        },
+    )
+}

@@ -1,0 +1,136 @@
+//! A cluster that answers: what all fleets on it share.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::mpsc;
+
+use super::api::{Api, Call};
+use super::connect::Connector;
+use super::discovery::Discovery;
+use super::error::ApiError;
+use super::ledger::{LedgerDamage, LedgerStore, Stored, set_id};
+use super::orders::{ReleaseSource, WorkerSettings};
+use super::text::chain;
+use crate::model::assignment::{Fact, FactBody};
+use crate::model::name::FleetName;
+use crate::model::object::ObjectKey;
+use crate::plan::{Origin, Sibling};
+
+/// Ledgers by the name of their fleet; one that can't be read as its damage.
+pub type Ledgers = BTreeMap<String, Result<Stored, LedgerDamage>>;
+
+/// Why there is no session, or why it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lost {
+    /// The cluster does not answer, or not as it should.
+    Offline(String),
+    /// Our credentials are not accepted any more.
+    Unauthorized,
+}
+
+/// What all fleets on a connected cluster share.
+pub struct Session {
+    pub settings: Arc<WorkerSettings>,
+    pub api: Api,
+    pub store: LedgerStore,
+    pub source: Arc<dyn ReleaseSource>,
+    /// Uid of the namespace `kube-system`.
+    pub identity: String,
+    facts: mpsc::Sender<Fact>,
+    discovery: tokio::sync::Mutex<Option<Arc<Discovery>>>,
+    siblings: Mutex<BTreeMap<FleetName, Sibling>>,
+}
+
+impl Session {
+    /// Connects, reads the cluster's identity and, in one list, all ledgers of this instance.
+    pub async fn open(
+        settings: Arc<WorkerSettings>,
+        connector: &dyn Connector,
+        source: Arc<dyn ReleaseSource>,
+        facts: mpsc::Sender<Fact>,
+    ) -> Result<(Self, Ledgers), Lost> {
+        let client =
+            connector.connect(&settings.target).await.map_err(|error| Lost::Offline(chain(&error)))?;
+        let api = Api::new(client, &settings.user_agent());
+        let store = LedgerStore::new(api.clone(), settings.instance.clone());
+        let (identity, ledgers) = futures::future::try_join(read_identity(&api), store.list())
+            .await
+            .map_err(|error| lost(&error))?;
+        let session = Self {
+            settings,
+            api,
+            store,
+            source,
+            identity,
+            facts,
+            discovery: tokio::sync::Mutex::default(),
+            siblings: Mutex::default(),
+        };
+        for stored in ledgers.values().flatten() {
+            session.set_sibling(stored, BTreeSet::new());
+        }
+        Ok((session, ledgers))
+    }
+
+    /// Tells the daemon. A daemon that has gone takes no more facts.
+    pub async fn say(&self, fleet: &FleetName, body: FactBody) {
+        let fact = Fact { target: self.settings.target.clone(), fleet: fleet.clone(), body };
+        let _ = self.facts.send(fact).await;
+    }
+
+    /// The kinds of the cluster, as last read.
+    pub async fn discovery(&self) -> Result<Arc<Discovery>, ApiError> {
+        let mut cached = self.discovery.lock().await;
+        if let Some(found) = &*cached {
+            return Ok(Arc::clone(found));
+        }
+        let found = Arc::new(Discovery::read(&self.api).await?);
+        *cached = Some(Arc::clone(&found));
+        Ok(found)
+    }
+
+    /// Reads the kinds anew, unless someone did since `old` was read.
+    pub async fn rediscover(&self, old: &Arc<Discovery>) -> Result<Arc<Discovery>, ApiError> {
+        let mut cached = self.discovery.lock().await;
+        match &*cached {
+            Some(found) if !Arc::ptr_eq(found, old) => Ok(Arc::clone(found)),
+            _ => {
+                let found = Arc::new(Discovery::read(&self.api).await?);
+                *cached = Some(Arc::clone(&found));
+                Ok(found)
+            }
+        }
+    }
+
+    /// Says what a fleet has here and what its release wants, for the others to see.
+    pub fn set_sibling(&self, stored: &Stored, mut wants: BTreeSet<ObjectKey>) {
+        let ledger = &stored.ledger;
+        let objects = &ledger.inventory.objects;
+        let adopted = objects.iter().filter(|(_, entry)| entry.origin == Origin::Adopted);
+        let adopted = adopted.map(|(key, _)| key.clone()).collect();
+        wants.extend(objects.keys().cloned());
+        let sibling = Sibling { fleet: ledger.fleet.clone(), wants, adopted };
+        self.lock().insert(ledger.fleet.clone(), sibling);
+    }
+
+    /// The other fleets here, by their sets' ids.
+    pub fn siblings_of(&self, fleet: &FleetName) -> BTreeMap<Arc<str>, Sibling> {
+        let id = |other: &FleetName| Arc::from(set_id(&self.settings.instance, other));
+        let siblings = self.lock();
+        siblings.iter().filter(|(other, _)| *other != fleet).map(|(f, s)| (id(f), s.clone())).collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<FleetName, Sibling>> {
+        self.siblings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn read_identity(api: &Api) -> Result<String, ApiError> {
+    let namespace = api.json(Call::get("/api/v1/namespaces/kube-system")).await?;
+    Ok(namespace["metadata"]["uid"].as_str().unwrap_or_default().to_owned())
+}
+
+pub fn lost(error: &ApiError) -> Lost {
+    if error.is_unauthorized() { Lost::Unauthorized } else { Lost::Offline(chain(error)) }
+}

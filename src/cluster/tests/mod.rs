@@ -1,0 +1,4 @@
+//! Tests of the room through its parts.
+
+mod errors;
+mod ledger;
