@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::Client;
-use serde_json::{Value, json};
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::audit::Audit;
@@ -129,20 +132,12 @@ impl ControlPlane {
     /// A token for a service account, which is made if it is missing: a user for tests that share
     /// a control plane. It is `system:serviceaccount:<namespace>:<name>`.
     pub async fn mint_token(&self, namespace: &str, name: &str) -> Result<String> {
-        let client = self.client().await?;
-        let accounts = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await?, namespace);
         let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}});
-        let apply = http::Request::patch(format!("{accounts}/{name}?fieldManager={AGENT}"))
-            .header("content-type", "application/apply-patch+yaml")
-            .body(account.to_string().into_bytes())?;
-        client.request::<Value>(apply).await.context("making a service account")?;
-        let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
-        let ask = http::Request::post(format!("{accounts}/{name}/token"))
-            .header("content-type", "application/json")
-            .body(request.to_string().into_bytes())?;
-        let answer: Value = client.request(ask).await.context("asking for a token")?;
-        let token = answer.pointer("/status/token").and_then(Value::as_str);
-        token.map(str::to_owned).ok_or_else(|| Error::new(format!("no token in {answer}")))
+        accounts.patch(name, &PatchParams::apply(AGENT), &Patch::Apply(account)).await?;
+        let request = TokenRequest::default();
+        let answer = accounts.create_token_request(name, &PostParams::default(), &request).await?;
+        answer.status.map(|status| status.token).ok_or_else(|| Error::new("the server gave no token"))
     }
 
     /// A client for the caller's runtime, with all rights.
@@ -153,6 +148,14 @@ impl ControlPlane {
     /// The same under another name, for the audit log.
     pub async fn client_as(&self, agent: &str) -> Result<Client> {
         kubeconfig::client(&self.kubeconfig(), agent).await
+    }
+
+    /// Makes a namespace: on a shared control plane, a test's own.
+    pub async fn create_namespace(&self, name: &str) -> Result<()> {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let namespaces: Api<Namespace> = Api::all(self.client().await?);
+        namespaces.patch(name, &PatchParams::apply(AGENT), &Patch::Apply(namespace)).await?;
+        Ok(())
     }
 
     /// Runs kubectl as the administrator. Returns what it printed; fails, with its errors, if it

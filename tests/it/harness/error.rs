@@ -20,7 +20,11 @@ impl<E: std::error::Error> From<E> for Error {
         let mut text = error.to_string();
         let mut source = error.source();
         while let Some(cause) = source {
-            text.push_str(&format!(": {cause}"));
+            let reason = cause.to_string();
+            // Not every library leaves its source to us.
+            if !text.contains(&reason) {
+                text = format!("{text}: {reason}");
+            }
             source = cause.source();
         }
         Self(text)

@@ -29,7 +29,7 @@ mod wait;
 pub use audit::{Audit, Event, Events, Mark};
 pub use control_plane::{ControlPlane, Options};
 pub use error::{Context, Error, Result};
-pub use kubeconfig::User;
+pub use kubeconfig::{User, client as kubeconfig_client};
 pub use node::{FAIL_ANNOTATION, Failure};
 pub use shared::shared;
 pub use tools::tool;

@@ -15,8 +15,14 @@ use super::{Context, Error, Result};
 /// How much of a log is worth reading when something failed.
 const TAIL: usize = 30;
 
-/// Runs a program that does not know our agreement on standard input, and kills it when that ends.
-const GUARD: &str = r#""$@" </dev/null & cat >/dev/null; kill -9 "$!""#;
+/// Runs a program that does not know our agreement on standard input: kills it when that ends, and
+/// ends when it does.
+const GUARD: &str = r#"
+    exec 3<&0
+    "$@" </dev/null 3<&- &
+    program=$!
+    (cat <&3 >/dev/null; kill -9 "$program") &
+    wait "$program""#;
 
 /// A running server. Dropping it kills it.
 pub struct Process {
@@ -43,7 +49,6 @@ impl Process {
         let child = command(program)
             .args(args)
             .current_dir(dir)
-            .env("FAIRLEAD_HARNESS_STDIN", "1")
             .stdin(Stdio::piped())
             .stdout(output)
             .stderr(errors)
@@ -106,10 +111,13 @@ impl Drop for Process {
 }
 
 fn command(program: &Program) -> Command {
+    let mut command;
     if program.ends_with_stdin {
-        return Command::new(&program.path);
+        command = Command::new(&program.path);
+        command.env("FAIRLEAD_HARNESS_STDIN", "1");
+    } else {
+        command = Command::new("sh");
+        command.args(["-c", GUARD, "guard"]).arg(&program.path);
     }
-    let mut command = Command::new("sh");
-    command.args(["-c", GUARD, "guard"]).arg(&program.path);
     command
 }
