@@ -14,3 +14,6 @@ pub use live::{
     Origin, PlannedLayer, Precondition, Scope, Served, Sibling, Verb, Wanted, Why, crds_leaving, judge,
     leave, live, resolve_key, was_there_before,
 };
+
+#[cfg(test)]
+mod tests;

@@ -39,7 +39,8 @@ pub fn crds_leaving(release: &Release, ctx: &Context<'_>) -> Vec<ObjectKey> {
 
 /// Plans how a cluster is left by its fleet: every object released, or deleted within the budget.
 pub fn leave(on_removal: OnRemoval, observed: &Observed, ctx: &Context<'_>) -> LivePlan {
-    let mut leaving = Leaving::new(observed, ctx, WantedKeys::new(), Some(on_removal));
+    let nothing = WantedKeys::new();
+    let mut leaving = Leaving::new(observed, ctx, &nothing, Some(on_removal));
     leaving.all();
     let pruning = leaving.finish(&BTreeSet::new());
     LivePlan {
@@ -59,7 +60,7 @@ pub(super) fn plan(
     observed: &Observed,
     ctx: &Context<'_>,
 ) -> Pruning {
-    let mut leaving = Leaving::new(observed, ctx, wanted.clone(), None);
+    let mut leaving = Leaving::new(observed, ctx, wanted, None);
     leaving.all();
     leaving.finish(&empty_profiles(release))
 }
@@ -83,7 +84,7 @@ enum Fate {
 struct Leaving<'a> {
     observed: &'a Observed,
     ctx: &'a Context<'a>,
-    wanted: WantedKeys<'a>,
+    wanted: &'a WantedKeys<'a>,
     /// The target leaves its fleet: what becomes of the objects.
     removal: Option<OnRemoval>,
     actions: Vec<(LayerId, Action)>,
@@ -95,7 +96,7 @@ impl<'a> Leaving<'a> {
     fn new(
         observed: &'a Observed,
         ctx: &'a Context<'a>,
-        wanted: WantedKeys<'a>,
+        wanted: &'a WantedKeys<'a>,
         removal: Option<OnRemoval>,
     ) -> Self {
         Self { observed, ctx, wanted, removal, actions: Vec::new(), kept: Vec::new(), counted: Vec::new() }
