@@ -42,7 +42,7 @@ fn unchanged_is_proved_by_annotation_and_entry() {
     says("heal! (someone else changed it)", |w| w.see(WEB).digest = other_digest());
     says("heal! (someone else changed it)", |w| w.see(WEB).fields = Some(fields(2)));
     says("heal! (someone else changed it)", |w| w.see(WEB).fields = None);
-    says("heal! (someone else removed it or its label)", |w| drop(w.observed.objects.clear()));
+    says("heal! (someone else removed it or its label)", |w| w.observed.objects.clear());
     says("heal! (someone else removed it or its label)", |w| w.see(WEB).part_of = None);
     says("heal! (someone else removed it or its label)", |w| w.see(WEB).part_of = Some("typo".into()));
     says("compare! (the record of its fields was lost)", |w| w.remembers(WEB).fields = None);
@@ -69,7 +69,7 @@ fn drift_is_only_said_where_the_policy_says_so() {
         }
     };
     says("report (someone else changed it)", report(|w| w.see(WEB).fields = None));
-    says("report (someone else removed it or its label)", report(|w| drop(w.observed.objects.clear())));
+    says("report (someone else removed it or its label)", report(|w| w.observed.objects.clear()));
     says("report (is being deleted)", report(|w| w.see(WEB).terminating = true));
     says("compare (the record of its fields was lost)", report(|w| w.remembers(WEB).fields = None));
     // A change of the release is none of the policy's business.
