@@ -1,0 +1,58 @@
+//! The process-wide options of libgit2 that Fairlead sets, behind safe functions.
+//!
+//! A crate of its own because Fairlead forbids unsafe code: these options are globals of a C library, and
+//! there is no safe way to a time-out or a CA file. Everything unsafe is on this page.
+
+use std::path::Path;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use git2::{Error, opts};
+
+/// What is set once for the whole process.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// How long a connection to a server may take to come about.
+    pub connect_timeout: Duration,
+    /// How long a server may stay silent.
+    pub silence_timeout: Duration,
+    /// Bytes that all open repositories together may keep as parsed objects.
+    pub object_cache: usize,
+}
+
+/// Sets the options and the strict checks. The first call decides; later ones return what it returned.
+///
+/// # Errors
+/// The message of libgit2.
+pub fn configure(options: Options) -> Result<(), String> {
+    static DONE: OnceLock<Result<(), String>> = OnceLock::new();
+    DONE.get_or_init(|| set(options).map_err(|error| error.message().to_owned())).clone()
+}
+
+fn set(options: Options) -> Result<(), Error> {
+    // Every object read is hashed again, and nothing is written that refers to what is not there.
+    opts::strict_hash_verification(true);
+    opts::strict_object_creation(true);
+    let millis = |time: Duration| i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: each call stores one integer in a global of libgit2. `OnceLock` lets only one thread in, and
+    // Fairlead calls `configure` before it opens its first repository, so no thread of libgit2 reads them yet.
+    unsafe {
+        opts::set_server_connect_timeout_in_milliseconds(millis(options.connect_timeout))?;
+        opts::set_server_timeout_in_milliseconds(millis(options.silence_timeout))?;
+        opts::set_cache_max_size(isize::try_from(options.object_cache).unwrap_or(isize::MAX))?;
+    }
+    Ok(())
+}
+
+/// Trusts the certificates of a PEM file, beside those of the system, for every later TLS connection of the
+/// process. Fairlead names one CA file for its repository; libgit2 can't hold one for each connection.
+///
+/// # Errors
+/// The message of libgit2, when the file can't be read or holds no certificate.
+pub fn trust_ca_file(file: &Path) -> Result<(), String> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    // SAFETY: adds to OpenSSL's X509 store, which takes its own lock against connections that read it; the
+    // mutex above keeps two of these calls apart.
+    unsafe { opts::set_ssl_cert_file(file) }.map_err(|error| error.message().to_owned())
+}

@@ -1,0 +1,241 @@
+//! The way to a remote repository: credentials, host keys, certificates, limits.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Instant;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use git2::{
+    CertificateCheckStatus, Cred, CredentialType, ErrorClass, ErrorCode, ProxyOptions, RemoteCallbacks,
+};
+
+use super::error::{RepoError, clean, is_disk_full};
+use super::known_hosts::{Verdict, judge};
+use super::settings::{Access, Credentials, FetchLimits};
+use super::url::RepositoryUrl;
+
+/// Larger files are no tokens, keys or lists of hosts.
+const MAX_SECRET_FILE: u64 = 1 << 20;
+/// The name that goes with a token; forges look at the token alone, GitHub's app tokens want just this.
+const TOKEN_USER: &str = "x-access-token";
+
+impl Access {
+    /// Refuses what can never work, before anything is connected to.
+    pub(super) fn check(&self) -> Result<(), RepoError> {
+        let lacking = |reason: &str| {
+            Err(RepoError::CredentialsMissing { url: self.url.clone(), reason: reason.to_owned() })
+        };
+        match (&self.credentials, self.url.local().is_some(), self.url.is_ssh()) {
+            (_, true, _) | (None | Some(Credentials::Token { .. }), _, false) => Ok(()),
+            (Some(Credentials::SshKey { .. }), _, true) => Ok(()),
+            (Some(Credentials::SshKey { .. }), _, false) => {
+                lacking("https takes a tokenFile, not an ssh key")
+            }
+            (_, _, true) => lacking("ssh takes an sshKeyFile and the pinned knownHostsFile"),
+        }
+    }
+
+    /// Reads what this fetch needs and puts it into the callbacks of libgit2.
+    pub(super) fn prepare(&self) -> Result<Session, RepoError> {
+        if let Some(file) = &self.ca_file {
+            libgit2_options::trust_ca_file(file)
+                .map_err(|reason| RepoError::CredentialFile { path: file.clone(), reason: clean(&reason) })?;
+        }
+        let login = match &self.credentials {
+            None => Login::None,
+            Some(Credentials::Token { file, user }) => {
+                let user = user.clone().unwrap_or_else(|| TOKEN_USER.to_owned());
+                Login::Token { user, token: read_token(file)? }
+            }
+            Some(Credentials::SshKey { key_file, known_hosts_file }) => {
+                let user = self.url.user().unwrap_or("git").to_owned();
+                Login::Ssh { user, key: read_text(key_file)?, known_hosts: read_text(known_hosts_file)? }
+            }
+        };
+        Ok(Session { url: self.url.clone(), login: Rc::new(login), cause: Rc::default() })
+    }
+}
+
+/// One connection's secrets, and what its callbacks found wrong. No `Debug`: it holds secrets.
+pub(super) struct Session {
+    url: RepositoryUrl,
+    login: Rc<Login>,
+    /// libgit2 passes only a text through; the typed cause waits here.
+    cause: Rc<RefCell<Option<RepoError>>>,
+}
+
+enum Login {
+    None,
+    Token { user: String, token: String },
+    Ssh { user: String, key: String, known_hosts: String },
+}
+
+impl Session {
+    pub(super) fn callbacks(&self, limits: FetchLimits) -> RemoteCallbacks<'static> {
+        let mut callbacks = RemoteCallbacks::new();
+        self.answer_logins(&mut callbacks);
+        self.check_host_keys(&mut callbacks);
+        self.watch_limits(&mut callbacks, limits);
+        callbacks
+    }
+
+    /// The proxy of the environment, which sees only an encrypted tunnel.
+    pub(super) fn proxy() -> ProxyOptions<'static> {
+        let mut proxy = ProxyOptions::new();
+        proxy.auto();
+        proxy
+    }
+
+    fn answer_logins(&self, callbacks: &mut RemoteCallbacks<'static>) {
+        let (url, login, cause) = (self.url.clone(), Rc::clone(&self.login), Rc::clone(&self.cause));
+        let mut asked = false;
+        callbacks.credentials(move |_, _, wanted| {
+            let stop = |error: RepoError| {
+                let text = error.to_string();
+                *cause.borrow_mut() = Some(error);
+                Err(git2::Error::from_str(&text))
+            };
+            // libgit2 asks again and again when the answer is refused.
+            if wanted.contains(CredentialType::USERNAME)
+                && let Login::Ssh { user, .. } = &*login
+            {
+                return Cred::username(user);
+            }
+            if std::mem::replace(&mut asked, true) {
+                return stop(RepoError::AuthenticationFailed { url: url.clone() });
+            }
+            match &*login {
+                Login::Token { user, token } if wanted.contains(CredentialType::USER_PASS_PLAINTEXT) => {
+                    Cred::userpass_plaintext(user, token)
+                }
+                Login::Ssh { user, key, .. } if wanted.contains(CredentialType::SSH_MEMORY) => {
+                    Cred::ssh_key_from_memory(user, None, key, None)
+                }
+                Login::None => stop(RepoError::CredentialsMissing {
+                    url: url.clone(),
+                    reason: "it asks for a login; name a file under 'credentials'".into(),
+                }),
+                _ => stop(RepoError::CredentialsMissing {
+                    url: url.clone(),
+                    reason: "it takes neither a token nor a key".into(),
+                }),
+            }
+        });
+    }
+
+    fn check_host_keys(&self, callbacks: &mut RemoteCallbacks<'static>) {
+        let (url, login, cause) = (self.url.clone(), Rc::clone(&self.login), Rc::clone(&self.cause));
+        callbacks.certificate_check(move |certificate, host| {
+            let Login::Ssh { known_hosts, .. } = &*login else {
+                return Ok(CertificateCheckStatus::CertificatePassthrough);
+            };
+            let key = certificate.as_hostkey().and_then(|key| key.hostkey()).unwrap_or_default();
+            match host_key_problem(known_hosts, host, url.port().unwrap_or(22), key) {
+                None => Ok(CertificateCheckStatus::CertificateOk),
+                Some(reason) => {
+                    let error = RepoError::HostKeyMismatch { host: clean(host), reason };
+                    let text = error.to_string();
+                    *cause.borrow_mut() = Some(error);
+                    Err(git2::Error::new(ErrorCode::Certificate, ErrorClass::Ssh, text))
+                }
+            }
+        });
+    }
+
+    fn watch_limits(&self, callbacks: &mut RemoteCallbacks<'static>, limits: FetchLimits) {
+        let (url, cause, began) = (self.url.clone(), Rc::clone(&self.cause), Instant::now());
+        let check = move |received: u64| {
+            let error = if received > limits.bytes {
+                let what = url.to_string();
+                RepoError::TooLarge { what, size: received, limit: limits.bytes }
+            } else if began.elapsed() > limits.time {
+                let reason = format!("the fetch took more than {} s", limits.time.as_secs());
+                RepoError::Timeout { url: url.clone(), reason }
+            } else {
+                return true;
+            };
+            *cause.borrow_mut() = Some(error);
+            false
+        };
+        let check = Rc::new(check);
+        let progress = Rc::clone(&check);
+        callbacks.transfer_progress(move |stats| progress(stats.received_bytes() as u64));
+        callbacks.sideband_progress(move |_| check(0));
+    }
+
+    /// What an error of libgit2 on this connection means.
+    pub(super) fn error(&self, error: &git2::Error) -> RepoError {
+        if let Some(cause) = self.cause.borrow_mut().take() {
+            return cause;
+        }
+        let (url, reason) = (self.url.clone(), clean(error.message()));
+        let says = |text: &str| reason.contains(text);
+        match (error.code(), error.class()) {
+            _ if is_disk_full(&reason) => RepoError::DiskFull { reason },
+            (ErrorCode::Certificate, _) => RepoError::CertificateRejected { url, reason },
+            (ErrorCode::Timeout, _) => RepoError::Timeout { url, reason },
+            _ if says("timed out") || says("Timed out") || says("timeout") => {
+                RepoError::Timeout { url, reason }
+            }
+            (ErrorCode::Auth, _) => RepoError::AuthenticationFailed { url },
+            _ if says("status code: 401") || says("status code: 403") => {
+                RepoError::AuthenticationFailed { url }
+            }
+            _ if says("status code: 404") => RepoError::RepositoryNotFound { url },
+            _ if says("redirect") => RepoError::RedirectRefused { url, reason },
+            (_, ErrorClass::Indexer | ErrorClass::Zlib | ErrorClass::Sha1) => {
+                RepoError::SourceCorrupt { url, what: reason }
+            }
+            (_, ErrorClass::Net | ErrorClass::Ssl | ErrorClass::Ssh | ErrorClass::Http | ErrorClass::Os) => {
+                RepoError::Unreachable { url, reason }
+            }
+            (ErrorCode::Eof, _) => RepoError::Unreachable { url, reason },
+            _ => RepoError::disk(format!("fetch {url}"), error),
+        }
+    }
+}
+
+/// Why a host's key is not taken.
+fn host_key_problem(known_hosts: &str, host: &str, port: u16, key: &[u8]) -> Option<String> {
+    let shown = STANDARD_NO_PAD.encode(ring::digest::digest(&ring::digest::SHA256, key));
+    let shown = format!("it showed {} SHA256:{shown}", key_type(key));
+    Some(match judge(known_hosts, host, port, key) {
+        Verdict::Pinned => return None,
+        Verdict::Revoked => format!("{shown}, which knownHostsFile revokes"),
+        Verdict::UnknownHost => format!("{shown}, and knownHostsFile does not name the host"),
+        Verdict::Other(types) => format!("{shown}, and knownHostsFile has {} for it", types.join(", ")),
+    })
+}
+
+/// The type that stands at the head of a key in wire form.
+fn key_type(key: &[u8]) -> String {
+    let text = key
+        .split_first_chunk::<4>()
+        .and_then(|(length, rest)| rest.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?));
+    clean(&String::from_utf8_lossy(text.unwrap_or(b"an unknown key")))
+}
+
+fn read_text(file: &Path) -> Result<String, RepoError> {
+    let failed = |reason: String| RepoError::CredentialFile { path: file.to_owned(), reason };
+    let size = std::fs::metadata(file).map_err(|error| failed(error.to_string()))?.len();
+    if size > MAX_SECRET_FILE {
+        return Err(failed(format!("it is {size} bytes long, which is no key or token")));
+    }
+    std::fs::read_to_string(file).map_err(|error| failed(error.to_string()))
+}
+
+fn read_token(file: &Path) -> Result<String, RepoError> {
+    let failed =
+        |reason: &str| RepoError::CredentialFile { path: file.to_owned(), reason: reason.to_owned() };
+    let text = read_text(file)?;
+    let token = text.lines().next().unwrap_or_default().trim();
+    if token.is_empty() {
+        return Err(failed("its first line is empty"));
+    }
+    if token.chars().any(char::is_control) {
+        return Err(failed("its first line holds control characters"));
+    }
+    Ok(token.to_owned())
+}

@@ -1,0 +1,209 @@
+//! Questions to a repository: commits, branches, tags, ancestry.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use git2::{ErrorCode, Oid, Repository};
+use jiff::Timestamp;
+
+use crate::model::digest::{CommitId, TreeId};
+
+use super::error::{RepoError, clean, clean_to};
+use super::git_tree::GitTree;
+use super::store::{Store, bytes_of, commit_of, oid_of, prepare};
+use super::tags::Tag;
+
+/// Longest summary line that is shown, in characters; Git's own advice is 50.
+const MAX_SUMMARY: usize = 200;
+
+/// A commit as people see it. Texts are cleaned of control characters and cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitInfo {
+    pub commit: CommitId,
+    pub author: String,
+    pub time: Timestamp,
+    pub summary: String,
+    pub parents: Vec<CommitId>,
+}
+
+/// Answers questions about one repository, from any thread. Cheap to clone.
+#[derive(Clone)]
+pub struct History {
+    pub(super) store: Arc<Store>,
+}
+
+impl History {
+    /// The repository that `path` is in, for commands that read a person's clone.
+    ///
+    /// # Errors
+    /// `RepositoryNotFound`-like as `Failed`, `NotOwned`.
+    pub fn discover(path: &Path) -> Result<Self, RepoError> {
+        prepare()?;
+        let repo = Repository::discover(path).map_err(|error| {
+            RepoError::disk(format!("find a Git repository at {}", path.display()), &error)
+        })?;
+        Ok(Self { store: Store::open(repo.path())? })
+    }
+
+    /// The tree of a commit.
+    pub fn tree(&self, commit: CommitId) -> Result<GitTree, RepoError> {
+        let root = self.with_commit(commit, |found| Ok(TreeId::from_bytes(bytes_of(found.tree_id()))))?;
+        Ok(GitTree::new(Arc::clone(&self.store), commit, root))
+    }
+
+    /// Author, time, summary and parents of a commit.
+    pub fn commit_info(&self, commit: CommitId) -> Result<CommitInfo, RepoError> {
+        self.with_commit(commit, |found| {
+            let summary = String::from_utf8_lossy(found.summary_bytes().unwrap_or_default()).into_owned();
+            Ok(CommitInfo {
+                commit,
+                author: clean_to(&String::from_utf8_lossy(found.author().name_bytes()), MAX_SUMMARY),
+                time: Timestamp::from_second(found.time().seconds()).unwrap_or_default(),
+                summary: clean_to(&summary, MAX_SUMMARY),
+                parents: found.parent_ids().map(commit_of).collect(),
+            })
+        })
+    }
+
+    /// Whether `old` is `new` or in its history. A commit that the repository does not have (any more) is in
+    /// no history of it, because what is fetched is fetched with its whole history.
+    pub fn is_ancestor(&self, old: CommitId, new: CommitId) -> Result<bool, RepoError> {
+        self.with_commit(new, |_| Ok(()))?;
+        match self.reachable(old, &[new]) {
+            Err(RepoError::UnknownCommit { commit }) if commit == old => Ok(false),
+            answer => answer,
+        }
+    }
+
+    /// Whether a commit is one of `tips` or in the history of one: the control branch's head, allowed tags.
+    pub fn reachable(&self, commit: CommitId, tips: &[CommitId]) -> Result<bool, RepoError> {
+        self.with_commit(commit, |_| Ok(()))?;
+        let wanted = oid_of(commit.as_bytes())?;
+        self.store.with(|repo| {
+            for tip in tips {
+                if *tip == commit || descends(repo, oid_of(tip.as_bytes())?, wanted)? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
+    }
+
+    /// The newest commit that two commits have in common.
+    pub fn merge_base(&self, a: CommitId, b: CommitId) -> Result<Option<CommitId>, RepoError> {
+        for commit in [a, b] {
+            self.with_commit(commit, |_| Ok(()))?;
+        }
+        let (a, b) = (oid_of(a.as_bytes())?, oid_of(b.as_bytes())?);
+        self.store.with(|repo| match repo.merge_base(a, b) {
+            Ok(base) => Ok(Some(commit_of(base))),
+            Err(error) if error.code() == ErrorCode::NotFound && error.class() == git2::ErrorClass::Merge => {
+                Ok(None)
+            }
+            Err(error) => Err(RepoError::damaged("the history", &error)),
+        })
+    }
+
+    /// The head of a branch.
+    pub fn resolve_branch(&self, branch: &str) -> Result<CommitId, RepoError> {
+        let name = format!("refs/heads/{branch}");
+        self.store.with(|repo| match repo.find_reference(&name) {
+            Ok(reference) => match reference.peel_to_commit() {
+                Ok(commit) => Ok(commit_of(commit.id())),
+                Err(error) => Err(RepoError::damaged(&format!("branch '{branch}'"), &error)),
+            },
+            Err(error) if error.code() == ErrorCode::NotFound => {
+                Err(RepoError::NoSuchBranch { branch: clean(branch) })
+            }
+            Err(error) => Err(RepoError::disk(format!("read branch '{}'", clean(branch)), &error)),
+        })
+    }
+
+    /// A commit as people name it: `HEAD~1`, a branch, a tag, a short hash.
+    pub fn resolve(&self, spec: &str) -> Result<CommitId, RepoError> {
+        self.store.with(|repo| {
+            let object = repo.revparse_single(spec).and_then(|object| object.peel_to_commit());
+            object.map(|commit| commit_of(commit.id())).map_err(|error| RepoError::UnknownRevision {
+                spec: clean(spec),
+                reason: clean(error.message()),
+            })
+        })
+    }
+
+    /// All tags that name a commit, sorted by name.
+    pub fn tags(&self) -> Result<Vec<Tag>, RepoError> {
+        let failed = |error: git2::Error| RepoError::disk("list the tags", &error);
+        self.store.with(|repo| {
+            let mut tags = Vec::new();
+            for reference in repo.references_glob("refs/tags/*").map_err(failed)? {
+                let reference = reference.map_err(failed)?;
+                let Ok(Some(name)) = reference.name().map(|name| name.strip_prefix("refs/tags/")) else {
+                    continue;
+                };
+                match reference.peel(git2::ObjectType::Any).map(|object| object.into_commit()) {
+                    Ok(Ok(commit)) => {
+                        tags.push(Tag { name: name.to_owned(), commit: commit_of(commit.id()) })
+                    }
+                    // A tag may name a file or a folder; no version does.
+                    Ok(Err(_)) => {}
+                    Err(error) => return Err(RepoError::damaged(&format!("tag '{}'", clean(name)), &error)),
+                }
+            }
+            tags.sort();
+            Ok(tags)
+        })
+    }
+
+    /// Paths of the files that differ between two commits, sorted; a moved file is there with both names.
+    pub fn changed_paths(&self, a: CommitId, b: CommitId) -> Result<Vec<String>, RepoError> {
+        let tree = |id| self.with_commit(id, |commit| Ok(commit.tree_id()));
+        let (a, b) = (tree(a)?, tree(b)?);
+        let damaged = |error: git2::Error| RepoError::damaged("a tree", &error);
+        self.store.with(|repo| {
+            let (a, b) = (repo.find_tree(a).map_err(damaged)?, repo.find_tree(b).map_err(damaged)?);
+            let mut options = git2::DiffOptions::new();
+            options.skip_binary_check(true);
+            let diff = repo.diff_tree_to_tree(Some(&a), Some(&b), Some(&mut options)).map_err(damaged)?;
+            let paths = diff
+                .deltas()
+                .flat_map(|delta| [delta.old_file().path_bytes(), delta.new_file().path_bytes()]);
+            let mut paths: Vec<_> =
+                paths.flatten().map(|path| clean(&String::from_utf8_lossy(path))).collect();
+            paths.sort();
+            paths.dedup();
+            Ok(paths)
+        })
+    }
+
+    fn with_commit<T>(
+        &self,
+        commit: CommitId,
+        read: impl Fn(&git2::Commit<'_>) -> Result<T, RepoError>,
+    ) -> Result<T, RepoError> {
+        let oid = oid_of(commit.as_bytes())?;
+        self.store.with(|repo| match repo.find_commit(oid) {
+            Ok(found) => read(&found),
+            Err(error) => Err(missing_commit(repo, commit, &error)),
+        })
+    }
+}
+
+/// A commit that is not found: unknown, or lost with a pack that can't be read?
+fn missing_commit(repo: &Repository, commit: CommitId, error: &git2::Error) -> RepoError {
+    if error.code() == ErrorCode::NotFound
+        && let Err(damage) = super::verify::packs_are_whole(repo.commondir())
+    {
+        return damage;
+    }
+    match error.code() {
+        ErrorCode::NotFound => RepoError::UnknownCommit { commit },
+        _ => RepoError::damaged(&format!("commit {commit}"), error),
+    }
+}
+
+fn descends(repo: &Repository, tip: Oid, ancestor: Oid) -> Result<bool, RepoError> {
+    repo.graph_descendant_of(tip, ancestor).map_err(|error| match error.code() {
+        ErrorCode::NotFound => missing_commit(repo, commit_of(tip), &error),
+        _ => RepoError::damaged("the history", &error),
+    })
+}

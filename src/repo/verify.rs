@@ -1,0 +1,132 @@
+//! Whether what a ref names is there in full.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use git2::{ObjectType, Odb, Oid, Repository};
+
+use super::error::RepoError;
+use super::folder::{EXECUTABLE, FILE, FOLDER, raw_entries};
+use super::git_tree::MAX_DEPTH;
+use super::store::oid_of;
+
+/// Trees that are remembered as checked; 20 bytes each, forgotten all at once.
+const REMEMBERED_TREES: usize = 200_000;
+
+/// Which trees were found complete, so that a commit costs only the folders that it changed.
+#[derive(Default)]
+pub(super) struct Verified {
+    trees: HashSet<Oid>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// Every object is there, with the right type; folders and commits are read.
+    Present,
+    /// Every object is read, and its hash checked.
+    Read,
+}
+
+impl Verified {
+    /// Checks the commits between `known` and `tip`, and the tree of `tip`.
+    pub(super) fn check(
+        &mut self,
+        repo: &Repository,
+        tip: Oid,
+        known: impl IntoIterator<Item = Oid>,
+        depth: Depth,
+    ) -> Result<(), RepoError> {
+        let damaged = |error: git2::Error| RepoError::damaged("the history", &error);
+        let mut walk = repo.revwalk().map_err(damaged)?;
+        walk.push(tip).map_err(damaged)?;
+        for known in known {
+            walk.hide(known).map_err(damaged)?;
+        }
+        for commit in walk {
+            commit.map_err(damaged)?;
+        }
+        let tree = repo.find_commit(tip).map_err(damaged)?.tree_id();
+        let odb = repo.odb().map_err(|error| RepoError::disk("open the objects", &error))?;
+        self.check_tree(&odb, tree, depth)
+    }
+
+    fn check_tree(&mut self, odb: &Odb<'_>, root: Oid, depth: Depth) -> Result<(), RepoError> {
+        let mut found = HashSet::new();
+        let mut todo = vec![(root, 0)];
+        while let Some((tree, level)) = todo.pop() {
+            // Deeper folders are refused by whoever reads them.
+            if level > MAX_DEPTH
+                || (depth == Depth::Present && self.trees.contains(&tree))
+                || !found.insert(tree)
+            {
+                continue;
+            }
+            let what = || format!("folder {tree}");
+            let object = odb.read(tree).map_err(|error| RepoError::damaged(&what(), &error))?;
+            if object.kind() != ObjectType::Tree {
+                return Err(RepoError::Corrupt { what: format!("{} is a {}", what(), object.kind()) });
+            }
+            // A tree that has its own hash and is no tree is wrong content, not damage: refused when read.
+            for entry in raw_entries(object.data()).map_while(Result::ok) {
+                let id = oid_of(entry.id.as_bytes())?;
+                match entry.mode {
+                    FOLDER => todo.push((id, level + 1)),
+                    FILE | EXECUTABLE => check_file(odb, id, depth)?,
+                    _ => {}
+                }
+            }
+        }
+        if self.trees.len() > REMEMBERED_TREES {
+            self.trees.clear();
+        }
+        self.trees.extend(found);
+        Ok(())
+    }
+}
+
+fn check_file(odb: &Odb<'_>, id: Oid, depth: Depth) -> Result<(), RepoError> {
+    let damaged = |error: git2::Error| RepoError::damaged(&format!("file {id}"), &error);
+    let (size, kind) = odb.read_header(id).map_err(damaged)?;
+    if kind != ObjectType::Blob {
+        return Err(RepoError::Corrupt { what: format!("file {id} is a {kind}") });
+    }
+    // Larger ones are never read, so they need not be read here, into memory.
+    if depth == Depth::Read && size as u64 <= super::git_tree::MAX_FILE {
+        odb.read(id).map_err(damaged)?;
+    }
+    Ok(())
+}
+
+/// Whether every pack is as long as when it was written: libgit2 silently leaves out one that is not, and
+/// then its objects read as missing.
+pub(super) fn packs_are_whole(git_dir: &Path) -> Result<(), RepoError> {
+    let folder = git_dir.join("objects/pack");
+    let list = match std::fs::read_dir(&folder) {
+        Ok(list) => list,
+        Err(error) => return Err(RepoError::io(format!("list {}", folder.display()), &error)),
+    };
+    for entry in list {
+        let index = entry.map_err(|error| RepoError::io("list the packs", &error))?.path();
+        if index.extension().is_some_and(|extension| extension == "idx") && !is_whole(&index).unwrap_or(false)
+        {
+            let what = format!("pack {} is not what its index says", index.with_extension("pack").display());
+            return Err(RepoError::Corrupt { what });
+        }
+    }
+    Ok(())
+}
+
+/// A pack ends with a checksum, which stands before the last 20 bytes of its index too.
+fn is_whole(index: &Path) -> std::io::Result<bool> {
+    let mut expected = [0; 20];
+    let mut file = File::open(index)?;
+    file.seek(SeekFrom::End(-40))?;
+    file.read_exact(&mut expected)?;
+    let mut found = [0; 20];
+    let mut file = File::open(index.with_extension("pack"))?;
+    file.seek(SeekFrom::End(-20))?;
+    file.read_exact(&mut found)?;
+    Ok(expected == found)
+}
