@@ -1,0 +1,315 @@
+//! One expression, compiled: what it refers to, and what is wrong with it whatever the values are.
+
+use std::collections::BTreeSet;
+
+use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue};
+use serde::{Deserialize, Serialize};
+
+use super::environment::{ENVIRONMENT, put_in_order};
+use super::scan::{Found, VAR};
+
+pub(super) const CLUSTER: &str = "cluster";
+
+/// The functions of CEL's standard library, its strings library and its base64 library, less `format`
+/// (its output is not bounded by its input's length) and `reverse`. A fixed list, so that a newer library
+/// does not change what a profile may use.
+const FUNCTIONS: [&str; 50] = [
+    "!_",
+    "-_",
+    "_!=_",
+    "_%_",
+    "_&&_",
+    "_*_",
+    "_+_",
+    "_-_",
+    "_/_",
+    "_<=_",
+    "_<_",
+    "_==_",
+    "_>=_",
+    "_>_",
+    "_?._",
+    "_?_:_",
+    "_[_]",
+    "_[?_]",
+    "_||_",
+    "@in",
+    "@not_strictly_false",
+    "bool",
+    "bytes",
+    "charAt",
+    "contains",
+    "decode",
+    "double",
+    "dyn",
+    "encode",
+    "endsWith",
+    "hasValue",
+    "indexOf",
+    "int",
+    "join",
+    "lastIndexOf",
+    "lowerAscii",
+    "matches",
+    "none",
+    "of",
+    "ofNonZeroValue",
+    "or",
+    "orValue",
+    "replace",
+    "size",
+    "split",
+    "startsWith",
+    "string",
+    "substring",
+    "trim",
+    "type",
+];
+const MORE_FUNCTIONS: [&str; 4] = ["uint", "upperAscii", "value", "in"];
+/// First parts of functions' names.
+const NAMESPACES: [&str; 2] = ["base64", "optional"];
+/// Names of types, for comparison with `type(x)`.
+const TYPES: [&str; 9] = ["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "uint"];
+
+/// What an expression, or all expressions of a layer, can read. Nothing else is given to them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct References {
+    /// Variables by name.
+    pub variables: BTreeSet<String>,
+    /// Whether `var` is used as a whole, or by a name that is computed.
+    pub all_variables: bool,
+    /// Whether the cluster's name is used.
+    pub name: bool,
+    /// Labels by key.
+    pub labels: BTreeSet<String>,
+    /// Whether the labels are used as a whole, or by a key that is computed.
+    pub all_labels: bool,
+}
+
+impl References {
+    pub(super) fn extend(&mut self, other: &References) {
+        self.variables.extend(other.variables.iter().cloned());
+        self.labels.extend(other.labels.iter().cloned());
+        self.all_variables |= other.all_variables;
+        self.all_labels |= other.all_labels;
+        self.name |= other.name;
+    }
+
+    /// The first variable that is not among the declared ones.
+    pub(super) fn undeclared(&self, declares: &dyn Fn(&str) -> bool) -> Option<&str> {
+        self.variables.iter().map(String::as_str).find(|name| !declares(name))
+    }
+}
+
+/// What is wrong with an expression.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wrong {
+    pub code: &'static str,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+impl Wrong {
+    pub(super) fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: None }
+    }
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Expression {
+    /// As it is written.
+    pub source: String,
+    pub cel: IdedExpr,
+    pub references: References,
+}
+
+impl Expression {
+    pub(super) fn compile(found: &Found) -> Result<Self, Wrong> {
+        let names = "expected CEL over var.<name>, cluster.name and cluster.labels.<key>";
+        let program = ENVIRONMENT.compile(&found.cel).map_err(|errors| {
+            let first = errors.errors.first().map(|e| e.msg.replace(VAR, "var")).unwrap_or_default();
+            let message = format!("'{}' is not an expression: {first}", found.source);
+            Wrong::new("expression-syntax", message).hint(names)
+        })?;
+        let mut walk = Walk { references: References::default(), bound: Vec::new(), wrong: None };
+        walk.visit(program.expression());
+        match walk.wrong {
+            Some(wrong) => Err(wrong),
+            None => {
+                let mut cel = program.expression().clone();
+                put_in_order(&mut cel);
+                Ok(Self { source: found.source.clone(), cel, references: walk.references })
+            }
+        }
+    }
+}
+
+/// Collects references. Whatever is not understood counts as a use of everything.
+struct Walk {
+    references: References,
+    /// Names that macros bind.
+    bound: Vec<String>,
+    wrong: Option<Wrong>,
+}
+
+impl Walk {
+    fn visit(&mut self, node: &IdedExpr) {
+        match &node.expr {
+            Expr::Unspecified | Expr::Literal(_) => {}
+            Expr::Ident(name) => self.identifier(name),
+            Expr::Select(select) => self.member(&select.operand, &select.field),
+            Expr::Call(call) => self.call(call),
+            Expr::List(list) => list.elements.iter().for_each(|element| self.visit(element)),
+            Expr::Map(map) => map.entries.iter().for_each(|entry| self.entry(&entry.expr)),
+            Expr::Struct(made) => {
+                let message =
+                    format!("'{}{{...}}' makes an object of a type that is not there", made.type_name);
+                self.fail(Wrong::new("expression-unknown", message));
+            }
+            Expr::Comprehension(c) => {
+                self.visit(&c.iter_range);
+                self.visit(&c.accu_init);
+                let before = self.bound.len();
+                self.bound.extend([c.iter_var.clone(), c.accu_var.clone()]);
+                self.bound.extend(c.iter_var2.clone());
+                self.visit(&c.loop_cond);
+                self.visit(&c.loop_step);
+                self.visit(&c.result);
+                self.bound.truncate(before);
+            }
+        }
+    }
+
+    fn entry(&mut self, entry: &EntryExpr) {
+        match entry {
+            EntryExpr::StructField(field) => self.visit(&field.value),
+            EntryExpr::MapEntry(entry) => {
+                self.visit(&entry.key);
+                self.visit(&entry.value);
+            }
+        }
+    }
+
+    fn call(&mut self, call: &CallExpr) {
+        let name = call.func_name.as_str();
+        if !FUNCTIONS.contains(&name) && !MORE_FUNCTIONS.contains(&name) {
+            let functions = FUNCTIONS.iter().chain(&MORE_FUNCTIONS).copied();
+            let wrong = Wrong::new("expression-unknown", format!("there is no function '{name}'"));
+            self.fail(match closest(name, functions) {
+                Some(near) => wrong.hint(format!("did you mean '{near}'?")),
+                None => wrong,
+            });
+        }
+        if let ("_[_]" | "_[?_]" | "_?._", [operand, index]) = (name, call.args.as_slice())
+            && let Expr::Literal(LiteralValue::String(key)) = &index.expr
+        {
+            return self.member(operand, key.inner());
+        }
+        match call.target.as_deref() {
+            Some(IdedExpr { expr: Expr::Ident(root), .. })
+                if NAMESPACES.contains(&root.as_str()) && !self.bound.contains(root) => {}
+            Some(target) => self.visit(target),
+            None => {}
+        }
+        call.args.iter().for_each(|argument| self.visit(argument));
+    }
+
+    /// `operand.field`, in any way of writing it.
+    fn member(&mut self, operand: &IdedExpr, field: &str) {
+        match &operand.expr {
+            Expr::Ident(root) if self.is_root(root, VAR) => {
+                self.references.variables.insert(field.to_owned());
+            }
+            Expr::Ident(root) if self.is_root(root, CLUSTER) => match field {
+                "name" => self.references.name = true,
+                "labels" => self.references.all_labels = true,
+                _ => {
+                    let message = format!("'cluster.{field}' is not known");
+                    let hint = match closest(field, ["name", "labels"]) {
+                        Some(near) => format!("did you mean 'cluster.{near}'?"),
+                        None => "a cluster has cluster.name and cluster.labels".to_owned(),
+                    };
+                    self.fail(Wrong::new("expression-unknown", message).hint(hint));
+                }
+            },
+            _ if self.is_labels(operand) => {
+                self.references.labels.insert(field.to_owned());
+            }
+            _ => self.visit(operand),
+        }
+    }
+
+    fn is_root(&self, name: &str, root: &str) -> bool {
+        name.strip_prefix('.').unwrap_or(name) == root && !self.bound.iter().any(|bound| bound == name)
+    }
+
+    fn is_labels(&self, node: &IdedExpr) -> bool {
+        let is_cluster =
+            |node: &IdedExpr| matches!(&node.expr, Expr::Ident(root) if self.is_root(root, CLUSTER));
+        match &node.expr {
+            Expr::Select(select) => !select.test && select.field == "labels" && is_cluster(&select.operand),
+            Expr::Call(call) => match (call.func_name.as_str(), call.args.as_slice()) {
+                ("_[_]", [operand, IdedExpr { expr: Expr::Literal(LiteralValue::String(key)), .. }]) => {
+                    key.inner() == "labels" && is_cluster(operand)
+                }
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    fn identifier(&mut self, name: &str) {
+        if name.starts_with('@') || self.bound.iter().any(|bound| bound == name) {
+        } else if self.is_root(name, VAR) {
+            self.references.all_variables = true;
+        } else if self.is_root(name, CLUSTER) {
+            (self.references.name, self.references.all_labels) = (true, true);
+        } else if !TYPES.contains(&name) {
+            let hint = match closest(name, ["var", "cluster"]) {
+                Some(near) => format!("did you mean '{near}'?"),
+                None => format!(
+                    "did you mean 'var.{name}'? expressions know var.<name>, cluster.name and cluster.labels.<key>"
+                ),
+            };
+            self.fail(Wrong::new("expression-unknown", format!("'{name}' is not known")).hint(hint));
+        }
+    }
+
+    fn fail(&mut self, wrong: Wrong) {
+        self.wrong.get_or_insert(wrong);
+    }
+}
+
+/// The candidate that is nearest to `name`, if it is near enough to be what was meant.
+pub(super) fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let near = |candidate: &&'a str| {
+        let distance = distance(name, candidate);
+        (distance <= (candidate.len().max(name.len()) / 3).max(1)).then_some((distance, *candidate))
+    };
+    let mut found: Vec<_> = candidates.into_iter().filter_map(|c| near(&c)).collect();
+    found.sort_unstable();
+    found.first().map(|(_, candidate)| *candidate)
+}
+
+/// Levenshtein's distance with swapped neighbours as one change, of texts up to 64 characters.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().take(64).collect());
+    let mut table = vec![vec![0; b.len() + 1]; a.len() + 1];
+    table[0] = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        table[i][0] = i;
+        for j in 1..=b.len() {
+            let changed = table[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut best = changed.min(table[i - 1][j] + 1).min(table[i][j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(table[i - 2][j - 2] + 1);
+            }
+            table[i][j] = best;
+        }
+    }
+    table[a.len()][b.len()]
+}

@@ -1,0 +1,98 @@
+//! The bytes of a layer's file: a magic line, the length of a JSON header, the header, the objects' bytes one
+//! after the other, and a BLAKE3 checksum of all that.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::model::diagnostic::Place;
+use crate::model::digest::{LayerDigest, ObjectDigest};
+use crate::model::object::ObjectKey;
+use crate::model::release::{ReleaseObject, RenderedLayer};
+use crate::release::canonical::layer_digest;
+
+const MAGIC: &[u8] = b"fairlead layer file 1\n";
+const CHECKSUM: usize = blake3::OUT_LEN;
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    digest: LayerDigest,
+    files: Vec<String>,
+    objects: Vec<ObjectHeader>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ObjectHeader {
+    key: ObjectKey,
+    version: String,
+    digest: ObjectDigest,
+    place: (u32, u32, u32),
+    length: usize,
+}
+
+/// Places apart from the layer: layers with equal bytes share one file, and are written in several places.
+pub(super) type Places = Vec<Place>;
+
+pub(super) fn encode(layer: &RenderedLayer) -> serde_json::Result<Vec<u8>> {
+    let mut files: Vec<String> = Vec::new();
+    let mut objects = Vec::with_capacity(layer.objects.len());
+    for object in &layer.objects {
+        if files.last() != Some(&object.place.file) {
+            files.push(object.place.file.clone());
+        }
+        let file = u32::try_from(files.len() - 1).unwrap_or(u32::MAX);
+        objects.push(ObjectHeader {
+            key: object.key.clone(),
+            version: object.version.clone(),
+            digest: object.digest,
+            place: (file, object.place.line, object.place.column),
+            length: object.bytes.len(),
+        });
+    }
+    let header = serde_json::to_vec(&Header { digest: layer.digest, files, objects })?;
+    let bodies: usize = layer.objects.iter().map(|object| object.bytes.len()).sum();
+    let mut out = Vec::with_capacity(MAGIC.len() + 8 + header.len() + bodies + CHECKSUM);
+    out.extend_from_slice(MAGIC);
+    out.extend_from_slice(&(header.len() as u64).to_le_bytes());
+    out.extend_from_slice(&header);
+    layer.objects.iter().for_each(|object| out.extend_from_slice(&object.bytes));
+    seal(&mut out);
+    Ok(out)
+}
+
+/// The layer; nothing if a bit of it is not as it was written.
+pub(super) fn decode(file: Bytes) -> Option<RenderedLayer> {
+    let body = unseal(&file)?;
+    let rest = body.strip_prefix(MAGIC)?;
+    let (length, rest) = rest.split_at_checked(8)?;
+    let length = usize::try_from(u64::from_le_bytes(length.try_into().ok()?)).ok()?;
+    let (header, _) = rest.split_at_checked(length)?;
+    let header: Header = serde_json::from_slice(header).ok()?;
+    let mut at = MAGIC.len() + 8 + length;
+    let mut objects = Vec::with_capacity(header.objects.len());
+    for object in header.objects {
+        let end = at.checked_add(object.length).filter(|end| *end <= body.len())?;
+        let (file_number, line, column) = object.place;
+        objects.push(ReleaseObject {
+            key: object.key,
+            version: object.version,
+            digest: object.digest,
+            bytes: file.slice(at..end),
+            place: Place::at(header.files.get(usize::try_from(file_number).ok()?)?, line, column),
+        });
+        at = end;
+    }
+    let whole = at == body.len() && layer_digest(&objects) == header.digest;
+    whole.then_some(RenderedLayer { digest: header.digest, objects })
+}
+
+/// Appends the checksum.
+pub(super) fn seal(bytes: &mut Vec<u8>) {
+    let checksum = blake3::hash(bytes);
+    bytes.extend_from_slice(checksum.as_bytes());
+}
+
+/// What is before the checksum, if it is right.
+pub(super) fn unseal(bytes: &[u8]) -> Option<&[u8]> {
+    let (body, checksum) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM)?)?;
+    (blake3::hash(body).as_bytes() == checksum).then_some(body)
+}

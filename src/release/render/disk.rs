@@ -1,0 +1,301 @@
+//! The folder: `layers/<layer digest>`, `inputs/<input digest>` (which layer, and where its objects are
+//! written), `files/<digest>` (what a layer's files refer to) and `releases/<release digest>`.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::codec;
+use crate::model::diagnostic::Place;
+use crate::model::digest::{InputDigest, LayerDigest, ReleaseDigest};
+use crate::model::name::{FleetName, TargetName};
+use crate::model::profile::LayerType;
+use crate::model::release::{LayerId, Release, ReleaseLayer, RenderedLayer};
+use crate::release::canonical::release_digest;
+use crate::release::{LayerStore, References};
+
+/// Why something could not be kept or swept. What can't be *found* is no error: see [`DiskCache::release`].
+#[derive(Debug, thiserror::Error)]
+pub enum DiskError {
+    #[error("cannot {doing} {path}")]
+    Io { doing: &'static str, path: PathBuf, source: io::Error },
+    #[error("cannot write the release {digest} as JSON")]
+    Json { digest: ReleaseDigest, source: serde_json::Error },
+}
+
+fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DiskError {
+    let path = path.to_owned();
+    move |source| DiskError::Io { doing, path, source }
+}
+
+/// What [`DiskCache::retain`] did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    pub removed: usize,
+    /// Bytes that are left.
+    pub bytes: u64,
+}
+
+const FOLDERS: [&str; 4] = ["layers", "inputs", "files", "releases"];
+
+/// Layers and releases on disk. Files are readable by their owner only: manifests may hold Secrets.
+#[derive(Debug, Clone)]
+pub struct DiskCache {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    folder: PathBuf,
+    /// Bytes that [`DiskCache::retain`] shrinks to, pinned releases apart.
+    limit: u64,
+    /// Held while files are written or dropped, so that a sweep does not take what a release is about to name.
+    writing: Mutex<()>,
+    temporary: AtomicU64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LayerRecord {
+    id: LayerId,
+    #[serde(rename = "type")]
+    layer_type: LayerType,
+    depends_on: Vec<LayerId>,
+    adopt: bool,
+    layer: LayerDigest,
+}
+
+#[derive(Serialize, Deserialize)]
+struct InputRecord {
+    layer: LayerDigest,
+    places: codec::Places,
+}
+
+impl DiskCache {
+    /// Opens or makes the folder, and removes what an end in the middle of a write has left.
+    ///
+    /// # Errors
+    /// The folder can't be made or read.
+    pub fn open(folder: impl Into<PathBuf>, limit: u64) -> Result<Self, DiskError> {
+        let folder = folder.into();
+        for name in FOLDERS {
+            let path = folder.join(name);
+            let mut builder = fs::DirBuilder::new();
+            builder.recursive(true);
+            #[cfg(unix)]
+            std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+            builder.create(&path).map_err(failed("create", &path))?;
+            for entry in fs::read_dir(&path).map_err(failed("list", &path))? {
+                let entry = entry.map_err(failed("list", &path))?;
+                if entry.file_name().to_string_lossy().starts_with('.') {
+                    fs::remove_file(entry.path()).map_err(failed("remove", &entry.path()))?;
+                }
+            }
+        }
+        let inner = Inner { folder, limit, writing: Mutex::new(()), temporary: AtomicU64::new(0) };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Keeps a release, so that it can be had again though its renderer has changed or Git can't be reached.
+    /// Once this returns it is on the disk, not only in the system's memory.
+    ///
+    /// # Errors
+    /// It could not be written in full; then it is not there at all, or was there before.
+    pub fn keep_release(&self, release: &Release) -> Result<(), DiskError> {
+        let _writing = self.inner.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let json = |source| DiskError::Json { digest: release.digest, source };
+        let mut records = Vec::new();
+        for layer in &release.layers {
+            let path = self.path("layers", layer.content.digest);
+            if self.read_layer(layer.content.digest).is_none() {
+                self.write(&path, &codec::encode(&layer.content).map_err(json)?)?;
+            }
+            // Another write of it may still be in the system's memory.
+            File::open(&path).and_then(|file| file.sync_all()).map_err(failed("sync", &path))?;
+            records.push(LayerRecord {
+                id: layer.id.clone(),
+                layer_type: layer.layer_type,
+                depends_on: layer.depends_on.clone(),
+                adopt: layer.adopt,
+                layer: layer.content.digest,
+            });
+        }
+        let path = self.path("releases", release.digest);
+        let mut bytes = serde_json::to_vec(&records).map_err(json)?;
+        codec::seal(&mut bytes);
+        self.write(&path, &bytes)?;
+        File::open(&path).and_then(|file| file.sync_all()).map_err(failed("sync", &path))?;
+        ["layers", "releases"].iter().try_for_each(|name| {
+            let folder = self.inner.folder.join(name);
+            File::open(&folder).and_then(|folder| folder.sync_all()).map_err(failed("sync", &folder))
+        })
+    }
+
+    /// A release by its digest; none if it, or a layer of it, is not there or damaged.
+    pub fn release(&self, digest: ReleaseDigest, target: &TargetName, fleet: &FleetName) -> Option<Release> {
+        let records: Vec<LayerRecord> = self.read_json(&self.path("releases", digest))?;
+        let layers: Option<Vec<_>> = records
+            .into_iter()
+            .map(|record| {
+                Some(ReleaseLayer {
+                    id: record.id,
+                    layer_type: record.layer_type,
+                    depends_on: record.depends_on,
+                    adopt: record.adopt,
+                    content: Arc::new(self.read_layer(record.layer)?),
+                })
+            })
+            .collect();
+        let layers = layers?;
+        let right = release_digest(&layers) == digest;
+        right.then_some(Release { target: target.clone(), fleet: fleet.clone(), digest, layers })
+    }
+
+    /// Drops what was written longest ago until the limit is kept; never a pinned release (one that is
+    /// assigned, a base, or in a history) or a layer of one.
+    ///
+    /// # Errors
+    /// The folder can't be read or a file not be removed. When it is unknown what a pinned release needs,
+    /// nothing is dropped.
+    pub fn retain(&self, pinned: &BTreeSet<ReleaseDigest>) -> Result<Swept, DiskError> {
+        let _writing = self.inner.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut needed: BTreeSet<LayerDigest> = BTreeSet::new();
+        for release in pinned {
+            let path = self.path("releases", release);
+            match fs::read(&path) {
+                Ok(bytes) => {
+                    let records: Option<Vec<LayerRecord>> = parse(&bytes);
+                    needed.extend(records.unwrap_or_default().into_iter().map(|record| record.layer));
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed("read", &path)(error)),
+            }
+        }
+        let mut files: Vec<(SystemTime, PathBuf, u64)> = Vec::new();
+        let mut bytes = 0;
+        for name in FOLDERS {
+            let folder = self.inner.folder.join(name);
+            for entry in fs::read_dir(&folder).map_err(failed("list", &folder))? {
+                let entry = entry.map_err(failed("list", &folder))?;
+                let metadata = entry.metadata().map_err(failed("read", &entry.path()))?;
+                bytes += metadata.len();
+                if !is_kept(name, &entry.file_name().to_string_lossy(), &needed, pinned) {
+                    let written = metadata.modified().map_err(failed("read", &entry.path()))?;
+                    files.push((written, entry.path(), metadata.len()));
+                }
+            }
+        }
+        files.sort();
+        let mut swept = Swept { removed: 0, bytes };
+        for (_, path, length) in files {
+            if swept.bytes <= self.inner.limit {
+                break;
+            }
+            fs::remove_file(&path).map_err(failed("remove", &path))?;
+            swept.removed += 1;
+            swept.bytes -= length;
+        }
+        Ok(swept)
+    }
+
+    fn path(&self, folder: &str, digest: impl ToString) -> PathBuf {
+        self.inner.folder.join(folder).join(digest.to_string())
+    }
+
+    fn read_layer(&self, digest: LayerDigest) -> Option<RenderedLayer> {
+        let bytes = fs::read(self.path("layers", digest)).ok()?;
+        codec::decode(Bytes::from(bytes)).filter(|layer| layer.digest == digest)
+    }
+
+    fn read_json<T: DeserializeOwned>(&self, path: &Path) -> Option<T> {
+        parse(&fs::read(path).ok()?)
+    }
+
+    /// Writes a file whole or not at all.
+    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
+        let number = self.inner.temporary.fetch_add(1, Ordering::Relaxed);
+        let temporary = path.with_file_name(format!(".{number}"));
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let written = options.open(&temporary).and_then(|mut file| file.write_all(bytes));
+        let renamed = written.and_then(|()| fs::rename(&temporary, path));
+        renamed.map_err(|error| {
+            // It is removed at the next start if that fails too.
+            let _ = fs::remove_file(&temporary);
+            failed("write", path)(error)
+        })
+    }
+
+    /// For what can be computed again: a failure is said, and costs time later.
+    fn try_write_json(&self, path: &Path, value: &impl Serialize) {
+        let Ok(mut bytes) = serde_json::to_vec(value) else { return };
+        codec::seal(&mut bytes);
+        self.try_write(path, &bytes);
+    }
+
+    fn try_write(&self, path: &Path, bytes: &[u8]) {
+        if let Err(error) = self.write(path, bytes) {
+            let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            tracing::warn!(%error, source, "a rendered layer is not kept on disk");
+        }
+    }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    serde_json::from_slice(codec::unseal(bytes)?).ok()
+}
+
+fn is_kept(
+    folder: &str,
+    name: &str,
+    layers: &BTreeSet<LayerDigest>,
+    releases: &BTreeSet<ReleaseDigest>,
+) -> bool {
+    match folder {
+        "layers" => LayerDigest::from_str(name).is_ok_and(|digest| layers.contains(&digest)),
+        "releases" => ReleaseDigest::from_str(name).is_ok_and(|digest| releases.contains(&digest)),
+        _ => false,
+    }
+}
+
+impl LayerStore for DiskCache {
+    fn layer(&self, inputs: &InputDigest) -> Option<RenderedLayer> {
+        let record: InputRecord = self.read_json(&self.path("inputs", inputs))?;
+        let mut layer = self.read_layer(record.layer)?;
+        if layer.objects.len() != record.places.len() {
+            return None;
+        }
+        layer.objects.iter_mut().zip(record.places).for_each(|(object, place)| object.place = place);
+        Some(layer)
+    }
+
+    fn keep_layer(&self, inputs: &InputDigest, layer: &RenderedLayer) {
+        let _writing = self.inner.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.path("layers", layer.digest);
+        if self.read_layer(layer.digest).is_none() {
+            let Ok(bytes) = codec::encode(layer) else { return };
+            self.try_write(&path, &bytes);
+        }
+        let places: Vec<Place> = layer.objects.iter().map(|object| object.place.clone()).collect();
+        self.try_write_json(&self.path("inputs", inputs), &InputRecord { layer: layer.digest, places });
+    }
+
+    fn references(&self, files: &InputDigest) -> Option<References> {
+        self.read_json(&self.path("files", files))
+    }
+
+    fn keep_references(&self, files: &InputDigest, references: &References) {
+        let _writing = self.inner.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.try_write_json(&self.path("files", files), references);
+    }
+}

@@ -1,0 +1,70 @@
+//! The room through its public way in, and parts of it where a table is clearer.
+
+mod expressions;
+mod hostile;
+mod manifests;
+
+use crate::model::diagnostic::{Diagnostic, Place};
+use crate::model::labels::Labels;
+use crate::model::release::RenderedLayer;
+use crate::model::target::Variables;
+use crate::model::tree::MemoryTree;
+
+use super::cache::LayerCache;
+use super::evaluate::Inputs;
+use super::layer::Source;
+
+/// A layer at `layer/` of a tree, for the cluster `edge-1` with labels `region: eu` and `a.b/c: d`.
+struct Case {
+    tree: MemoryTree,
+    variables: Variables,
+    expressions: bool,
+}
+
+impl Case {
+    fn new(manifest: &str, variables: serde_json::Value) -> Self {
+        let serde_json::Value::Object(variables) = variables else { panic!("not a map") };
+        Self { tree: MemoryTree::new([("layer/a.yaml", manifest)]), variables, expressions: true }
+    }
+
+    /// A ConfigMap whose `data.v` is the YAML of `scalar`.
+    fn scalar(scalar: &str, variables: serde_json::Value) -> Self {
+        Self::new(
+            &format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\ndata:\n  v: {scalar}\n"),
+            variables,
+        )
+    }
+
+    fn render(&self) -> Result<std::sync::Arc<RenderedLayer>, Vec<Diagnostic>> {
+        self.render_with(&LayerCache::default())
+    }
+
+    fn render_with(&self, cache: &LayerCache) -> Result<std::sync::Arc<RenderedLayer>, Vec<Diagnostic>> {
+        let labels = Labels::from([("region".into(), "eu".into()), ("a.b/c".into(), "d".into())]);
+        let mut declared: Vec<&str> = self.variables.keys().map(String::as_str).collect();
+        declared.push("unset");
+        let used = Place::at("profile.yaml", 1, 1);
+        Source {
+            tree: &self.tree,
+            path: "layer",
+            used: &used,
+            expressions: self.expressions,
+            inputs: Inputs { variables: &self.variables, cluster_name: "edge-1", labels: &labels },
+            profile: "p",
+            declares: &|name| declared.contains(&name),
+            declared: &declared,
+        }
+        .render(cache)
+    }
+
+    /// The only object.
+    fn object(&self) -> serde_json::Value {
+        let layer = self.render().unwrap();
+        assert_eq!(layer.objects.len(), 1);
+        serde_json::from_slice(&layer.objects[0].bytes).unwrap()
+    }
+
+    fn errors(&self) -> Vec<String> {
+        self.render().unwrap_err().iter().map(Diagnostic::to_string).collect()
+    }
+}
