@@ -9,7 +9,7 @@ use super::yaml::token;
 /// One finding about a value, before it is given its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Problem {
-    /// JSON pointer into the value.
+    /// JSON pointer into the value; of what is missing, where it should be.
     pub(super) pointer: String,
     /// Whether the key is what is wrong, or what is there of the value that misses something.
     pub(super) at_key: bool,
@@ -69,7 +69,8 @@ pub(super) fn explain(error: &ValidationError<'_>, schema: &Value) -> Vec<Proble
         }
         Kind::Required { property } => {
             let name = property.as_str().unwrap_or_default();
-            vec![Problem::new(at, "missing-key", format!("'{name}' is missing")).at_key()]
+            let pointer = format!("{at}/{}", token(name));
+            vec![Problem::new(&pointer, "missing-key", format!("'{name}' is missing")).at_key()]
         }
         Kind::Type { kind } => vec![wrong_type(at, value, &types(kind), parent(error, schema))],
         Kind::Enum { options } => {
@@ -167,9 +168,10 @@ fn choices(
                     .hint(near.map(|near| format!("did you mean '{near}'?"))),
             ]
         }
-        // Two keys of which each would do alone: each choice finds the other one's key unexpected.
-        [_, _, ..] if wanted.is_empty() => {
-            vec![Problem::new(at, "invalid-value", format!("{} fits none of the choices", shown(value)))]
+        [_, _, ..] if value.is_object() => {
+            let found: Vec<String> = value.as_object().into_iter().flat_map(|o| o.keys().cloned()).collect();
+            let message = format!("{} can't stand together", found.join(" and "));
+            vec![Problem::new(at, "several-keys", message).at_key().expected("only one of them")]
         }
         [first, ..] => first.iter().flat_map(|e| explain(e, schema)).collect(),
     }
@@ -196,15 +198,17 @@ fn unknown_key(at: &str, key: &str, known: &[String]) -> Problem {
 }
 
 fn unknown_value(at: &str, value: &Value, options: &[String]) -> Problem {
-    let near = value.as_str().and_then(|text| nearest(text, options));
+    let near = value.as_str().filter(|_| options.len() > 1).and_then(|text| nearest(text, options));
     Problem::new(at, "unknown-value", format!("{} is not a value that is known here", shown(value)))
         .expected(one_of(options))
         .hint(near.map(|near| format!("did you mean '{near}'?")))
 }
 
 fn wrong_type(at: &str, value: &Value, allowed: &[JsonType], schema: Option<&Value>) -> Problem {
-    let pattern = schema.and_then(|s| s.get("pattern")).and_then(Value::as_str).and_then(pattern_words);
-    let expected = pattern.map_or_else(|| type_words(allowed), str::to_owned);
+    let text = |key: &str| schema.and_then(|s| s.get(key)).and_then(Value::as_str);
+    let words = text("pattern").and_then(pattern_words).map(str::to_owned);
+    let words = words.or_else(|| text("format").map(format_words));
+    let expected = words.unwrap_or_else(|| type_words(allowed));
     let hint = match value {
         Value::Number(_) | Value::Bool(_) if allowed == [JsonType::String] => Some("put it in quotes"),
         Value::String(text) if allowed == [JsonType::Boolean] => matches!(
@@ -217,9 +221,16 @@ fn wrong_type(at: &str, value: &Value, allowed: &[JsonType], schema: Option<&Val
         }
         _ => None,
     };
-    Problem::new(at, "wrong-type", format!("{} is {}", shown(value), type_of(value)))
-        .expected(expected)
-        .hint(hint.map(str::to_owned))
+    let message = match value {
+        Value::Null => "there is no value".to_owned(),
+        Value::Bool(_) => format!("{value} is a boolean"),
+        Value::Number(n) if n.is_f64() => format!("{n} is a number with a fraction"),
+        Value::Number(n) => format!("{n} is a number"),
+        Value::String(text) => format!("'{}' is a string", shorten(text)),
+        Value::Array(_) => "this is a list".to_owned(),
+        Value::Object(_) => "this is a mapping".to_owned(),
+    };
+    Problem::new(at, "wrong-type", message).expected(expected).hint(hint.map(str::to_owned))
 }
 
 fn types(kind: &TypeKind) -> Vec<JsonType> {
@@ -244,18 +255,6 @@ fn type_words(types: &[JsonType]) -> String {
         .collect();
     words.dedup();
     words.join(" or ")
-}
-
-fn type_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "nothing",
-        Value::Bool(_) => "a boolean",
-        Value::Number(n) if n.is_f64() => "a number with a fraction",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "no single value",
-        Value::Object(_) => "no single value",
-    }
 }
 
 /// A value as messages show it.

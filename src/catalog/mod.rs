@@ -37,11 +37,20 @@ struct Shelf<T> {
     documents: BTreeMap<String, Arc<T>>,
     /// Names of documents that are there but not valid.
     broken: BTreeSet<String>,
+    /// Names of documents that are looked at but not kept: see [`Documents::patched`].
+    patched: BTreeSet<String>,
     /// Files, or folders, of which not everything could be read.
     unreadable: Vec<String>,
 }
 
 impl<T> Shelf<T> {
+    fn give_up_patched(&mut self) {
+        for name in std::mem::take(&mut self.patched) {
+            self.documents.remove(&name);
+            self.broken.insert(name);
+        }
+    }
+
     fn presence(&self, name: &str) -> Presence {
         if self.documents.contains_key(name) {
             Presence::Present
@@ -83,6 +92,9 @@ impl Catalog {
         let mut catalog =
             Catalog { profiles, targets, fleets, diagnostics: Vec::new(), errors: BTreeMap::new() };
         findings.extend(check::cross(&catalog));
+        catalog.profiles.give_up_patched();
+        catalog.targets.give_up_patched();
+        catalog.fleets.give_up_patched();
         catalog.file(findings);
         catalog
     }
@@ -224,7 +236,7 @@ fn documents<D: serde::de::DeserializeOwned, T>(
         findings.extend(own.into_iter().map(|diagnostic| Finding { subjects: subjects.clone(), diagnostic }));
     }
     findings.append(&mut read.findings);
-    Shelf { documents, broken: read.broken, unreadable: read.unreadable }
+    Shelf { documents, broken: read.broken, patched: read.patched, unreadable: read.unreadable }
 }
 
 fn profile(tree: &dyn Tree, document: Located<ClusterProfile>, findings: &mut Vec<Diagnostic>) -> Profile {

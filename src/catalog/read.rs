@@ -39,6 +39,9 @@ pub(super) struct Documents<T> {
     pub(super) found: BTreeMap<String, Vec<Located<T>>>,
     /// Names of documents that are there but not valid.
     pub(super) broken: BTreeSet<String>,
+    /// Names of documents in `found` that lack what was not valid: checked further, so that everything that
+    /// is wrong is said at once, and then given up.
+    pub(super) patched: BTreeSet<String>,
     /// Files, or folders, of which not everything could be read.
     pub(super) unreadable: Vec<String>,
     pub(super) findings: Vec<Finding>,
@@ -62,6 +65,7 @@ pub(super) fn documents<T: DeserializeOwned>(tree: &dyn Tree, kind: Kind, folder
     let mut documents = Documents {
         found: BTreeMap::new(),
         broken: BTreeSet::new(),
+        patched: BTreeSet::new(),
         unreadable: Vec::new(),
         findings: Vec::new(),
     };
@@ -155,23 +159,27 @@ impl<T: DeserializeOwned> Documents<T> {
     fn document(&mut self, kind: Kind, path: &str, doc: Doc) {
         let name = name_of(&doc.value).map(str::to_owned);
         let subject = name.clone().map_or(Subject::Folder(kind), |name| Subject::Document(kind, name));
-        let mut findings = validate(kind, &doc);
-        let mut typed = None;
-        if !findings.iter().any(Diagnostic::is_error) {
-            match serde_json::from_value::<T>(doc.value) {
-                Ok(value) => typed = Some(value),
-                // The schema is made from the type; what is left is what a schema can't say.
-                Err(error) => findings.push(Diagnostic::error(
-                    doc.places.value(""),
-                    "invalid-document",
-                    format!("not a valid {}: {error}", kind.as_str()),
-                )),
+        let (mut findings, wrong) = validate(kind, &doc);
+        let valid = !findings.iter().any(Diagnostic::is_error);
+        let mut value = doc.value;
+        wrong.iter().for_each(|pointer| remove(&mut value, pointer));
+        let typed = match serde_json::from_value::<T>(value) {
+            Ok(value) => Some(value),
+            // The schema is made from the type; what is left is what a schema can't say.
+            Err(error) if valid => {
+                let message = format!("not a valid {}: {error}", kind.as_str());
+                findings.push(Diagnostic::error(doc.places.value(""), "invalid-document", message));
+                None
             }
-        }
+            Err(_) => None,
+        };
         let findings = findings.into_iter();
         self.findings.extend(findings.map(|d| Finding { subjects: vec![subject.clone()], diagnostic: d }));
         match (typed, name) {
             (Some(value), Some(name)) => {
+                if !valid {
+                    self.patched.insert(name.clone());
+                }
                 self.found.entry(name).or_default().push(Located { value, places: doc.places });
             }
             (_, Some(name)) => {
@@ -228,20 +236,31 @@ fn name_of(document: &Value) -> Option<&str> {
     document.pointer("/metadata/name").and_then(Value::as_str)
 }
 
-/// What is wrong with a document by itself.
-fn validate(kind: Kind, doc: &Doc) -> Vec<Diagnostic> {
+/// Takes out a value.
+fn remove(value: &mut Value, pointer: &str) {
+    let Some((parent, last)) = pointer.rsplit_once('/') else { return };
+    let last = last.replace("~1", "/").replace("~0", "~");
+    if let Some(Value::Object(parent)) = value.pointer_mut(parent) {
+        parent.remove(&last);
+    }
+}
+
+/// What is wrong with a document by itself, and the JSON pointers of what the schema refuses.
+fn validate(kind: Kind, doc: &Doc) -> (Vec<Diagnostic>, Vec<String>) {
     let found = doc.value.get("kind").and_then(Value::as_str);
     if let Some(other) = Kind::ALL.into_iter().find(|k| *k != kind && Some(k.as_str()) == found) {
         let message = format!("a {} does not belong in this folder", other.as_str());
         let finding = Diagnostic::error(doc.places.value("/kind"), "wrong-folder", message);
-        return vec![finding.expected(kind.as_str())];
+        return (vec![finding.expected(kind.as_str())], Vec::new());
     }
     let schema = schema::of(kind);
     let Some(validator) = &schema.validator else {
         let message = format!("the schema of {} can't be compiled", kind.as_str());
-        return vec![Diagnostic::error(doc.places.value(""), "internal", message)];
+        return (vec![Diagnostic::error(doc.places.value(""), "internal", message)], Vec::new());
     };
-    let mut findings: Vec<Diagnostic> = explain::problems(validator, &schema.schema, &doc.value)
+    let problems = explain::problems(validator, &schema.schema, &doc.value);
+    let wrong = problems.iter().map(|problem| problem.pointer.clone()).collect();
+    let mut findings: Vec<Diagnostic> = problems
         .into_iter()
         .map(|problem| {
             let pointer = &problem.pointer;
@@ -251,7 +270,7 @@ fn validate(kind: Kind, doc: &Doc) -> Vec<Diagnostic> {
         })
         .collect();
     findings.extend(labels::metadata(doc));
-    findings
+    (findings, wrong)
 }
 
 /// The JSON pointer of an entry of a mapping.

@@ -80,6 +80,10 @@ fn values(catalog: &Catalog, fleet: &LocatedFleet, target: &Target) -> Vec<Findi
     let profiles = fleet.spec.profiles.iter().filter_map(|used| here(catalog, used));
     let profiles = profiles.filter(|profile| profile.variables.is_valid());
     let wrong = profiles.filter_map(|profile| variables(profile, fleet, target).err()).flatten();
+    // What seems to be missing may be what was taken out because something else was wrong with it.
+    let patched = catalog.fleets.patched.contains(fleet.metadata.name.as_str())
+        || catalog.targets.patched.contains(target.metadata.name.as_str());
+    let wrong = wrong.filter(|d| !(patched && d.code == "missing-key"));
     wrong.map(|diagnostic| Finding { subjects: vec![subject.clone()], diagnostic }).collect()
 }
 
@@ -212,6 +216,6 @@ fn unused(catalog: &Catalog, uses: &BTreeMap<&str, Vec<&LocatedFleet>>) -> Vec<F
 impl<T> Shelf<T> {
     /// Whether everything in the folder could be read.
     fn is_complete(&self) -> bool {
-        self.broken.is_empty() && self.unreadable.is_empty()
+        self.broken.is_empty() && self.patched.is_empty() && self.unreadable.is_empty()
     }
 }

@@ -35,7 +35,9 @@ pub(in crate::catalog) fn profile(
             findings.extend(path(tree, folder, &manifests.path, places, &format!("{at}/manifests/path")));
         }
     }
-    findings.extend(order(layers, places));
+    if first.len() == layers.len() {
+        findings.extend(order(layers, places));
+    }
     findings
 }
 

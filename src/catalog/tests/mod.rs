@@ -1,3 +1,4 @@
+mod findings;
 mod yaml;
 
 use std::path::Path;

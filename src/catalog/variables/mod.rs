@@ -59,15 +59,16 @@ fn placed(problem: Problem, profile: &Profile, fleet: &LocatedFleet, target: &Ta
         place(&target.places)
     } else if fleet.spec.variables.contains_key(&name) {
         place(&fleet.places)
-    } else if name.is_empty() || problem.code == "missing-key" && problem.pointer.is_empty() {
-        // Missing: the target is where people will add it.
+    } else if name.is_empty() || problem.code == "missing-key" {
+        // The target is where people will add it.
         target.places.key(POINTER)
     } else {
         declared.clone()
     };
+    let nested = problem.pointer.matches('/').count() > 1;
     let subject = match (name.is_empty(), problem.code) {
-        (true, "missing-key") => format!("variable {}", problem.message),
         (true, _) => format!("variables: {}", problem.message),
+        (false, "missing-key") if !nested => format!("variable {}", problem.message),
         (false, _) => format!("variable '{}': {}", explain::shorten(&name), problem.message),
     };
     let expected = match problem.expected {

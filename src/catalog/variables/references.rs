@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::super::document::inside;
-use super::super::explain::shorten;
+use super::super::explain::{nearest, one_of, shorten};
 use super::super::yaml::{self, Dialect, Places, token};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::tree::Tree;
@@ -108,6 +108,27 @@ const OTHER: [&str; 39] = [
     "writeOnly",
 ];
 
+/// The formats of draft 2020-12 that the validator checks.
+const FORMATS: [&str; 17] = [
+    "date",
+    "date-time",
+    "duration",
+    "email",
+    "hostname",
+    "idn-email",
+    "ipv4",
+    "ipv6",
+    "iri",
+    "json-pointer",
+    "regex",
+    "relative-json-pointer",
+    "time",
+    "uri",
+    "uri-reference",
+    "uri-template",
+    "uuid",
+];
+
 /// Visits a schema and all schemas in it; `at` is the JSON pointer of each.
 fn visit(
     schema: &mut Value,
@@ -144,6 +165,7 @@ impl<'a> References<'a> {
 
     /// Checks a schema's keywords and rewrites its references; `base` is its place in its document.
     pub(super) fn rewrite(&mut self, schema: &mut Value, places: &Places, base: &str) {
+        let document = schema.clone();
         visit(schema, "", 0, &mut |object, at| {
             let at = format!("{base}{at}");
             self.keywords(object, places, &at);
@@ -151,7 +173,7 @@ impl<'a> References<'a> {
                 let Some(reference) = object.get(key).and_then(Value::as_str).map(str::to_owned) else {
                     continue;
                 };
-                match self.resolve(&reference, places, &format!("{at}/{key}")) {
+                match self.resolve(&reference, &document, places, &format!("{at}/{key}")) {
                     Some(rewritten) => object.insert(key.to_owned(), rewritten.into()),
                     None => object.remove(key),
                 };
@@ -196,6 +218,16 @@ impl<'a> References<'a> {
             let finding = Diagnostic::error(places.value(&format!("{at}/$schema")), "schema-draft", message);
             self.findings.push(finding.expected(DRAFT));
         }
+        if let Some(format) = object.get("format").and_then(Value::as_str)
+            && !jsonschema::options().is_known_format(jsonschema::Draft::Draft202012, format)
+        {
+            let message = format!("'{}' is not a format that is known here", shorten(format));
+            let formats: Vec<String> = FORMATS.map(str::to_owned).to_vec();
+            let place = places.value(&format!("{at}/format"));
+            let mut finding = Diagnostic::error(place, "schema-format", message).expected(one_of(&formats));
+            finding.hint = nearest(format, &formats).map(|near| format!("did you mean '{near}'?"));
+            self.findings.push(finding);
+        }
         for key in object.keys() {
             let known = |k: &&str| *k == key.as_str();
             if key.starts_with("x-") || ONE.iter().chain(&LIST).chain(&MAP).chain(&OTHER).any(known) {
@@ -206,20 +238,28 @@ impl<'a> References<'a> {
             let message = format!("JSON Schema has no keyword '{}'; it says nothing", shorten(key));
             let place = places.key(&format!("{at}/{}", token(key)));
             let mut finding = Diagnostic::warning(place, "schema-keyword", message);
-            finding.hint =
-                super::super::explain::nearest(key, &all).map(|near| format!("did you mean '{near}'?"));
+            finding.hint = nearest(key, &all).map(|near| format!("did you mean '{near}'?"));
             self.findings.push(finding);
         }
     }
 
-    fn resolve(&mut self, reference: &str, places: &Places, at: &str) -> Option<String> {
-        if reference.starts_with('#') {
-            return Some(reference.to_owned());
-        }
+    fn resolve(&mut self, reference: &str, document: &Value, places: &Places, at: &str) -> Option<String> {
         let mut refuse = |code: &str, message: String, hint: &str| {
             self.findings.push(Diagnostic::error(places.value(at), code, message).hint(hint));
             None
         };
+        if let Some(fragment) = reference.strip_prefix('#') {
+            // Names of anchors are left to the compiler.
+            if fragment.starts_with('/') && document.pointer(fragment).is_none() {
+                let message = format!("there is nothing at '{}' in this schema", shorten(reference));
+                return refuse(
+                    "schema-reference",
+                    message,
+                    "references begin at the schema, e.g. #/$defs/port",
+                );
+            }
+            return Some(reference.to_owned());
+        }
         let shown = shorten(reference);
         let (path, fragment) = reference.split_once('#').unwrap_or((reference, ""));
         let scheme = path.split('/').next().is_some_and(|first| first.contains(':'));

@@ -210,9 +210,11 @@ pub(in super::super) fn read(
     }
     match compile(&schemas) {
         Ok(validator) => {
-            findings.extend(default_problems(&validator, &schemas, &names, places));
+            let wrong = default_problems(&validator, &schemas, &names, places);
+            let invalid = !wrong.is_empty();
+            findings.extend(wrong);
             let compiled = Some(Arc::new(Compiled { validator, schemas }));
-            (VariablesSchema { compiled, names, invalid: false }, findings)
+            (VariablesSchema { compiled, names, invalid }, findings)
         }
         Err((pointer, message)) => {
             let place = places.value(&format!("{POINTER}{pointer}"));
@@ -266,7 +268,10 @@ fn default_problems(
     schemas.fill(&schemas.root, 0, &mut values, &mut { MAX_STEPS });
     let problems = explain::problems(validator, &schemas.root, &values);
     // What is missing altogether comes from fleets and targets.
-    let problems = problems.into_iter().filter(|p| !p.pointer.is_empty());
+    let given = |p: &Problem| {
+        !p.pointer.is_empty() && (p.code != "missing-key" || p.pointer.matches('/').count() > 1)
+    };
+    let problems = problems.into_iter().filter(given);
     problems
         .map(|problem| {
             let name = problem.pointer.split('/').nth(1).unwrap_or_default();
