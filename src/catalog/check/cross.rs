@@ -169,7 +169,8 @@ fn order(catalog: &Catalog) -> Vec<Finding> {
 fn declared(catalog: &Catalog, fleet: &LocatedFleet) -> Option<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for used in &fleet.spec.profiles {
-        names.extend(here(catalog, used)?.variables.names().cloned());
+        let profile = here(catalog, used).filter(|profile| profile.variables.is_valid())?;
+        names.extend(profile.variables.names().cloned());
     }
     Some(names)
 }

@@ -86,6 +86,7 @@ fn the_base_is_valid() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn targets() {
     check(
         "clusters/one.yaml",
@@ -256,6 +257,7 @@ fn targets() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn fleets() {
     check(
         "fleets/retail.yaml",
@@ -384,6 +386,7 @@ fn fleets() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn profiles() {
     check(
         "profiles/edge/profile.yaml",

@@ -1,4 +1,6 @@
 mod findings;
+mod isolation;
+mod variables;
 mod yaml;
 
 use std::path::Path;

@@ -1,5 +1,6 @@
 //! The variables of profiles: their schema, and the values that a target gets.
 
+mod cost;
 mod references;
 mod schema;
 

@@ -47,7 +47,7 @@ pub(super) fn parse_uri(reference: &str) -> (Option<usize>, &str) {
 }
 
 /// Keywords whose value is a schema.
-const ONE: [&str; 12] = [
+pub(super) const ONE: [&str; 12] = [
     "additionalProperties",
     "contains",
     "contentSchema",
@@ -62,9 +62,10 @@ const ONE: [&str; 12] = [
     "additionalItems",
 ];
 /// Keywords whose value is a list of schemas.
-const LIST: [&str; 4] = ["allOf", "anyOf", "oneOf", "prefixItems"];
+pub(super) const LIST: [&str; 4] = ["allOf", "anyOf", "oneOf", "prefixItems"];
 /// Keywords whose value maps names to schemas.
-const MAP: [&str; 5] = ["$defs", "definitions", "dependentSchemas", "patternProperties", "properties"];
+pub(super) const MAP: [&str; 5] =
+    ["$defs", "definitions", "dependentSchemas", "patternProperties", "properties"];
 /// The other keywords of draft 2020-12.
 const OTHER: [&str; 39] = [
     "$anchor",
@@ -153,6 +154,8 @@ fn visit(
                 let entries = map.iter_mut();
                 entries.for_each(|(k, item)| visit(item, &format!("{at}/{}", token(k)), depth + 1, act));
             }
+            // A place of the author's own, that a reference may lead to.
+            (key, value @ Value::Object(_)) if !OTHER.contains(&key) => visit(value, &at, depth + 1, act),
             _ => {}
         }
     }
@@ -169,14 +172,16 @@ impl<'a> References<'a> {
         visit(schema, "", 0, &mut |object, at| {
             let at = format!("{base}{at}");
             self.keywords(object, places, &at);
-            for key in ["$ref", "$dynamicRef"] {
-                let Some(reference) = object.get(key).and_then(Value::as_str).map(str::to_owned) else {
-                    continue;
+            if let Some(reference) = object.get("$ref").and_then(Value::as_str).map(str::to_owned) {
+                match self.resolve(&reference, &document, places, &format!("{at}/$ref")) {
+                    Some(rewritten) => object.insert("$ref".to_owned(), rewritten.into()),
+                    None => object.remove("$ref"),
                 };
-                match self.resolve(&reference, &document, places, &format!("{at}/{key}")) {
-                    Some(rewritten) => object.insert(key.to_owned(), rewritten.into()),
-                    None => object.remove(key),
-                };
+            }
+            if object.contains_key("$dynamicRef") {
+                let place = places.key(&format!("{at}/$dynamicRef"));
+                let finding = Diagnostic::error(place, "schema-reference", "dynamic references are not read");
+                self.findings.push(finding.hint("use $ref"));
             }
             // Names of documents would make references relative to them; here paths are what counts.
             object.remove("$id");
@@ -248,10 +253,16 @@ impl<'a> References<'a> {
             self.findings.push(Diagnostic::error(places.value(at), code, message).hint(hint));
             None
         };
-        if let Some(fragment) = reference.strip_prefix('#') {
-            // Names of anchors are left to the compiler.
-            if fragment.starts_with('/') && document.pointer(fragment).is_none() {
-                let message = format!("there is nothing at '{}' in this schema", shorten(reference));
+        let shown = shorten(reference);
+        let (path, fragment) = reference.split_once('#').unwrap_or((reference, ""));
+        // Anchors and escapes would be other names for the same thing.
+        if !(fragment.is_empty() || fragment.starts_with('/')) || fragment.contains('%') {
+            let message = format!("the reference '{shown}' is not a plain JSON pointer");
+            return refuse("schema-reference", message, "write it like #/$defs/port");
+        }
+        if path.is_empty() {
+            if document.pointer(fragment).is_none() {
+                let message = format!("there is nothing at '{shown}' in this schema");
                 return refuse(
                     "schema-reference",
                     message,
@@ -260,8 +271,6 @@ impl<'a> References<'a> {
             }
             return Some(reference.to_owned());
         }
-        let shown = shorten(reference);
-        let (path, fragment) = reference.split_once('#').unwrap_or((reference, ""));
         let scheme = path.split('/').next().is_some_and(|first| first.contains(':'));
         if scheme || path.starts_with("//") {
             let message = format!("the reference '{shown}' leaves the repository; nothing is fetched");

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::super::explain::{self, Problem, shorten};
 use super::super::yaml::{Places, token};
-use super::POINTER;
 use super::references::{File, References, parse_uri, uri};
+use super::{POINTER, cost};
 use crate::model::diagnostic::{Diagnostic, Place};
 use crate::model::target::Variables;
 use crate::model::tree::Tree;
@@ -41,9 +41,9 @@ struct Compiled {
 }
 
 /// The schema with the files that it refers to.
-struct Schemas {
-    root: Value,
-    files: Vec<Option<File>>,
+pub(super) struct Schemas {
+    pub(super) root: Value,
+    pub(super) files: Vec<Option<File>>,
 }
 
 impl fmt::Debug for VariablesSchema {
@@ -95,7 +95,7 @@ impl Schemas {
         }
     }
 
-    fn follow(&self, number: usize, reference: &str) -> Option<Found<'_>> {
+    pub(super) fn follow(&self, number: usize, reference: &str) -> Option<Found<'_>> {
         let (file, fragment) = parse_uri(reference);
         let number = file.map_or(number, |file| file + 1);
         let document = self.document(number)?;
@@ -208,7 +208,11 @@ pub(in super::super) fn read(
     if findings.iter().any(Diagnostic::is_error) {
         return (VariablesSchema { compiled: None, names, invalid: true }, findings);
     }
-    match compile(&schemas) {
+    let compiled = match cost::check(&schemas) {
+        Ok(()) => compile(&schemas),
+        Err((pointer, why)) => Err((pointer, why.message().to_owned())),
+    };
+    match compiled {
         Ok(validator) => {
             let wrong = default_problems(&validator, &schemas, &names, places);
             let invalid = !wrong.is_empty();

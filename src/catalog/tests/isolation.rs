@@ -1,0 +1,224 @@
+//! What one bad document does to others, and what is never taken as removed.
+
+use std::sync::Arc;
+
+use super::findings::{base, findings};
+use crate::catalog::{Catalog, Folders, Kind, Presence};
+use crate::model::tree::{Entry, EntryKind, MemoryTree, Tree, TreeError};
+
+fn read(tree: &dyn Tree) -> Catalog {
+    Catalog::read(tree, &Folders::default())
+}
+
+fn problems(catalog: &Catalog, fleet: &str, target: &str) -> Vec<String> {
+    let found = catalog.problems_for(&fleet.parse().unwrap(), &target.parse().unwrap());
+    found.into_iter().map(ToString::to_string).collect()
+}
+
+fn target(name: &str, more: &str) -> String {
+    format!(
+        "apiVersion: fairlead.dev/v1alpha1\nkind: ClusterTarget\nmetadata: {{name: {name}, labels: {{segment: retail}}}}\n\
+         spec: {{variables: {{region: eu{more}}}}}\n"
+    )
+}
+
+fn hundred() -> MemoryTree {
+    (0..100).fold(base().without("clusters/one.yaml"), |tree, n| {
+        tree.with(&format!("clusters/eu/edge-{n:03}.yaml"), target(&format!("edge-{n:03}"), ""))
+    })
+}
+
+/// Every target but number 7 goes on.
+fn only_seven_is_held(tree: &dyn Tree) -> Vec<String> {
+    let catalog = read(tree);
+    let (mut held, mut going) = (Vec::new(), 0);
+    for n in 0..100 {
+        let found = problems(&catalog, "retail", &format!("edge-{n:03}"));
+        if found.is_empty() { going += 1 } else { held.extend(found.into_iter().map(|text| (n, text))) }
+    }
+    assert_eq!(going, 99, "{held:?}");
+    assert!(held.iter().all(|(n, _)| *n == 7));
+    assert_ne!(catalog.target_presence(&"edge-007".parse().unwrap()), Presence::Absent);
+    held.into_iter().map(|(_, text)| text).collect()
+}
+
+#[test]
+fn one_bad_target_of_a_hundred() {
+    let table = [
+        (target("edge-007", ", replicas: 99"), "is out of range"),
+        (target("edge-007", ", region: us"), "is here twice"),
+        (target("edge-007", "}, suspned: {"), "unknown key 'suspned'"),
+        ("a: [".to_owned(), "not valid YAML"),
+        ("\u{0}".to_owned(), "not valid YAML"),
+        ("metadata: {name: edge-007}".to_owned(), "is missing"),
+        ("name: edge-007".to_owned(), "is missing"),
+    ];
+    for (text, wrong) in table {
+        let held = only_seven_is_held(&hundred().with("clusters/eu/edge-007.yaml", &text));
+        assert!(held.iter().any(|found| found.contains(wrong)), "{text}: {held:?}");
+        assert!(held.iter().all(|found| found.contains("clusters/eu/edge-007.yaml")), "{held:?}");
+    }
+}
+
+/// A tree in which some entries are refused, or can't be read.
+struct Broken {
+    tree: MemoryTree,
+    path: &'static str,
+    error: TreeError,
+}
+
+impl Tree for Broken {
+    fn entry(&self, path: &str) -> Result<Option<Entry>, TreeError> {
+        if path == self.path { Err(self.error.clone()) } else { self.tree.entry(path) }
+    }
+    fn list(&self, folder: &str) -> Result<Option<Vec<Result<Entry, TreeError>>>, TreeError> {
+        if folder == self.path {
+            return Err(self.error.clone());
+        }
+        let entries = self.tree.list(folder)?;
+        let refused = matches!(self.error, TreeError::Refused { .. });
+        let entry = |entry: Result<Entry, TreeError>| match entry {
+            Ok(entry) if refused && format!("{folder}/{}", entry.name) == self.path => {
+                Err(self.error.clone())
+            }
+            other => other,
+        };
+        Ok(entries.map(|list| list.into_iter().map(entry).collect()))
+    }
+    fn read(&self, file: &str) -> Result<Option<Arc<[u8]>>, TreeError> {
+        if file == self.path { Err(self.error.clone()) } else { self.tree.read(file) }
+    }
+}
+
+fn refused(path: &'static str) -> Broken {
+    let error = TreeError::Refused { path: path.to_owned(), reason: "a symbolic link".to_owned() };
+    Broken { tree: hundred(), path, error }
+}
+
+fn unreadable(path: &'static str) -> Broken {
+    let error = TreeError::Unreadable { path: path.to_owned(), reason: "object is corrupt".to_owned() };
+    Broken { tree: hundred(), path, error }
+}
+
+#[test]
+fn a_symlink_is_named_and_never_taken_as_removal() {
+    let held = only_seven_is_held(&refused("clusters/eu/edge-007.yaml"));
+    assert_eq!(
+        held,
+        [
+            "clusters/eu/edge-007.yaml: this is not read: a symbolic link (hint: use an ordinary file or folder)"
+        ]
+    );
+    let tree = refused("profiles/edge/profile.yaml");
+    let catalog = read(&tree);
+    assert_eq!(catalog.profile_presence(&"edge".parse().unwrap()), Presence::Unknown);
+    assert_eq!(catalog.unreadable(Kind::Profile), ["profiles/edge/profile.yaml"]);
+    assert_eq!(problems(&catalog, "retail", "edge-000").len(), 2);
+}
+
+#[test]
+fn what_cannot_be_read_is_unknown_not_gone() {
+    only_seven_is_held(&unreadable("clusters/eu/edge-007.yaml"));
+    for path in ["clusters", "clusters/eu"] {
+        let catalog = read(&unreadable(path));
+        assert_eq!(catalog.targets().count(), 0);
+        assert_eq!(catalog.target_presence(&"edge-000".parse().unwrap()), Presence::Unknown);
+        let found: Vec<_> = catalog.diagnostics().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            found,
+            [format!("{path}: cannot be read: object is corrupt")],
+            "no warning that nothing is chosen"
+        );
+    }
+    let catalog = read(&unreadable("fleets/retail.yaml"));
+    assert_eq!(catalog.fleet_presence(&"retail".parse().unwrap()), Presence::Unknown);
+    assert_eq!(catalog.target_presence(&"edge-000".parse().unwrap()), Presence::Present);
+    assert_eq!(problems(&catalog, "retail", "edge-000").len(), 1);
+}
+
+#[test]
+fn what_is_read_in_full_and_not_there_is_absent() {
+    let catalog = read(&hundred());
+    assert_eq!(catalog.target_presence(&"edge-100".parse().unwrap()), Presence::Absent);
+    assert_eq!(catalog.fleet_presence(&"other".parse().unwrap()), Presence::Absent);
+    let catalog = read(&MemoryTree::default());
+    assert_eq!(catalog.target_presence(&"edge-000".parse().unwrap()), Presence::Absent);
+    assert_eq!(
+        findings(&MemoryTree::default()),
+        [
+            "clusters: warning: there is no folder 'clusters', and so no target",
+            "fleets: warning: there is no folder 'fleets', and so no fleet",
+            "profiles: warning: there is no folder 'profiles', and so no profile",
+        ]
+    );
+}
+
+#[test]
+fn a_name_taken_twice_holds_both_and_nobody_else() {
+    let tree = hundred().with("clusters/us/seven.yaml", target("edge-007", ""));
+    let held = only_seven_is_held(&tree);
+    assert_eq!(
+        held,
+        [
+            "clusters/eu/edge-007.yaml:3:18: the target name 'edge-007' is taken twice, here and at \
+         clusters/us/seven.yaml:3:18 (hint: rename or remove one of them)",
+            "clusters/us/seven.yaml:3:18: the target name 'edge-007' is taken twice, here and at \
+         clusters/eu/edge-007.yaml:3:18 (hint: rename or remove one of them)",
+        ]
+    );
+    // Nobody knows which of them is meant, also if one is not valid.
+    only_seven_is_held(&hundred().with("clusters/us/seven.yaml", target("edge-007", "}, x: {")));
+}
+
+#[test]
+fn one_profile_from_two_fleets() {
+    let fleet = "apiVersion: fairlead.dev/v1alpha1\nkind: Fleet\nmetadata: {name: second}\nspec:\n  \
+                 clusters: {matchLabels: {ring: canary}}\n  profiles: [{name: edge}]\n";
+    let seven = target("edge-007", "").replace("segment: retail", "segment: retail, ring: canary");
+    let tree = hundred().with("fleets/second.yaml", fleet).with("clusters/eu/edge-007.yaml", seven);
+    let held = only_seven_is_held(&tree);
+    assert_eq!(
+        held,
+        [
+            "fleets/retail.yaml:7:11: the fleets 'retail' and 'second' both give the profile 'edge' to edge-007 \
+         (hint: let the selectors choose different targets, or the fleets different profiles)",
+            "fleets/second.yaml:6:21: the fleets 'second' and 'retail' both give the profile 'edge' to edge-007 \
+         (hint: let the selectors choose different targets, or the fleets different profiles)",
+        ]
+    );
+    assert_eq!(problems(&read(&tree), "second", "edge-007").len(), 2);
+}
+
+#[test]
+fn a_bad_profile_or_fleet_holds_those_who_use_it() {
+    let other = "apiVersion: fairlead.dev/v1alpha1\nkind: ClusterProfile\nmetadata: {name: other}\n\
+                 spec: {version: 1.0.0, layers: [{name: a, type: cni, manifests: {path: none}}]}\n";
+    let fleet = |name: &str, profile: &str| {
+        format!(
+            "apiVersion: fairlead.dev/v1alpha1\nkind: Fleet\nmetadata: {{name: {name}}}\n\
+             spec: {{clusters: {{}}, profiles: [{{name: {profile}}}]}}\n"
+        )
+    };
+    let tree = hundred()
+        .with("profiles/group/other/profile.yaml", other)
+        .with("fleets/more.yaml", format!("{}---\n{}", fleet("others", "other"), fleet("lost", "none")));
+    let catalog = read(&tree);
+    assert_eq!(problems(&catalog, "retail", "edge-000"), [""; 0]);
+    assert_eq!(problems(&catalog, "lost", "edge-000"), ["fleets/more.yaml:9:40: there is no profile 'none'"]);
+    let missing = "profiles/group/other/profile.yaml:4:72: there is no 'profiles/group/other/none' \
+                   (hint: paths are relative to the profile's folder; Git keeps no empty folders)";
+    assert_eq!(problems(&catalog, "others", "edge-000"), [missing]);
+    // A profile of another commit is that commit's.
+    let elsewhere = fleet("others", "other, revision: {branch: main}");
+    assert_eq!(problems(&read(&tree.with("fleets/more.yaml", elsewhere)), "others", "edge-000"), [""; 0]);
+}
+
+#[test]
+fn layers_are_no_documents() {
+    let tree = base()
+        .with("profiles/edge/net/profile.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n")
+        .with("clusters/README.md", "not a document")
+        .with("clusters/.hidden.yaml", "not a document");
+    assert_eq!(findings(&tree), [""; 0]);
+    assert_eq!(tree.entry("profiles/edge/net").unwrap().unwrap().kind, EntryKind::Folder);
+}
