@@ -27,7 +27,7 @@ struct Args {
     /// What to call them instead.
     #[arg(long, value_delimiter = ',', conflicts_with = "clusters")]
     names: Vec<String>,
-    /// Only etcd and the API server: workloads don't progress, and a third of the memory is used.
+    /// Only etcd and the API server: enough to apply objects, but workloads don't progress.
     #[arg(long)]
     without_controllers: bool,
 }

@@ -31,7 +31,7 @@ const AGENT: &str = "fairlead-tests";
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Controllers, scheduler and a fake node. Without them, objects are kept and nothing happens
-    /// to them: enough for many tests, and a third of the memory.
+    /// to them: enough for many tests, and less to start.
     pub controllers: bool,
     /// Who may talk to the server, besides the administrator.
     pub users: Vec<User>,
@@ -56,7 +56,7 @@ pub struct ControlPlane {
     paused: bool,
     controllers: Vec<Process>,
     etcd: Process,
-    _janitor: Process,
+    janitor: Process,
     /// After the processes, for fields are dropped in their order.
     _folder: TempDir,
 }
@@ -91,7 +91,7 @@ impl ControlPlane {
             paused: false,
             controllers: Vec::new(),
             etcd,
-            _janitor: janitor,
+            janitor,
             _folder: folder,
         };
         plane.start_api_server().await?;
@@ -188,7 +188,7 @@ impl ControlPlane {
 
     /// Its servers, and what watches over its folder.
     pub fn pids(&self) -> Vec<u32> {
-        let others = self.controllers.iter().chain([&self.etcd, &self._janitor]);
+        let others = self.controllers.iter().chain([&self.etcd, &self.janitor]);
         self.api_server.iter().chain(others).map(Process::pid).collect()
     }
 
