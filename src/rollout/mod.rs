@@ -16,13 +16,22 @@
 //! start now (waves, windows and approvals grow there), `failure` has budgets, returns and quarantine,
 //! `removal` has targets that leave, `recover` reads ledgers, `report` and `reason` say it to people.
 
+mod admit;
+mod book;
 mod effect;
 mod event;
+mod explain;
+mod failure;
 mod intent;
+mod plan;
 mod reason;
+mod recover;
+mod removal;
 mod report;
 mod state;
 mod step;
+mod tally;
+mod target;
 
 pub use effect::Effect;
 pub use event::{Event, Person, RevisionHold};

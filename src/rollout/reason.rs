@@ -78,6 +78,8 @@ pub enum Reason {
     Quarantined { release: CommitId, cause: String },
     #[error("leaves the fleet when {commit} is accepted", commit = .commit.short())]
     Leaving { commit: CommitId },
+    #[error("'fairlead leave' took everything away; 'fairlead retry' takes it up again")]
+    Left,
     #[error("leaving the fleet")]
     Removing,
     #[error("could not tell whether it left the fleet: some target documents can't be read")]

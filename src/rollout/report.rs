@@ -4,8 +4,12 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::admit;
+use super::effect::Effect;
+use super::failure::shorten;
 use super::reason::{FleetReason, Reason};
-use super::state::FleetState;
+use super::state::{ChangeCause, FleetState, Head, Record, Run};
+use super::target::{Phase, Want};
 use crate::model::digest::CommitId;
 use crate::model::name::{FleetName, TargetName};
 use crate::model::release::ReleaseRef;
@@ -13,6 +17,8 @@ use crate::model::revision::Revision;
 
 /// Longest description of a commit status, in characters: what the strictest forge takes.
 pub const MAX_DESCRIPTION: usize = 140;
+/// So many commits' statuses are remembered.
+const REMEMBERED: usize = 10;
 
 /// A fleet, as a person or a page wants to see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -117,12 +123,166 @@ pub struct CommitStatus {
 
 /// The fleet as it is. O(targets).
 pub fn report(state: &FleetState) -> FleetReport {
-    let (targets, statuses) = (Vec::new(), Vec::new());
-    let fleet = state.fleet().clone();
-    FleetReport { fleet, observed: None, accepted: None, rollout: RolloutState::Idle, targets, statuses }
+    let r = &state.r;
+    let observed = r.invalid.as_ref().map(|invalid| invalid.commit).or_else(|| r.head_commit());
+    FleetReport {
+        fleet: r.fleet.clone(),
+        observed,
+        accepted: r.accepted_commit(),
+        rollout: rollout(state),
+        targets: (0..r.targets.len()).filter_map(|index| super::explain::target(state, index)).collect(),
+        statuses: r.said.clone(),
+    }
 }
 
 /// One cluster of the fleet as it is.
-pub fn explain(_state: &FleetState, _target: &TargetName) -> Option<TargetReport> {
-    None
+pub fn explain(state: &FleetState, target: &TargetName) -> Option<TargetReport> {
+    super::explain::target(state, state.r.find(target)?)
+}
+
+/// Why the fleet as a whole does not move, if so.
+pub(super) fn hold(state: &FleetState) -> Option<FleetReason> {
+    admit::gate(&state.r, &state.tally).or_else(|| admit::none_converged(state))
+}
+
+fn rollout(state: &FleetState) -> RolloutState {
+    let Some(head) = &state.r.head else { return RolloutState::Idle };
+    if let Some(reason) = hold(state) {
+        return RolloutState::Holding { reason };
+    }
+    let (affected, converged) = (state.tally.affected, state.tally.converged);
+    let undone = |cause: String, to: Option<CommitId>| match state.tally.returning {
+        0 => RolloutState::Failed { cause, to },
+        left => RolloutState::Returning { left, cause, to },
+    };
+    match &head.run {
+        Run::Accepted { .. } => RolloutState::Converged,
+        Run::Failed(defeat) => undone(defeat.cause.clone(), defeat.back_to),
+        Run::Rolling if state.tally.quarantined > 0 && state.tally.blocking == 0 => {
+            undone(quarantine_cause(&state.r).unwrap_or_default(), state.r.accepted_commit())
+        }
+        Run::Rolling | Run::Paused(_) => RolloutState::Rolling { converged, affected },
+    }
+}
+
+/// Says a commit's status if it is not what was said last.
+pub(super) fn said(r: &mut Record, status: CommitStatus, effects: &mut Vec<Effect>) {
+    let status = CommitStatus { description: shorten(&status.description, MAX_DESCRIPTION), ..status };
+    match r.said.iter_mut().find(|known| known.revision == status.revision) {
+        Some(known) if *known == status => return,
+        Some(known) => *known = status.clone(),
+        None => r.said.insert(0, status.clone()),
+    }
+    r.said.truncate(REMEMBERED.max(r.head.as_ref().map_or(0, |head| head.subjects.len() + 1)));
+    effects.push(Effect::Report(status));
+}
+
+/// Says how far the head is.
+pub(super) fn tell(state: &mut FleetState, effects: &mut Vec<Effect>) {
+    let Some(head) = &state.r.head else { return };
+    let (status, description) = describe(state, head);
+    let known = |known: &CommitStatus| known.state == status && known.description == description;
+    for revision in head.subjects.clone() {
+        if !state.r.said.iter().any(|said| said.revision == revision && known(said)) {
+            let description = description.clone();
+            said(&mut state.r, CommitStatus { revision, state: status, description }, effects);
+        }
+    }
+}
+
+fn describe(state: &FleetState, head: &Head) -> (CommitState, String) {
+    let tally = &state.tally;
+    let prefix = match head.cause {
+        ChangeCause::Renderers => "new renderers: ",
+        ChangeCause::Commit | ChangeCause::Profiles => "",
+    };
+    let (status, text, tail) = match &head.run {
+        Run::Failed(defeat) => {
+            let back = defeat
+                .back_to
+                .map_or("; nothing to go back to".to_owned(), |to| format!("; back to {}", to.short()));
+            let text = format!("{} of {} failed: {}", defeat.failed, defeat.affected, defeat.cause);
+            (CommitState::Failure, text, back)
+        }
+        Run::Paused(defeat) => {
+            let text = format!("{} of {} failed: {}", defeat.failed, defeat.affected, defeat.cause);
+            (CommitState::Failure, text, "; paused".to_owned())
+        }
+        Run::Rolling => rolling(state),
+        Run::Accepted { affected } => accepted(state, affected + head.joined),
+    };
+    let room = MAX_DESCRIPTION.saturating_sub(prefix.chars().count() + tail.chars().count());
+    let description = format!("{prefix}{}{tail}", shorten(&text, room));
+    debug_assert!(description.chars().count() <= MAX_DESCRIPTION, "{tally:?}");
+    (status, description)
+}
+
+/// What a cluster or the repository has against this commit, said as soon as it is known.
+fn trouble(state: &FleetState) -> Option<String> {
+    let tally = &state.tally;
+    let bad = tally.bad.first().and_then(|index| state.r.targets.get(*index)).map(|target| {
+        let cause = target.failure.as_ref().map(|failure| format!("{} {}", target.name, failure.cause));
+        let cause = cause.or_else(|| Some(state.r.quarantine_of(target, target.wanted()?)?.cause.clone()));
+        format!("{} failed: {}", tally.bad.len(), cause.unwrap_or_default())
+    });
+    let invalid = tally.invalid.first().and_then(|index| state.r.targets.get(*index)).map(|target| {
+        let Some(Want::Invalid(diagnostic)) = &target.wanted else { return String::new() };
+        format!("{} held: {} {diagnostic}", tally.invalid.len(), target.name)
+    });
+    invalid.or(bad)
+}
+
+fn rolling(state: &FleetState) -> (CommitState, String, String) {
+    let tally = &state.tally;
+    if tally.quarantined > 0 {
+        let cause = quarantine_cause(&state.r).unwrap_or_default();
+        return (
+            CommitState::Failure,
+            format!("quarantined on {}: {cause}", tally.quarantined),
+            String::new(),
+        );
+    }
+    let progress = format!("{} of {} converged", tally.converged, tally.affected);
+    if let Some(trouble) = trouble(state) {
+        return (CommitState::Failure, format!("{progress}, {trouble}"), String::new());
+    }
+    if let Some(reason) = hold(state) {
+        return (CommitState::Pending, reason.to_string(), String::new());
+    }
+    let held = tally.held.first().and_then(|index| state.r.targets.get(*index)).map(|target| {
+        let reason = target.order.as_ref().map(|order| match &order.phase {
+            Phase::Held { reason, .. } => reason.as_str(),
+            _ => "",
+        });
+        format!("; {} held: {} {}", tally.held.len(), target.name, reason.unwrap_or_default())
+    });
+    let away = if tally.away > 0 { format!(", {} away", tally.away) } else { String::new() };
+    (CommitState::Pending, format!("{progress}{away}{}", held.unwrap_or_default()), String::new())
+}
+
+fn accepted(state: &FleetState, affected: usize) -> (CommitState, String, String) {
+    let tally = &state.tally;
+    let trouble = trouble(state);
+    let missing = tally.behind + tally.bad.len();
+    let mut text = match affected {
+        0 => "no cluster affected".to_owned(),
+        _ => format!("{} of {affected} converged", affected.saturating_sub(missing)),
+    };
+    if tally.behind > 0 {
+        text.push_str(&format!(", {} to catch up", tally.behind));
+    }
+    if !tally.leaving.is_empty() {
+        text.push_str(&format!(", {} to leave", tally.leaving.len()));
+    }
+    let new_ones = state.r.head.as_ref().is_some_and(|head| head.joined > 0) && tally.behind > 0;
+    match trouble {
+        Some(trouble) => (CommitState::Failure, format!("{text}, {trouble}"), String::new()),
+        None if new_ones => (CommitState::Pending, text, String::new()),
+        None => (CommitState::Success, text, String::new()),
+    }
+}
+
+fn quarantine_cause(r: &Record) -> Option<String> {
+    let group = r.groups.values().rev().find(|group| group.whole)?;
+    Some(format!("{} (since {})", group.cause, group.commit.short()))
 }

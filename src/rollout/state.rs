@@ -1,34 +1,252 @@
 //! All that must survive about one fleet.
 
-use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::book::{Book, Rel, Revs};
+use super::event::{Person, RevisionHold};
+use super::intent::FleetPolicy;
+use super::reason::FleetReason;
+use super::report::CommitStatus;
+use super::tally::{Class, Tally};
+use super::target::{Moment, Target};
+use crate::model::digest::{CommitId, InputDigest};
 use crate::model::name::{FleetName, TargetName};
 use crate::model::release::ReleaseRef;
-use crate::model::revision::Revisions;
+use crate::model::revision::{Revision, Revisions};
 
 /// One fleet's state. Saved as one JSON document, under 2 MB for 5,000 clusters.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FleetState {
-    fleet: FleetName,
+    pub(super) r: Record,
+    /// Counts and queues, derived from the record.
+    pub(super) tally: Tally,
+}
+
+/// What of the state is written down.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub fleet: FleetName,
+    /// Time of the last step: progress clocks stand while nobody listens.
+    pub clock: Moment,
+    pub book: Book,
+    pub head: Option<Head>,
+    /// The head could not be read: what is below is of the commit before.
+    pub invalid: Option<Invalid>,
+    /// Revisions of the accepted commit.
+    pub accepted: Option<Revs>,
+    /// Nothing was accepted since this state began: what ledgers say counts.
+    pub recovering: bool,
+    pub revision_hold: Option<(CommitId, RevisionHold)>,
+    pub paused: Option<Person>,
+    /// Targets whose leaving a person approved.
+    pub may_leave: BTreeSet<TargetName>,
+    /// Quarantines, by their numbers.
+    pub groups: BTreeMap<u32, Group>,
+    pub next_group: u32,
+    /// Sorted by name.
+    pub targets: Vec<Target>,
+    /// What was last said of each commit, newest first.
+    pub said: Vec<CommitStatus>,
+    pub told_hold: Option<FleetReason>,
+    pub told_wake: Option<Moment>,
+}
+
+/// The last commit that could be read, and its rollout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Head {
+    pub revisions: Revs,
+    pub renderers: InputDigest,
+    pub policy: FleetPolicy,
+    pub unknown: bool,
+    /// Grows with every retry.
+    pub attempt: u32,
+    pub cause: ChangeCause,
+    /// Which commits bear the status.
+    pub subjects: Vec<Revision>,
+    pub run: Run,
+    /// Targets that this commit added to a fleet that had accepted something.
+    pub joined: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum ChangeCause {
+    Commit,
+    /// Only what a profile's revision resolves to.
+    Profiles,
+    /// Nothing in Git.
+    Renderers,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Run {
+    Rolling,
+    /// More than `maxFailures` failed, and the policy is to ask.
+    Paused(Defeat),
+    /// More than `maxFailures` failed: everything goes back.
+    Failed(Defeat),
+    Accepted {
+        affected: usize,
+    },
+}
+
+/// How a rollout failed, as it was then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Defeat {
+    pub failed: usize,
+    pub affected: usize,
+    /// The cluster that failed first by name, and why.
+    pub cause: String,
+    pub back_to: Option<CommitId>,
+}
+
+/// One quarantine: pairs that stand or fall together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Group {
+    /// The commit whose releases these are.
+    pub commit: CommitId,
+    pub cause: String,
+    /// The clusters that failed. A commit that changes the release of one of them ends the quarantine.
+    pub failed: BTreeSet<TargetName>,
+    /// A whole rollout's, or a single cluster's that returned alone.
+    pub whole: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Invalid {
+    pub commit: CommitId,
+    pub summary: String,
 }
 
 impl FleetState {
     pub fn new(fleet: FleetName) -> Self {
-        Self { fleet }
+        let r = Record {
+            fleet,
+            clock: Moment::default(),
+            book: Book::default(),
+            head: None,
+            invalid: None,
+            accepted: None,
+            recovering: true,
+            revision_hold: None,
+            paused: None,
+            may_leave: BTreeSet::new(),
+            groups: BTreeMap::new(),
+            next_group: 1,
+            targets: Vec::new(),
+            said: Vec::new(),
+            told_hold: None,
+            told_wake: None,
+        };
+        Self { r, tally: Tally::default() }
     }
 
     pub fn fleet(&self) -> &FleetName {
-        &self.fleet
+        &self.r.fleet
     }
 
     /// For a target that the accepted commit does not know: the accepted revisions, whose profiles its
     /// first release is to be compiled with (its own definition comes from the head).
-    pub fn entry_revisions(&self, _target: &TargetName) -> Option<Revisions> {
-        None
+    pub fn entry_revisions(&self, target: &TargetName) -> Option<Revisions> {
+        let known = self.r.find(target).and_then(|index| self.r.targets.get(index));
+        let new = known.is_none_or(|target| target.accepted.is_none() && target.order.is_none());
+        self.r.accepted.filter(|_| new && !self.r.recovering).map(|revs| self.r.book.revisions(revs).clone())
     }
 
     /// Releases whose bytes must be kept: what is assigned, accepted, or a base.
     pub fn kept_releases(&self) -> Vec<(TargetName, ReleaseRef)> {
-        Vec::new()
+        let of = |target: &Target| {
+            let mut kept: Vec<Rel> =
+                [target.ordered(), target.accepted, target.base].into_iter().flatten().collect();
+            kept.sort_unstable();
+            kept.dedup();
+            kept
+        };
+        let full = |target: &Target, release| (target.name.clone(), self.r.book.full(release));
+        self.r.targets.iter().flat_map(|t| of(t).into_iter().map(move |release| full(t, release))).collect()
+    }
+
+    /// Changes one target and keeps the tally true.
+    pub(super) fn change<T>(&mut self, index: usize, edit: impl FnOnce(&mut Target) -> T) -> Option<T> {
+        let target = self.r.targets.get(index)?;
+        self.tally.remove(index, &Class::of(target, &self.r));
+        let result = self.r.targets.get_mut(index).map(edit);
+        if let Some(target) = self.r.targets.get(index) {
+            self.tally.add(index, &Class::of(target, &self.r));
+        }
+        result
+    }
+
+    /// After changes to many targets, or to what all depend on.
+    pub(super) fn recount(&mut self) {
+        self.tally = Tally::of(&self.r);
+    }
+}
+
+impl Record {
+    pub fn find(&self, target: &TargetName) -> Option<usize> {
+        self.targets.binary_search_by(|known| known.name.cmp(target)).ok()
+    }
+
+    pub fn same(&self, a: Option<Rel>, b: Option<Rel>) -> bool {
+        match (a, b) {
+            (Some(a), Some(b)) => self.book.same(a, b),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
+    pub fn commit_of(&self, revs: Revs) -> CommitId {
+        self.book.revisions(revs).control.commit
+    }
+
+    pub fn head_commit(&self) -> Option<CommitId> {
+        self.head.as_ref().map(|head| self.commit_of(head.revisions))
+    }
+
+    pub fn accepted_commit(&self) -> Option<CommitId> {
+        self.accepted.map(|revs| self.commit_of(revs))
+    }
+
+    /// The quarantine that a release is in at this target.
+    pub fn quarantine_of(&self, target: &Target, release: Rel) -> Option<&Group> {
+        let mut pairs = target.quarantine.iter().filter(|pair| self.book.same(pair.0, release));
+        pairs.find_map(|pair| self.groups.get(&pair.1))
+    }
+
+    pub fn rolling(&self) -> bool {
+        self.head.as_ref().is_some_and(|head| head.run == Run::Rolling)
+    }
+
+    /// Whether numbers and order are sound, as far as the code relies on it.
+    fn check(&self) -> Result<(), String> {
+        let named = self.head.as_ref().map(|head| head.revisions).into_iter().chain(self.accepted);
+        if named.into_iter().any(|revs| !self.book.holds_revs(revs)) {
+            return Err("the state names revisions that it does not hold".to_owned());
+        }
+        for target in &self.targets {
+            if target.clone().releases_mut().any(|release| !self.book.holds(*release)) {
+                return Err(format!("target {} names a release that the state does not hold", target.name));
+            }
+        }
+        let sorted = self.targets.is_sorted_by(|a, b| a.name < b.name);
+        sorted.then_some(()).ok_or_else(|| "targets are not sorted, or one stands there twice".to_owned())
+    }
+}
+
+impl Serialize for FleetState {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.r.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for FleetState {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let r = Record::deserialize(deserializer)?;
+        r.check().map_err(D::Error::custom)?;
+        let tally = Tally::of(&r);
+        Ok(Self { r, tally })
     }
 }

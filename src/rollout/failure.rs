@@ -1,0 +1,288 @@
+//! When it hurts: budgets, the way back, quarantine.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::admit::assign;
+use super::book::Rel;
+use super::effect::Effect;
+use super::state::{Defeat, FleetState, Group, Record, Run};
+use super::target::{Failure, Moment, Pair, Phase, Target};
+use crate::model::assignment::Purpose;
+use crate::model::digest::CommitId;
+use crate::model::fleet::OnFailure;
+
+/// Longest text kept of a cause, in characters.
+const CAUSE: usize = 200;
+/// A return that failed is tried again after this long, doubled each time ...
+const FIRST_RETRY: Duration = Duration::from_secs(60);
+/// ... up to 2^6 times as long: about an hour.
+const MAX_DOUBLINGS: u8 = 6;
+
+pub(super) fn shorten(text: &str, longest: usize) -> String {
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if line.chars().count() <= longest {
+        return line;
+    }
+    line.chars().take(longest.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// The standing order of a target has failed. Said once for each generation.
+pub(super) fn failed(
+    state: &mut FleetState,
+    index: usize,
+    cause: &str,
+    now: Moment,
+    effects: &mut Vec<Effect>,
+) {
+    let Some(target) = state.r.targets.get(index) else { return };
+    let Some(order) = target.order.as_ref().filter(|order| !order.failed()) else { return };
+    let (release, purpose, ailing) = (order.release, order.purpose, order.ailing);
+    let counts = target.member && state.r.same(Some(release), target.wanted());
+    let caught_up = target.behind && state.r.same(Some(release), target.accepted);
+    let digest = state.r.book.digest(release);
+    let cause = shorten(cause, CAUSE);
+    let going_back = purpose == Purpose::Return;
+    state.change(index, |target| {
+        if let Some(order) = &mut target.order {
+            let retry = FIRST_RETRY * (1 << order.retries.min(MAX_DOUBLINGS));
+            let retry_at = going_back.then(|| now.plus(retry));
+            order.phase = Phase::Failed { since: now, cause: cause.clone(), retry_at };
+        }
+        if !going_back {
+            target.history.remove(digest);
+        }
+        if counts || purpose == Purpose::Pin || caught_up {
+            target.failure = Some(Failure { release, cause, at: now, excused: !counts || ailing });
+        }
+    });
+    if going_back {
+        return;
+    }
+    if !counts {
+        if purpose == Purpose::Pin || caught_up {
+            return_alone(state, index, now, effects);
+        }
+    } else if ailing || within_budget(state) {
+        return_alone(state, index, now, effects);
+    }
+}
+
+/// How many failed clusters a rollout bears.
+fn budget(state: &FleetState) -> usize {
+    let policy = state.r.head.as_ref().map(|head| &head.policy.rollout);
+    policy.map_or(0, |policy| match policy.on_failure {
+        OnFailure::Continue => usize::MAX,
+        OnFailure::Rollback | OnFailure::Pause => policy.max_failures.floor_of(state.tally.affected),
+    })
+}
+
+fn within_budget(state: &FleetState) -> bool {
+    state.tally.failed.len() <= budget(state)
+}
+
+/// Ends or pauses the rollout if it failed; whether it did.
+pub(super) fn judge(state: &mut FleetState, now: Moment, effects: &mut Vec<Effect>) -> bool {
+    if !state.r.rolling() || state.tally.failed.is_empty() {
+        return false;
+    }
+    let nobody = state.tally.blocking == 0 && state.tally.converged == 0 && state.tally.away == 0;
+    if within_budget(state) && !nobody {
+        return false;
+    }
+    let pauses = state.r.head.as_ref().is_some_and(|head| head.policy.rollout.on_failure == OnFailure::Pause);
+    let defeat = defeat(state);
+    if pauses {
+        set_run(state, Run::Paused(defeat));
+    } else {
+        give_up(state, defeat, now, effects);
+    }
+    true
+}
+
+fn defeat(state: &FleetState) -> Defeat {
+    let first = state.tally.failed.first().and_then(|index| state.r.targets.get(*index));
+    let cause = first.and_then(|target| Some((target, target.failure.as_ref()?)));
+    let cause = cause.map(|(target, failure)| format!("{} {}", target.name, failure.cause));
+    Defeat {
+        failed: state.tally.failed.len(),
+        affected: state.tally.affected,
+        cause: cause.unwrap_or_default(),
+        back_to: state.r.accepted_commit(),
+    }
+}
+
+pub(super) fn set_run(state: &mut FleetState, run: Run) {
+    if let Some(head) = &mut state.r.head {
+        head.run = run;
+    }
+    state.recount();
+}
+
+/// Everything that this rollout, or one that it superseded, reached goes back to its base, and what it
+/// wanted is quarantined.
+fn give_up(state: &mut FleetState, defeat: Defeat, now: Moment, effects: &mut Vec<Effect>) {
+    let names = state.tally.failed.iter().filter_map(|index| state.r.targets.get(*index));
+    let failed: BTreeSet<_> = names.map(|target| target.name.clone()).collect();
+    if let Some(commit) = state.r.head_commit() {
+        let group = add_group(&mut state.r, commit, &defeat.cause, failed, true);
+        let book = &state.r.book;
+        for target in state.r.targets.iter_mut().filter(|target| target.member) {
+            let good = |release: Rel| target.base.is_some_and(|base| book.same(base, release));
+            if let Some(wanted) = target.wanted().filter(|wanted| !good(*wanted)) {
+                target.quarantine.push(Pair(wanted, group));
+            }
+        }
+    }
+    set_run(state, Run::Failed(defeat));
+    for index in 0..state.r.targets.len() {
+        if state.r.targets.get(index).is_some_and(|target| belongs_back(&state.r, target)) {
+            go_back(state, index, now, effects);
+        }
+    }
+    state.r.targets.iter_mut().for_each(|target| target.member = false);
+    state.recount();
+}
+
+/// Whether a failed rollout takes this target back: pins, and clusters that catch up, have their own ways.
+fn belongs_back(r: &Record, target: &Target) -> bool {
+    let own_way = |purpose| matches!(purpose, Purpose::Pin | Purpose::CatchUp);
+    target.order.as_ref().is_some_and(|order| {
+        let elsewhere = target.base.is_some() && !r.same(Some(order.release), target.base);
+        elsewhere && !target.gone() && !target.pinned && !own_way(order.purpose)
+    })
+}
+
+fn go_back(state: &mut FleetState, index: usize, now: Moment, effects: &mut Vec<Effect>) {
+    if let Some(base) = state.r.targets.get(index).and_then(|target| target.base) {
+        assign(state, index, base, Purpose::Return, now, effects);
+    }
+}
+
+/// One cluster goes back, the others go on; what it failed with is quarantined here.
+pub(super) fn return_alone(state: &mut FleetState, index: usize, now: Moment, effects: &mut Vec<Effect>) {
+    let Some(target) = state.r.targets.get(index) else { return };
+    let Some(failure) = target.failure.clone() else { return };
+    let name = target.name.clone();
+    let elsewhere = target.base.is_some() && !state.r.same(target.ordered(), target.base);
+    let good = target.base.is_some_and(|base| state.r.book.same(base, failure.release));
+    let commit = state.r.head_commit().filter(|_| !good);
+    if let Some(commit) = commit {
+        let cause = format!("{name} {}", failure.cause);
+        let group = add_group(&mut state.r, commit, &cause, BTreeSet::from([name]), false);
+        state.change(index, |target| target.quarantine.push(Pair(failure.release, group)));
+    }
+    if elsewhere {
+        go_back(state, index, now, effects);
+    }
+}
+
+fn add_group(
+    r: &mut Record,
+    commit: CommitId,
+    cause: &str,
+    failed: BTreeSet<crate::model::name::TargetName>,
+    whole: bool,
+) -> u32 {
+    let number = r.next_group;
+    r.next_group += 1;
+    r.groups.insert(number, Group { commit, cause: cause.to_owned(), failed, whole });
+    number
+}
+
+/// Takes up a return again, with a new generation.
+pub(super) fn retry_return(state: &mut FleetState, index: usize, now: Moment, effects: &mut Vec<Effect>) {
+    let Some(order) = state.r.targets.get(index).and_then(|target| target.order.clone()) else { return };
+    assign(state, index, order.release, Purpose::Return, now, effects);
+    state.change(index, |target| {
+        if let Some(new) = &mut target.order {
+            new.retries = order.retries.saturating_add(1);
+        }
+    });
+}
+
+/// Ends each quarantine of which a failed cluster now gets another release, or is no longer there.
+pub(super) fn lift_changed(r: &mut Record) {
+    let changed = |number: u32, group: &Group| {
+        group.failed.iter().any(|name| {
+            let target = r.find(name).and_then(|index| r.targets.get(index));
+            target.is_none_or(|target| target.leaving.is_some() || gets_another(r, target, number))
+        })
+    };
+    let over = r.groups.iter().filter(|(number, group)| changed(**number, group));
+    let over: BTreeSet<u32> = over.map(|(number, _)| *number).collect();
+    lift(r, &over);
+}
+
+/// What failed is neither what the head wants nor what the target is to catch up to.
+fn gets_another(r: &Record, target: &Target, group: u32) -> bool {
+    let pair = target.quarantine.iter().find(|pair| pair.1 == group).map(|pair| pair.0);
+    // A known good release that failed is not quarantined, but it failed all the same.
+    let failed = pair.or(target.failure.as_ref().map(|failure| failure.release));
+    let Some(release) = failed else { return true };
+    let Some(wanted) = target.wanted() else { return false };
+    let catches_up_to_it = target.behind && r.same(target.accepted, Some(release));
+    !(r.book.same(wanted, release) || catches_up_to_it)
+}
+
+fn lift(r: &mut Record, groups: &BTreeSet<u32>) {
+    if groups.is_empty() {
+        return;
+    }
+    let Record { groups: all, targets, book, .. } = r;
+    for target in targets.iter_mut() {
+        let lifted = |pair: &Pair| groups.contains(&pair.1);
+        let over: Vec<Pair> = target.quarantine.iter().copied().filter(lifted).collect();
+        let failed = target.failure.as_ref().map(|failure| failure.release);
+        if failed.is_some_and(|failed| over.iter().any(|pair| book.same(pair.0, failed))) {
+            target.failure = None;
+        }
+        target.quarantine.retain(|pair| !lifted(pair));
+    }
+    all.retain(|number, _| !groups.contains(number));
+}
+
+/// It works after all: the verdict falls, and the quarantine of this cluster alone.
+pub(super) fn healed(state: &mut FleetState, index: usize) {
+    let Some(target) = state.r.targets.get_mut(index) else { return };
+    target.failure = None;
+    let pairs = target.quarantine.iter().map(|pair| pair.1);
+    let alone = pairs.filter(|number| state.r.groups.get(number).is_some_and(|group| !group.whole));
+    let alone: BTreeSet<u32> = alone.collect();
+    lift(&mut state.r, &alone);
+    state.recount();
+}
+
+/// A person wants what failed to be tried again. Whether anything had.
+pub(super) fn forgive_all(r: &mut Record) -> bool {
+    let all: BTreeSet<u32> = r.groups.keys().copied().collect();
+    lift(r, &all);
+    let mut forgiven = !all.is_empty();
+    for target in &mut r.targets {
+        forgiven |= target.failure.take().is_some();
+        if let Some(order) = target.order.as_mut().filter(|order| order.purpose == Purpose::Return)
+            && let Phase::Failed { retry_at: Some(at), .. } = &mut order.phase
+        {
+            *at = Moment::default();
+            forgiven = true;
+        }
+    }
+    forgiven
+}
+
+/// A rollout that paused because of failures goes on; who failed goes back alone and counts no more.
+pub(super) fn go_on(state: &mut FleetState, now: Moment, effects: &mut Vec<Effect>) {
+    if !matches!(state.r.head.as_ref().map(|head| &head.run), Some(Run::Paused(_))) {
+        return;
+    }
+    let failed: Vec<usize> = state.tally.failed.iter().copied().collect();
+    set_run(state, Run::Rolling);
+    for index in failed {
+        state.change(index, |target| {
+            if let Some(failure) = &mut target.failure {
+                failure.excused = true;
+            }
+        });
+        return_alone(state, index, now, effects);
+    }
+}

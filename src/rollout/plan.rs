@@ -1,0 +1,221 @@
+//! Compares a commit with what is: who is affected, who stays, who leaves, what is still quarantined.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::book::Rel;
+use super::effect::Effect;
+use super::intent::{Intent, TargetIntent};
+use super::report::{CommitState, CommitStatus, said};
+use super::state::{ChangeCause, FleetState, Head, Record, Run};
+use super::target::{Leaving, Moment, Target, Want};
+use super::{failure, step};
+use crate::model::assignment::Purpose;
+use crate::model::name::TargetName;
+use crate::model::revision::{Revision, Revisions};
+
+/// Takes over a commit. The one before ends here, wherever it was.
+pub(super) fn observe(state: &mut FleetState, intent: Intent, now: Moment, effects: &mut Vec<Effect>) {
+    let r = &mut state.r;
+    let policy_before = r.head.as_ref().map(|head| head.policy.cluster.clone());
+    let again = begin(r, &intent, effects);
+    let mut joined = merge(r, intent.targets, intent.unknown, now, effects);
+    if again {
+        joined = r.head.as_ref().map_or(0, |head| head.joined).max(joined);
+    }
+    failure::lift_changed(r);
+    choose_members(r, again);
+    if let Some(head) = &mut r.head {
+        head.joined = joined;
+        let ended = !matches!(head.run, Run::Rolling | Run::Paused(_));
+        if ended && r.targets.iter().any(|target| target.member) {
+            head.run = Run::Rolling;
+        }
+    }
+    tidy(r);
+    state.recount();
+    let policy = state.r.head.as_ref().map(|head| &head.policy.cluster);
+    if policy_before.is_some() && policy_before.as_ref() != policy {
+        effects.extend(step::standing_orders(&state.r));
+    }
+}
+
+/// Writes down the new head; whether it is the same as before.
+fn begin(r: &mut Record, intent: &Intent, effects: &mut Vec<Effect>) -> bool {
+    let revisions = r.book.revs(&intent.revisions);
+    let before = r.head.take();
+    let again =
+        before.as_ref().is_some_and(|head| head.revisions == revisions && head.renderers == intent.renderers);
+    r.invalid = None;
+    if let (true, Some(mut head)) = (again, before.clone()) {
+        (head.policy, head.unknown) = (intent.policy.clone(), intent.unknown);
+        r.head = Some(head);
+        return true;
+    }
+    let (cause, subjects) = subjects(before.as_ref().map(|head| r.book.revisions(head.revisions)), intent);
+    if let Some(old) = &before {
+        supersede(r, old, &subjects, effects);
+    }
+    r.head = Some(Head {
+        revisions,
+        renderers: intent.renderers,
+        policy: intent.policy.clone(),
+        unknown: intent.unknown,
+        attempt: 1,
+        cause,
+        subjects,
+        run: Run::Rolling,
+        joined: 0,
+    });
+    false
+}
+
+/// The control commit if it moved, else the commit of each profile that did, else the control commit again.
+fn subjects(before: Option<&Revisions>, intent: &Intent) -> (ChangeCause, Vec<Revision>) {
+    let control = vec![intent.revisions.control.clone()];
+    let Some(before) = before.filter(|before| before.control == intent.revisions.control) else {
+        return (ChangeCause::Commit, control);
+    };
+    let moved = intent.revisions.profiles.iter().filter(|(name, now)| before.profiles.get(name) != Some(now));
+    let moved: BTreeSet<_> = moved.map(|(_, revision)| revision.clone()).collect();
+    if moved.is_empty() {
+        (ChangeCause::Renderers, control)
+    } else {
+        (ChangeCause::Profiles, moved.into_iter().collect())
+    }
+}
+
+fn supersede(r: &mut Record, old: &Head, new: &[Revision], effects: &mut Vec<Effect>) {
+    let Some(by) = new.first() else { return };
+    for subject in old.subjects.iter().filter(|subject| !new.contains(subject)) {
+        let pending = r.said.iter().find(|status| status.revision == *subject);
+        if pending.is_some_and(|status| status.state == CommitState::Pending) {
+            let description = format!("superseded by {}", by.commit.short());
+            let revision = subject.clone();
+            said(r, CommitStatus { revision, state: CommitState::Superseded, description }, effects);
+        }
+    }
+}
+
+/// Brings the head's targets in. Answers how many joined a fleet that had accepted something.
+fn merge(
+    r: &mut Record,
+    mut intents: BTreeMap<TargetName, TargetIntent>,
+    unknown: bool,
+    now: Moment,
+    effects: &mut Vec<Effect>,
+) -> usize {
+    let Some(commit) = r.head_commit() else { return 0 };
+    let mut targets = std::mem::take(&mut r.targets);
+    for target in &mut targets {
+        match intents.remove(&target.name) {
+            Some(intent) => update(r, target, intent, effects),
+            None => {
+                target.wanted = None;
+                (target.pinned, target.behind) = (false, false);
+                if !unknown && target.leaving.is_none() {
+                    target.leaving = Some(Leaving { commit, ordered: false, since: now });
+                }
+            }
+        }
+    }
+    let mut joined = 0;
+    for (name, mut intent) in intents {
+        let mut target = Target::new(name);
+        let entry = intent.entry.take();
+        if let (Some(Ok(release)), Some(_), false) = (entry, r.accepted, r.recovering) {
+            target.accepted = Some(r.book.release(&release));
+            target.behind = true;
+            joined += 1;
+        }
+        update(r, &mut target, intent, effects);
+        targets.push(target);
+    }
+    targets.sort_by(|a, b| a.name.cmp(&b.name));
+    r.targets = targets;
+    joined
+}
+
+fn update(r: &mut Record, target: &mut Target, intent: TargetIntent, effects: &mut Vec<Effect>) {
+    if target.gone() {
+        // It comes back: what its inventory holds counts, its base is void.
+        let (name, link, generation) = (target.name.clone(), target.link.clone(), target.generation);
+        *target = Target { link, generation, ..Target::new(name) };
+        if let (Some(Ok(release)), Some(_)) = (&intent.entry, r.accepted) {
+            target.accepted = Some(r.book.release(release));
+            target.behind = true;
+        }
+    }
+    target.leaving = None;
+    target.wanted = Some(match intent.release {
+        Ok(release) => {
+            let known = [target.accepted, target.ordered(), target.base, target.converged];
+            let known = known.into_iter().flatten().find(|known| r.book.digest(*known) == release.digest);
+            Want::Release(known.unwrap_or_else(|| r.book.release(&release)))
+        }
+        Err(diagnostic) => Want::Invalid(diagnostic),
+    });
+    target.pinned = intent.pinned;
+    target.time_zone = intent.time_zone;
+    if target.suspend != intent.suspend {
+        target.suspend = intent.suspend;
+        effects.push(Effect::Suspend { target: target.name.clone(), suspend: intent.suspend });
+    }
+    let wanted = target.wanted();
+    let failed = target.failure.as_ref().map(|failure| failure.release);
+    let stands =
+        |release: Rel| [wanted, target.accepted].into_iter().flatten().any(|w| r.book.same(w, release));
+    if failed.is_some_and(|release| !stands(release)) {
+        target.failure = None;
+    }
+}
+
+/// Chooses whom the head's rollout affects. `again`: the head is the same, so who was in it stays in it.
+pub(super) fn choose_members(r: &mut Record, again: bool) {
+    let mut members = Vec::with_capacity(r.targets.len());
+    for target in &r.targets {
+        members.push(is_member(r, target) || (again && target.member && may_be_member(r, target)));
+    }
+    for (target, member) in r.targets.iter_mut().zip(members) {
+        target.member = member;
+    }
+}
+
+fn may_be_member(r: &Record, target: &Target) -> bool {
+    let wanted = target.wanted().filter(|_| !target.pinned && target.leaving.is_none());
+    wanted.is_some_and(|wanted| r.quarantine_of(target, wanted).is_none())
+}
+
+pub(super) fn is_member(r: &Record, target: &Target) -> bool {
+    if !may_be_member(r, target) {
+        return false;
+    }
+    let wanted = target.wanted();
+    let Some(order) = &target.order else { return !r.same(wanted, target.accepted) };
+    let on_the_way = !target.behind && order.purpose != Purpose::CatchUp;
+    let elsewhere = !r.same(Some(order.release), wanted) || !order.converged();
+    !r.same(wanted, target.accepted) || (on_the_way && elsewhere)
+}
+
+/// After acceptance: who is not where the head wants it catches up alone.
+pub(super) fn leave_behind(r: &mut Record) {
+    let Record { targets, book, .. } = r;
+    for target in targets.iter_mut().filter(|target| !target.pinned && target.leaving.is_none()) {
+        let Some(wanted) = target.wanted() else { continue };
+        if !target.accepted.is_some_and(|accepted| book.same(accepted, wanted)) {
+            (target.accepted, target.behind) = (Some(wanted), true);
+        }
+    }
+}
+
+/// Forgets what nothing names any more.
+fn tidy(r: &mut Record) {
+    let groups = &r.groups;
+    for target in &mut r.targets {
+        target.quarantine.retain(|pair| groups.contains_key(&pair.1));
+    }
+    let names: BTreeSet<_> = r.targets.iter().map(|target| target.name.clone()).collect();
+    r.may_leave.retain(|name| names.contains(name));
+    let Record { book, targets, head, accepted, .. } = r;
+    let used = targets.iter_mut().flat_map(Target::releases_mut);
+    book.compact(used, head.iter_mut().map(|head| &mut head.revisions).chain(accepted.iter_mut()));
+}

@@ -1,0 +1,137 @@
+//! What ledgers say, against what the store says.
+
+use std::collections::BTreeMap;
+
+use super::admit::assign;
+use super::book::{History, Revs};
+use super::effect::Effect;
+use super::plan;
+use super::state::{FleetState, Group, Record};
+use super::target::{Link, Moment, Order, Pair, Phase, Target};
+use crate::model::assignment::{LedgerSummary, Purpose};
+use crate::model::release::ReleaseRef;
+
+/// A cluster answers, and this is its ledger.
+pub(super) fn online(
+    state: &mut FleetState,
+    index: usize,
+    ledger: Option<LedgerSummary>,
+    now: Moment,
+    effects: &mut Vec<Effect>,
+) {
+    state.change(index, |target| {
+        if let Link::Offline { since, .. } = target.link {
+            resume_clock(target, since, now);
+        }
+        target.link = Link::Online;
+    });
+    let Some(target) = state.r.targets.get(index) else { return };
+    match ledger {
+        Some(ledger)
+            if ledger.generation > target.generation || (target.order.is_none() && !target.gone()) =>
+        {
+            read(state, index, ledger, now);
+        }
+        Some(ledger) => catch_word(state, index, &ledger, now),
+        None => {
+            let converged = target.order.as_ref().filter(|order| order.converged() && !target.gone());
+            if let Some(release) = converged.map(|order| order.release) {
+                state.change(index, |target| target.history = History::default());
+                assign(state, index, release, Purpose::CatchUp, now, effects);
+            }
+        }
+    }
+}
+
+/// The progress clock stood from `since` until now.
+pub(super) fn resume_clock(target: &mut Target, since: Moment, now: Moment) {
+    if let Some(Order { phase: Phase::Working { idle, .. }, .. }) = &mut target.order {
+        *idle = idle.shifted(since.max(*idle), now);
+    }
+}
+
+/// The result of the standing order was written, and the fact that says so was lost.
+fn catch_word(state: &mut FleetState, index: usize, ledger: &LedgerSummary, now: Moment) {
+    let Some(target) = state.r.targets.get(index).filter(|target| target.generation == ledger.generation)
+    else {
+        return;
+    };
+    let Some(release) = target.ordered() else { return };
+    let digest = state.r.book.digest(release);
+    let working = target.order.as_ref().is_some_and(Order::at_work);
+    if working && ledger.converged.as_ref().is_some_and(|converged| converged.digest == digest) {
+        super::step::converged(state, index, now);
+    }
+}
+
+/// The ledger knows more than the state: the store was lost, or is older.
+fn read(state: &mut FleetState, index: usize, ledger: LedgerSummary, now: Moment) {
+    let r = &mut state.r;
+    let Some(target) = r.targets.get(index) else { return };
+    let (gone, first) = (target.gone(), target.order.is_none());
+    if gone || (first && !r.recovering) {
+        // A target that comes back takes up its ledger: the inventory counts, the base is void.
+        state.change(index, |target| target.generation = target.generation.max(ledger.generation));
+        return;
+    }
+    let converged = ledger.converged.as_ref().map(|release| r.book.release(release));
+    let order = ledger.assigned.as_ref().map(|release| {
+        let release = r.book.release(release);
+        let mut order = Order::new(release, Purpose::Change, now);
+        if r.same(converged, Some(release)) {
+            order.phase = Phase::Converged { since: now, ill: None };
+        }
+        order
+    });
+    let base = good_base(&ledger).map(|release| r.book.release(release));
+    let bad = quarantine(r, index, &ledger);
+    let recovering = r.recovering;
+    state.change(index, |target| {
+        target.generation = target.generation.max(ledger.generation);
+        (target.order, target.converged) = (order.or(target.order.take()), converged.or(target.converged));
+        target.base = base.or(target.base);
+        target.history = History::of(&ledger.history);
+        target.quarantine.extend(bad);
+        if recovering {
+            target.accepted = target.base;
+        }
+    });
+    if recovering {
+        state.r.accepted = most_common_base(&state.r);
+    }
+    let target = state.r.targets.get(index);
+    let member = target.is_some_and(|target| state.r.rolling() && plan::is_member(&state.r, target));
+    state.change(index, |target| target.member = member);
+}
+
+/// A ledger gets to know its base with the next intent: what converged and baked since is as good.
+fn good_base(ledger: &LedgerSummary) -> Option<&ReleaseRef> {
+    let converged = ledger.converged.as_ref();
+    converged
+        .filter(|release| ledger.history.iter().any(|good| good.digest == release.digest))
+        .or(ledger.base.as_ref())
+}
+
+/// What the ledger says is quarantined and the head wants all the same.
+fn quarantine(r: &mut Record, index: usize, ledger: &LedgerSummary) -> Option<Pair> {
+    let target = r.targets.get(index)?;
+    let wanted = target.wanted()?;
+    let known = r.quarantine_of(target, wanted).is_some();
+    if known || !ledger.quarantined.contains(&r.book.digest(wanted)) {
+        return None;
+    }
+    let (name, commit) = (target.name.clone(), r.commit_of(r.book.revs_of(wanted)));
+    let cause = format!("{name} failed with it before (its ledger says)");
+    let number = r.next_group;
+    r.next_group += 1;
+    r.groups.insert(number, Group { commit, cause, failed: [name].into(), whole: true });
+    Some(Pair(wanted, number))
+}
+
+fn most_common_base(r: &Record) -> Option<Revs> {
+    let mut votes: BTreeMap<Revs, usize> = BTreeMap::new();
+    for base in r.targets.iter().filter_map(|target| target.base) {
+        *votes.entry(r.book.revs_of(base)).or_default() += 1;
+    }
+    votes.into_iter().max_by_key(|(_, count)| *count).map(|(revs, _)| revs)
+}

@@ -1,0 +1,89 @@
+//! Targets that leave the fleet.
+
+use super::admit;
+use super::effect::Effect;
+use super::reason::FleetReason;
+use super::state::{FleetState, Record, Run};
+use super::tally::Tally;
+use super::target::{Link, Moment, Target};
+use crate::model::fleet::OnRemoval;
+
+/// A commit that drops more than half of a fleet's targets, or all of them, holds until a person approves
+/// just these.
+pub(super) fn gate(r: &Record, tally: &Tally) -> Option<FleetReason> {
+    let head = r.head.as_ref().filter(|head| !head.unknown)?;
+    if tally.leaving.is_empty() {
+        return None;
+    }
+    let (count, of) = (tally.leaving.len(), r.targets.iter().filter(|target| !target.gone()).count());
+    if count * 2 <= of || (count == of && head.policy.cluster.prune.allow_empty) {
+        return None;
+    }
+    let leaving = tally.leaving.iter().filter_map(|index| r.targets.get(*index));
+    if leaving.into_iter().all(|target| r.may_leave.contains(&target.name)) {
+        return None;
+    }
+    Some(if count == of { FleetReason::EmptyFleet { of } } else { FleetReason::MassRemoval { count, of } })
+}
+
+/// A person approves that those leave which the head drops.
+pub(super) fn approve(state: &mut FleetState) {
+    let leaving = state.tally.leaving.iter().filter_map(|index| state.r.targets.get(*index));
+    let names: Vec<_> = leaving.map(|target| target.name.clone()).collect();
+    state.r.may_leave.extend(names);
+}
+
+/// Sends those away that an accepted commit dropped; never while it is not known who is there.
+pub(super) fn order(state: &mut FleetState, effects: &mut Vec<Effect>) {
+    let Some(head) = &state.r.head else { return };
+    let accepted = matches!(head.run, Run::Accepted { .. });
+    if state.tally.leaving.is_empty()
+        || head.unknown
+        || !accepted
+        || admit::gate(&state.r, &state.tally).is_some()
+    {
+        return;
+    }
+    let mut leaving: Vec<usize> = state.tally.leaving.iter().copied().collect();
+    while let Some(index) = leaving.pop() {
+        let known = |target: &Target| target.order.is_some() || target.generation > 0;
+        if !state.r.targets.get(index).is_some_and(known) {
+            // Nothing of this fleet ever was there.
+            state.r.targets.remove(index);
+            state.recount();
+            continue;
+        }
+        state.change(index, |target| {
+            target.generation += 1;
+            if let Some(leaving) = &mut target.leaving {
+                leaving.ordered = true;
+            }
+        });
+        effects.extend(state.r.targets.get(index).and_then(|target| removal(&state.r, target)));
+    }
+}
+
+/// The order to leave that stands for a target.
+pub(super) fn removal(r: &Record, target: &Target) -> Option<Effect> {
+    let policy = r.head.as_ref().map_or(OnRemoval::default(), |head| head.policy.on_removal);
+    let (fleet, generation) = (r.fleet.clone(), target.generation);
+    target.gone().then(|| Effect::Remove { target: target.name.clone(), fleet, generation, policy })
+}
+
+/// A worker says that everything of the fleet was taken out of its cluster.
+pub(super) fn removed(state: &mut FleetState, index: usize, now: Moment) {
+    let Some(target) = state.r.targets.get_mut(index) else { return };
+    if target.gone() {
+        state.r.targets.remove(index);
+    } else {
+        let (name, generation) = (target.name.clone(), target.generation);
+        let (wanted, accepted, behind) = (target.wanted.clone(), target.accepted, target.accepted.is_some());
+        let (suspend, pinned, leaving) = (target.suspend, target.pinned, target.leaving.clone());
+        let (wave, time_zone) = (target.wave, target.time_zone.clone());
+        let link = Link::Left { since: now };
+        let kept =
+            Target { generation, wanted, accepted, behind, suspend, pinned, leaving, ..Target::new(name) };
+        *target = Target { link, wave, time_zone, ..kept };
+    }
+    state.recount();
+}

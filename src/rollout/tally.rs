@@ -1,0 +1,244 @@
+//! Counts and queues over a fleet's targets, kept with each change so that a fact costs the same in a fleet
+//! of 5 and of 5,000.
+
+use std::collections::BTreeSet;
+
+use super::state::Record;
+use super::target::{Link, Moment, Phase, Target};
+use crate::model::assignment::Purpose;
+use crate::model::fleet::Offline;
+
+/// For what a target could start now, were there room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Queue {
+    /// Waits for room in its wave.
+    Turn,
+    /// A member that is at work on an older release: takes the new one without taking more room.
+    Swap,
+    /// Back to a release that is known to be good: needs no room.
+    Revert,
+    Pin,
+    CatchUp,
+}
+
+/// What one target adds to the tally.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Class {
+    wave: u16,
+    queue: Option<Queue>,
+    deadline: Option<Moment>,
+    member: bool,
+    converged: bool,
+    away: bool,
+    failed: bool,
+    blocking: bool,
+    changing: bool,
+    changing_to_wanted: bool,
+    catching_up: bool,
+    behind: bool,
+    returning: bool,
+    leaving: bool,
+    invalid: bool,
+    held: bool,
+    bad: bool,
+    quarantined: bool,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// Members of the rollout.
+    pub affected: usize,
+    /// Members that converged at what the head wants and are healthy.
+    pub converged: usize,
+    /// Members that are not to be had: offline, suspended, stalled for too long; and not converged.
+    pub away: usize,
+    /// Members that failed, and count.
+    pub failed: BTreeSet<usize>,
+    /// Members that must still converge before the commit is accepted.
+    pub blocking: usize,
+    /// At work on a change.
+    pub changing: usize,
+    pub changing_to_wanted: usize,
+    pub catching_up: usize,
+    pub behind: usize,
+    pub returning: usize,
+    /// Will leave, but are not told yet.
+    pub leaving: BTreeSet<usize>,
+    /// Held by a diagnostic.
+    pub invalid: BTreeSet<usize>,
+    /// Wait for a person.
+    pub held: BTreeSet<usize>,
+    /// What the head wants has failed there.
+    pub bad: BTreeSet<usize>,
+    /// What the head wants is quarantined by a rollout that failed.
+    pub quarantined: usize,
+    pub turns: BTreeSet<(u16, usize)>,
+    pub swaps: BTreeSet<(u16, usize)>,
+    pub reverts: BTreeSet<usize>,
+    pub pins: BTreeSet<usize>,
+    pub catch_ups: BTreeSet<usize>,
+    pub deadlines: BTreeSet<(Moment, usize)>,
+}
+
+impl Class {
+    pub fn of(target: &Target, r: &Record) -> Self {
+        let wanted = target.wanted();
+        let order = target.order.as_ref();
+        let on = |release| order.is_some_and(|order| r.same(Some(order.release), release));
+        let on_wanted = wanted.is_some() && on(wanted);
+        let at_work = order.is_some_and(|order| order.at_work());
+        let given_up =
+            order.is_some_and(|order| matches!(order.phase, Phase::Stalled { given_up: true, .. }));
+        let healthy = order.is_some_and(|order| matches!(order.phase, Phase::Converged { ill: None, .. }));
+        let converged = target.member && on_wanted && healthy;
+        let gone = target.offline() || target.suspend || given_up;
+        let failed_here =
+            |release| target.failure.as_ref().is_some_and(|failure| r.same(Some(failure.release), release));
+        let quarantine = wanted.and_then(|release| r.quarantine_of(target, release));
+        let failed = target.member && failed_here(wanted);
+        let away = target.member && !converged && !failed && gone;
+        let skips =
+            target.suspend || r.head.as_ref().is_none_or(|head| head.policy.rollout.offline == Offline::Skip);
+        let skipped = away && skips;
+        let with_purpose = |purpose| at_work && order.is_some_and(|order| order.purpose == purpose);
+        let changing = with_purpose(Purpose::Change) && !gone;
+        Self {
+            wave: target.wave,
+            queue: queue(target, r),
+            deadline: deadline(target, r),
+            member: target.member,
+            converged,
+            away,
+            failed: failed && target.failure.as_ref().is_some_and(|failure| !failure.excused),
+            blocking: target.member && !(converged || failed || skipped),
+            changing,
+            changing_to_wanted: changing && on_wanted,
+            catching_up: with_purpose(Purpose::CatchUp) && !gone,
+            behind: target.behind,
+            returning: order.is_some_and(|order| order.purpose == Purpose::Return && !order.converged()),
+            leaving: target.leaving.is_some() && !target.gone(),
+            invalid: matches!(target.wanted, Some(super::target::Want::Invalid(_))),
+            held: order.is_some_and(|order| matches!(order.phase, Phase::Held { .. })),
+            bad: wanted.is_some() && (failed_here(wanted) || quarantine.is_some()),
+            quarantined: quarantine.is_some_and(|group| group.whole),
+        }
+    }
+}
+
+fn queue(target: &Target, r: &Record) -> Option<Queue> {
+    if !target.can_start() {
+        return None;
+    }
+    let order = target.order.as_ref();
+    let barred = |release| {
+        let failed = target.failure.as_ref().is_some_and(|failure| r.book.same(failure.release, release));
+        failed || r.quarantine_of(target, release).is_some()
+    };
+    let needs = |release| {
+        !barred(release) && order.is_none_or(|order| !r.book.same(order.release, release) || order.failed())
+    };
+    if let Some(wanted) = target.wanted().filter(|wanted| needs(*wanted)) {
+        if target.pinned {
+            return Some(Queue::Pin);
+        }
+        if target.member && r.rolling() {
+            let swap = order.is_some_and(|order| order.at_work() && order.purpose == Purpose::Change);
+            let known_good = target.history.has(r.book.digest(wanted));
+            return Some(match known_good {
+                true => Queue::Revert,
+                false if swap => Queue::Swap,
+                false => Queue::Turn,
+            });
+        }
+    }
+    let ahead = target.member && r.same(target.ordered(), target.wanted());
+    let free = order.is_none_or(|order| !order.at_work() || order.purpose == Purpose::CatchUp);
+    let catches_up = target.behind && !target.pinned && !ahead && free && target.leaving.is_none();
+    (catches_up && target.accepted.is_some_and(needs)).then_some(Queue::CatchUp)
+}
+
+/// When something must be looked at, if nothing happens before.
+fn deadline(target: &Target, r: &Record) -> Option<Moment> {
+    let order = target.order.as_ref().filter(|_| !target.gone() && !target.suspend)?;
+    let span = r.head.as_ref()?.policy.rollout.progress_deadline.get();
+    let heard = target.link == Link::Online;
+    match &order.phase {
+        Phase::Working { idle, .. } => heard.then(|| idle.plus(span)),
+        Phase::Stalled { since, given_up: false, .. } => heard.then(|| since.plus(span)),
+        Phase::Converged { ill: Some((since, _)), .. } => (heard && target.member).then(|| since.plus(span)),
+        Phase::Failed { retry_at, .. } => *retry_at,
+        Phase::Stalled { .. } | Phase::Held { .. } | Phase::Converged { .. } => None,
+    }
+}
+
+impl Tally {
+    pub fn of(r: &Record) -> Self {
+        let mut tally = Self::default();
+        for (index, target) in r.targets.iter().enumerate() {
+            tally.add(index, &Class::of(target, r));
+        }
+        tally
+    }
+
+    pub fn add(&mut self, index: usize, class: &Class) {
+        self.count(class, |number, yes| *number += usize::from(yes));
+        self.list(class, |set| {
+            set.insert(index);
+        });
+        let place = (class.wave, index);
+        match class.queue {
+            Some(Queue::Turn) => self.turns.insert(place),
+            Some(Queue::Swap) => self.swaps.insert(place),
+            Some(Queue::Revert) => self.reverts.insert(index),
+            Some(Queue::Pin) => self.pins.insert(index),
+            Some(Queue::CatchUp) => self.catch_ups.insert(index),
+            None => false,
+        };
+        self.deadlines.extend(class.deadline.map(|deadline| (deadline, index)));
+    }
+
+    pub fn remove(&mut self, index: usize, class: &Class) {
+        self.count(class, |number, yes| *number = number.saturating_sub(usize::from(yes)));
+        self.list(class, |set| {
+            set.remove(&index);
+        });
+        let place = (class.wave, index);
+        match class.queue {
+            Some(Queue::Turn) => self.turns.remove(&place),
+            Some(Queue::Swap) => self.swaps.remove(&place),
+            Some(Queue::Revert) => self.reverts.remove(&index),
+            Some(Queue::Pin) => self.pins.remove(&index),
+            Some(Queue::CatchUp) => self.catch_ups.remove(&index),
+            None => false,
+        };
+        if let Some(deadline) = class.deadline {
+            self.deadlines.remove(&(deadline, index));
+        }
+    }
+
+    fn count(&mut self, class: &Class, change: impl Fn(&mut usize, bool)) {
+        change(&mut self.affected, class.member);
+        change(&mut self.converged, class.converged);
+        change(&mut self.away, class.away);
+        change(&mut self.blocking, class.blocking);
+        change(&mut self.changing, class.changing);
+        change(&mut self.changing_to_wanted, class.changing_to_wanted);
+        change(&mut self.catching_up, class.catching_up);
+        change(&mut self.behind, class.behind);
+        change(&mut self.returning, class.returning);
+        change(&mut self.quarantined, class.quarantined);
+    }
+
+    fn list(&mut self, class: &Class, change: impl Fn(&mut BTreeSet<usize>)) {
+        let sets = [
+            (class.failed, &mut self.failed),
+            (class.leaving, &mut self.leaving),
+            (class.invalid, &mut self.invalid),
+            (class.held, &mut self.held),
+            (class.bad, &mut self.bad),
+        ];
+        for (_, set) in sets.into_iter().filter(|(yes, _)| *yes) {
+            change(set);
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! What is known about one cluster of a fleet.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::book::{History, Rel};
+use crate::model::assignment::Purpose;
+use crate::model::digest::CommitId;
+use crate::model::name::{FleetName, TargetName};
+
+/// A time in milliseconds since 1970: what state keeps of a `Timestamp`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Moment(i64);
+
+impl Moment {
+    pub fn plus(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+    }
+    /// Moved on by the time from `start` to `end`.
+    pub fn shifted(self, start: Moment, end: Moment) -> Self {
+        Self(self.0.saturating_add(end.0.saturating_sub(start.0).max(0)))
+    }
+}
+
+impl From<Timestamp> for Moment {
+    fn from(time: Timestamp) -> Self {
+        Self(time.as_millisecond())
+    }
+}
+
+impl From<Moment> for Timestamp {
+    fn from(moment: Moment) -> Self {
+        Timestamp::from_millisecond(moment.0).unwrap_or(Timestamp::MAX)
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// One cluster of the fleet. Keys are short because there may be thousands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Target {
+    #[serde(rename = "n")]
+    pub name: TargetName,
+    /// What the head wants; none: the head does not have this target (or it is not known whether it has).
+    #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<Want>,
+    /// What the accepted commit wants here.
+    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<Rel>,
+    /// The newest accepted release at which it converged.
+    #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Rel>,
+    /// What it converged at last.
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    pub converged: Option<Rel>,
+    /// The last one used.
+    #[serde(rename = "g", default, skip_serializing_if = "is_default")]
+    pub generation: u64,
+    #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<Order>,
+    #[serde(rename = "l", default, skip_serializing_if = "is_default")]
+    pub link: Link,
+    /// Part of the present rollout: what it should do depends on the fleet, and its failure counts.
+    #[serde(rename = "m", default, skip_serializing_if = "is_default")]
+    pub member: bool,
+    /// A commit was accepted without it: it catches up alone.
+    #[serde(rename = "d", default, skip_serializing_if = "is_default")]
+    pub behind: bool,
+    #[serde(rename = "s", default, skip_serializing_if = "is_default")]
+    pub suspend: bool,
+    #[serde(rename = "p", default, skip_serializing_if = "is_default")]
+    pub pinned: bool,
+    #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
+    pub leaving: Option<Leaving>,
+    /// It failed with what the head wants, or with what it should have caught up to.
+    #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    #[serde(rename = "q", default, skip_serializing_if = "Vec::is_empty")]
+    pub quarantine: Vec<Pair>,
+    #[serde(rename = "h", default, skip_serializing_if = "History::is_empty")]
+    pub history: History,
+    /// Index of its wave.
+    #[serde(rename = "v", default, skip_serializing_if = "is_default")]
+    pub wave: u16,
+    #[serde(rename = "z", default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    /// Another fleet that must converge on it first.
+    #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
+    pub unmet: Option<FleetName>,
+    /// The release whose deletions a person approved.
+    #[serde(rename = "y", default, skip_serializing_if = "Option::is_none")]
+    pub approved: Option<Rel>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Want {
+    Release(Rel),
+    /// The diagnostic that holds it where it is.
+    Invalid(String),
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Link {
+    /// Never heard of.
+    #[default]
+    Unknown,
+    #[serde(rename = "on")]
+    Online,
+    #[serde(rename = "off")]
+    Offline { since: Moment, reason: String },
+    /// `fairlead leave` took everything away; a retry takes it up again.
+    #[serde(rename = "left")]
+    Left { since: Moment },
+}
+
+/// The assignment that stands, and how far it has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Order {
+    #[serde(rename = "r")]
+    pub release: Rel,
+    #[serde(rename = "p")]
+    pub purpose: Purpose,
+    #[serde(rename = "s")]
+    pub phase: Phase,
+    /// The cluster was not healthy before; its failure says nothing about the release.
+    #[serde(rename = "i", default, skip_serializing_if = "is_default")]
+    pub ailing: bool,
+    /// How often a return was tried again.
+    #[serde(rename = "t", default, skip_serializing_if = "is_default")]
+    pub retries: u8,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Phase {
+    #[serde(rename = "w")]
+    Working {
+        /// The progress clock's start.
+        #[serde(rename = "i")]
+        idle: Moment,
+        /// Objects applied, and of how many.
+        #[serde(rename = "n", default, skip_serializing_if = "is_default")]
+        applied: (u32, u32),
+        #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
+        waiting: Option<String>,
+    },
+    /// The cluster's own trouble. `given_up`: for so long that the fleet goes on as if it were offline.
+    #[serde(rename = "s")]
+    Stalled { since: Moment, reason: String, given_up: bool },
+    /// Waits for a person; `deletions`: for an approval.
+    #[serde(rename = "h")]
+    Held { since: Moment, reason: String, deletions: bool },
+    #[serde(rename = "c")]
+    Converged {
+        #[serde(rename = "i")]
+        since: Moment,
+        /// Not healthy since then.
+        #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
+        ill: Option<(Moment, String)>,
+    },
+    #[serde(rename = "f")]
+    Failed {
+        since: Moment,
+        cause: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_at: Option<Moment>,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Leaving {
+    /// The commit that no longer has it.
+    pub commit: CommitId,
+    /// Its worker has been told.
+    pub ordered: bool,
+    pub since: Moment,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Failure {
+    pub release: Rel,
+    pub cause: String,
+    pub at: Moment,
+    /// Does not count against the commit: ailing before, not part of the rollout, or forgiven by a person.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub excused: bool,
+}
+
+/// A release that is quarantined here, and by which group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Pair(pub Rel, pub u32);
+
+impl Target {
+    pub fn new(name: TargetName) -> Self {
+        Self {
+            name,
+            wanted: None,
+            accepted: None,
+            base: None,
+            converged: None,
+            generation: 0,
+            order: None,
+            link: Link::Unknown,
+            member: false,
+            behind: false,
+            suspend: false,
+            pinned: false,
+            leaving: None,
+            failure: None,
+            quarantine: Vec::new(),
+            history: History::default(),
+            wave: 0,
+            time_zone: None,
+            unmet: None,
+            approved: None,
+        }
+    }
+
+    pub fn wanted(&self) -> Option<Rel> {
+        match self.wanted {
+            Some(Want::Release(release)) => Some(release),
+            _ => None,
+        }
+    }
+
+    pub fn ordered(&self) -> Option<Rel> {
+        self.order.as_ref().map(|order| order.release)
+    }
+
+    /// Told to leave; nothing else is ordered of it.
+    pub fn gone(&self) -> bool {
+        self.leaving.as_ref().is_some_and(|leaving| leaving.ordered)
+    }
+
+    pub fn can_start(&self) -> bool {
+        self.link == Link::Online && !self.suspend && !self.gone() && self.unmet.is_none()
+    }
+
+    pub fn offline(&self) -> bool {
+        matches!(self.link, Link::Offline { .. } | Link::Left { .. })
+    }
+
+    pub fn releases_mut(&mut self) -> impl Iterator<Item = &mut Rel> {
+        let wanted = match &mut self.wanted {
+            Some(Want::Release(release)) => Some(release),
+            _ => None,
+        };
+        let single = [self.accepted.as_mut(), self.base.as_mut(), self.converged.as_mut(), wanted];
+        let order = self.order.as_mut().map(|order| &mut order.release);
+        let failure = self.failure.as_mut().map(|failure| &mut failure.release);
+        let pairs = self.quarantine.iter_mut().map(|pair| &mut pair.0);
+        single.into_iter().flatten().chain(order).chain(failure).chain(self.approved.as_mut()).chain(pairs)
+    }
+}
+
+impl Order {
+    pub fn new(release: Rel, purpose: Purpose, now: Moment) -> Self {
+        let phase = Phase::Working { idle: now, applied: (0, 0), waiting: None };
+        Self { release, purpose, phase, ailing: false, retries: 0 }
+    }
+
+    pub fn converged(&self) -> bool {
+        matches!(self.phase, Phase::Converged { .. })
+    }
+
+    pub fn failed(&self) -> bool {
+        matches!(self.phase, Phase::Failed { .. })
+    }
+
+    /// Neither converged nor failed.
+    pub fn at_work(&self) -> bool {
+        !self.converged() && !self.failed()
+    }
+}

@@ -1,0 +1,221 @@
+//! The repository of the little world: `commit c2 "web v2" changes edge-001 edge-002 removes edge-003`.
+
+use std::collections::BTreeMap;
+
+use fairlead::model::digest::{CommitId, InputDigest, ReleaseDigest};
+use fairlead::model::fleet::{Offline, OnFailure, OnRemoval, Wave};
+use fairlead::model::name::TargetName;
+use fairlead::model::release::ReleaseRef;
+use fairlead::model::revision::{Revision, Revisions};
+use fairlead::model::units::{Amount, Span};
+use fairlead::rollout::{FleetPolicy, FleetState, Intent, TargetIntent};
+
+/// What stands in the repository about one target.
+#[derive(Clone, Default)]
+pub struct Doc {
+    /// The commit that wrote what the target renders to.
+    pub content: String,
+    pub suspend: bool,
+    pub pin: Option<String>,
+    pub mistake: Option<String>,
+}
+
+/// The repository at one commit.
+#[derive(Clone)]
+pub struct Files {
+    pub commit: String,
+    pub docs: BTreeMap<String, Doc>,
+    pub policy: FleetPolicy,
+    pub renderers: String,
+    pub profile: String,
+    pub unknown: bool,
+}
+
+/// `a..c` is every name from a to c that differs in its last number.
+pub fn names(word: &str, all: &[String]) -> Result<Vec<String>, String> {
+    if word == "all" {
+        return Ok(all.to_vec());
+    }
+    let Some((first, last)) = word.split_once("..") else { return Ok(vec![word.to_owned()]) };
+    let split = |name: &str| {
+        let digits = name.len() - name.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+        let (stem, number) = name.split_at(name.len() - digits);
+        number.parse::<u32>().map(|n| (stem.to_owned(), n, digits)).map_err(|e| format!("{name}: {e}"))
+    };
+    let ((stem, from, width), (_, to, _)) = (split(first)?, split(last)?);
+    Ok((from..=to).map(|n| format!("{stem}{n:0width$}")).collect())
+}
+
+pub fn commit_id(name: &str) -> CommitId {
+    let mut bytes = [0; 20];
+    bytes.copy_from_slice(&blake3_of(name)[..20]);
+    CommitId::from_bytes(bytes)
+}
+
+fn blake3_of(text: &str) -> [u8; 32] {
+    *ReleaseDigest::of([text.as_bytes()]).as_bytes()
+}
+
+pub fn target(name: &str) -> TargetName {
+    name.parse().unwrap()
+}
+
+impl Files {
+    pub fn new() -> Self {
+        Self {
+            commit: String::new(),
+            docs: BTreeMap::new(),
+            policy: FleetPolicy::default(),
+            renderers: "v1".into(),
+            profile: String::new(),
+            unknown: false,
+        }
+    }
+
+    /// Applies the words after a commit's message.
+    pub fn edit(&mut self, words: &[String], history: &BTreeMap<String, Files>) -> Result<(), String> {
+        let mut verb = "";
+        let mut last = Vec::new();
+        self.unknown = false;
+        for word in words {
+            match word.as_str() {
+                "changes" | "adds" | "removes" | "suspends" | "unsuspends" | "pins" | "unpins" | "breaks"
+                | "mends" | "like" | "policy" => verb = word,
+                "unknown" => self.unknown = true,
+                word => self.edit_one(verb, word, history, &mut last)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn edit_one(
+        &mut self,
+        verb: &str,
+        word: &str,
+        history: &BTreeMap<String, Files>,
+        last: &mut Vec<String>,
+    ) -> Result<(), String> {
+        if verb == "policy" {
+            return self.set(word);
+        }
+        if verb == "like" {
+            let old = history.get(word).ok_or(format!("no commit {word}"))?;
+            (self.docs, self.policy) = (old.docs.clone(), old.policy.clone());
+            return Ok(());
+        }
+        if verb == "breaks" && word.contains(' ') {
+            for name in last.iter() {
+                self.docs.get_mut(name).ok_or(format!("no target {name}"))?.mistake = Some(word.to_owned());
+            }
+            return Ok(());
+        }
+        let (word, value) = word.split_once('=').unwrap_or((word, ""));
+        let all: Vec<String> = self.docs.keys().cloned().collect();
+        *last = names(word, &all)?;
+        for name in last.iter() {
+            if verb == "removes" {
+                self.docs.remove(name).ok_or(format!("no target {name}"))?;
+                continue;
+            }
+            if verb == "adds" {
+                self.docs.insert(name.clone(), Doc { content: self.commit.clone(), ..Doc::default() });
+                continue;
+            }
+            let doc = self.docs.get_mut(name).ok_or(format!("no target {name}"))?;
+            match verb {
+                "changes" => doc.content = self.commit.clone(),
+                "suspends" => doc.suspend = true,
+                "unsuspends" => doc.suspend = false,
+                "pins" => doc.pin = Some(value.to_owned()),
+                "unpins" => doc.pin = None,
+                "breaks" => doc.mistake = Some("fleet.yaml:1:1: broken".to_owned()),
+                "mends" => doc.mistake = None,
+                other => return Err(format!("'{other}' is no verb of a commit")),
+            }
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, setting: &str) -> Result<(), String> {
+        let (key, value) = setting.split_once('=').ok_or(format!("{setting}: write key=value"))?;
+        let amount = || {
+            let json = if value.ends_with('%') { format!("\"{value}\"") } else { value.to_owned() };
+            serde_json::from_str::<Amount>(&json).map_err(|e| e.to_string())
+        };
+        let rollout = &mut self.policy.rollout;
+        match (key, value) {
+            ("maxConcurrency", _) => {
+                rollout.waves = vec![Wave {
+                    name: "all".parse().unwrap(),
+                    clusters: None,
+                    count: None,
+                    percent: None,
+                    max_concurrency: Some(amount()?),
+                    min_success_time: None,
+                    approval: None,
+                    windows: Vec::new(),
+                }];
+            }
+            ("maxFailures", _) => rollout.max_failures = amount()?,
+            ("progressDeadline", _) => {
+                rollout.progress_deadline = value.parse::<Span>().map_err(|e| e.to_string())?
+            }
+            ("onFailure", "Rollback") => rollout.on_failure = OnFailure::Rollback,
+            ("onFailure", "Pause") => rollout.on_failure = OnFailure::Pause,
+            ("onFailure", "Continue") => rollout.on_failure = OnFailure::Continue,
+            ("offline", "Skip") => rollout.offline = Offline::Skip,
+            ("offline", "Wait") => rollout.offline = Offline::Wait,
+            ("onRemoval", "Delete") => self.policy.on_removal = OnRemoval::Delete,
+            ("allowEmpty", "true") => self.policy.cluster.prune.allow_empty = true,
+            _ => return Err(format!("no setting {setting}")),
+        }
+        Ok(())
+    }
+
+    fn revisions(&self) -> Revisions {
+        let profile = if self.profile.is_empty() { &self.commit } else { &self.profile };
+        let profiles = [("shop".parse().unwrap(), Revision::control(commit_id(profile)))].into();
+        Revisions { control: Revision::control(commit_id(&self.commit)), profiles }
+    }
+
+    /// The release of a target, and a name for people.
+    fn release(&self, name: &str, doc: &Doc) -> (ReleaseRef, String) {
+        let content = doc.pin.as_ref().unwrap_or(&doc.content);
+        let label = match (self.renderers.as_str(), self.profile.as_str()) {
+            ("v1", "") => content.clone(),
+            ("v1", profile) => format!("{content}+{profile}"),
+            (renderers, _) => format!("{content}~{renderers}"),
+        };
+        let digest = ReleaseDigest::of([name.as_bytes(), label.as_bytes()]);
+        (ReleaseRef { digest, revisions: self.revisions() }, label)
+    }
+
+    pub fn intent(&self, state: &FleetState, labels: &mut BTreeMap<ReleaseDigest, String>) -> Intent {
+        let mut targets = BTreeMap::new();
+        for (name, doc) in &self.docs {
+            let (release, label) = self.release(name, doc);
+            labels.insert(release.digest, label);
+            // A newcomer's own definition with the accepted profiles: here, simply what is accepted.
+            let entry = state.entry_revisions(&target(name)).map(|revisions| {
+                let label = doc.content.clone();
+                let digest = ReleaseDigest::of([name.as_bytes(), label.as_bytes()]);
+                labels.insert(digest, label);
+                Ok(ReleaseRef { digest, revisions })
+            });
+            let mut intent = TargetIntent::new(release);
+            if let Some(mistake) = &doc.mistake {
+                intent.release = Err(mistake.clone());
+            }
+            (intent.entry, intent.suspend, intent.pinned) = (entry, doc.suspend, doc.pin.is_some());
+            targets.insert(target(name), intent);
+        }
+        let renderers = InputDigest::of([self.renderers.as_bytes()]);
+        Intent {
+            revisions: self.revisions(),
+            renderers,
+            policy: self.policy.clone(),
+            targets,
+            unknown: self.unknown,
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! Clusters that do what the script says, a clock that moves when it says so, and the state machine between.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fairlead::model::assignment::{
+    Assignment, Cause, Fact, FactBody, Hold, LedgerSummary, Progress, Purpose, Waiting,
+};
+use fairlead::model::digest::ReleaseDigest;
+use fairlead::model::name::FleetName;
+use fairlead::model::object::ObjectKey;
+use fairlead::model::release::LayerId;
+use fairlead::model::units::Span;
+use fairlead::rollout::{
+    CommitState, Effect, Event, FleetState, Person, RevisionHold, RolloutState, explain, report, resume, step,
+};
+use jiff::Timestamp;
+
+use super::commit::{Files, commit_id, names, target};
+
+/// One cluster, as its worker and its ledger are.
+#[derive(Default)]
+struct Cluster {
+    order: Option<Assignment>,
+    ledger: Option<LedgerSummary>,
+}
+
+pub struct World {
+    state: FleetState,
+    now: Timestamp,
+    wake: Option<Timestamp>,
+    files: Files,
+    history: BTreeMap<String, Files>,
+    commits: BTreeSet<String>,
+    labels: BTreeMap<ReleaseDigest, String>,
+    clusters: BTreeMap<String, Cluster>,
+}
+
+type Said = Result<Vec<String>, String>;
+
+/// Words; one in double quotes may hold spaces.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (index, part) in line.split('"').enumerate() {
+        match index % 2 {
+            0 => words.extend(part.split_whitespace().map(str::to_owned)),
+            _ => words.push(part.to_owned()),
+        }
+    }
+    words
+}
+
+fn object(text: &str) -> ObjectKey {
+    let (kind, name) = text.split_once(' ').unwrap_or(("Deployment", text));
+    let (namespace, name) =
+        name.split_once('/').map_or((None, name), |(ns, name)| (Some(ns.to_owned()), name));
+    ObjectKey { group: String::new(), kind: kind.to_owned(), namespace, name: name.to_owned() }
+}
+
+fn by(who: &str, why: &str) -> Person {
+    Person { who: who.to_owned(), why: why.to_owned() }
+}
+
+impl World {
+    pub fn new() -> Self {
+        let fleet: FleetName = "retail".parse().unwrap();
+        Self {
+            state: FleetState::new(fleet),
+            now: "2026-11-23T09:00:00Z".parse().unwrap(),
+            wake: None,
+            files: Files::new(),
+            history: BTreeMap::new(),
+            commits: BTreeSet::new(),
+            labels: BTreeMap::new(),
+            clusters: BTreeMap::new(),
+        }
+    }
+
+    /// Carries out one command and says what happened.
+    pub fn run(&mut self, command: &str) -> Said {
+        let words = words(command);
+        let (verb, rest) = words.split_first().ok_or("no command")?;
+        let text = |index: usize| rest.get(index).map(String::as_str).unwrap_or_default();
+        let who = || by("ann", text(0));
+        match verb.as_str() {
+            "commit" => self.commit(rest),
+            "invalid" => {
+                self.commits.insert(text(0).to_owned());
+                let summary = text(1).to_owned();
+                Ok(self.step(Event::CommitInvalid { commit: commit_id(text(0)), summary }))
+            }
+            "renderers" => {
+                self.files.renderers = text(0).to_owned();
+                Ok(self.observe())
+            }
+            "profile" => {
+                self.commits.insert(text(0).to_owned());
+                self.files.profile = text(0).to_owned();
+                Ok(self.observe())
+            }
+            "rewritten" => {
+                self.commits.extend([text(0).to_owned(), text(1).to_owned()]);
+                let (from, to) = (commit_id(text(0)), commit_id(text(1)));
+                let reason = RevisionHold::NonFastForward { from, to };
+                Ok(self.step(Event::RevisionHeld { commit: to, reason }))
+            }
+            "accept" => Ok(self.step(Event::RevisionReleased)),
+            "approve" => Ok(self.step(Event::Approved { by: who(), wave: None })),
+            "retry" => Ok(self.step(Event::Retry { by: who() })),
+            "pause" => Ok(self.step(Event::Paused { by: who() })),
+            "resume" => Ok(self.step(Event::Resumed { by: who() })),
+            "depends" => {
+                let unmet = (text(1) != "met").then(|| text(1).parse().unwrap());
+                Ok(self.step(Event::Dependency { target: target(text(0)), unmet }))
+            }
+            "advance" => self.advance(text(0)),
+            "restart" => Ok(self.restart()),
+            "lose-store" => {
+                self.state = FleetState::new(self.state.fleet().clone());
+                Ok(vec!["everything that was stored is gone".to_owned()])
+            }
+            "show" => Ok(self.show()),
+            "statuses" => Ok(self.statuses()),
+            _ => self.facts(verb, rest),
+        }
+    }
+
+    fn commit(&mut self, rest: &[String]) -> Said {
+        let [name, _message, words @ ..] = rest else { return Err("commit NAME \"message\" ...".into()) };
+        self.commits.insert(name.clone());
+        self.files.commit.clone_from(name);
+        self.files.edit(words, &self.history)?;
+        self.history.insert(name.clone(), self.files.clone());
+        Ok(self.observe())
+    }
+
+    fn observe(&mut self) -> Vec<String> {
+        let intent = self.files.intent(&self.state, &mut self.labels);
+        self.step(Event::CommitObserved(Box::new(intent)))
+    }
+
+    fn step(&mut self, event: Event) -> Vec<String> {
+        let effects = step(&mut self.state, event, self.now);
+        self.carry_out(effects)
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) -> Vec<String> {
+        let lines: Vec<_> = effects.into_iter().filter_map(|effect| self.effect(effect)).collect();
+        lines.iter().map(|line| self.readable(line)).collect()
+    }
+
+    /// Commits by their names in the script.
+    fn readable(&self, line: &str) -> String {
+        let mut line = line.to_owned();
+        for commit in &self.commits {
+            let id = commit_id(commit);
+            line = line.replace(&id.to_string(), commit).replace(&id.short(), commit);
+        }
+        line
+    }
+
+    fn label(&self, digest: ReleaseDigest) -> &str {
+        self.labels.get(&digest).map_or("?", String::as_str)
+    }
+
+    fn effect(&mut self, effect: Effect) -> Option<String> {
+        Some(match effect {
+            Effect::Assign(order) => {
+                let mut line = format!("assign {} {}", order.target, self.label(order.release.digest));
+                let purpose = match order.purpose {
+                    Purpose::Change => "change",
+                    Purpose::Revert => "revert",
+                    Purpose::Return => "return",
+                    Purpose::CatchUp => "catch up",
+                    Purpose::Pin => "pin",
+                };
+                line.push_str(&format!(" ({purpose}, generation {}", order.generation));
+                line.push_str(if order.deletions_approved { ", deletions approved)" } else { ")" });
+                let name = order.target.to_string();
+                self.clusters.entry(name).or_default().order = Some(*order);
+                line
+            }
+            Effect::Remove { target, generation, policy, .. } => {
+                format!("remove {target} ({policy:?}, generation {generation})")
+            }
+            Effect::Suspend { target, suspend: true } => format!("suspend {target}"),
+            Effect::Suspend { target, suspend: false } => format!("unsuspend {target}"),
+            Effect::Report(status) => {
+                let state = match status.state {
+                    CommitState::Pending => "pending",
+                    CommitState::Success => "success",
+                    CommitState::Failure => "failure",
+                    CommitState::Superseded => "superseded",
+                };
+                format!("status {} {state}: {}", status.revision.commit, status.description)
+            }
+            Effect::Hold { reason } => format!("hold: {reason}"),
+            Effect::WakeAt(at) => {
+                self.wake = Some(at);
+                return None;
+            }
+        })
+    }
+
+    fn advance(&mut self, span: &str) -> Said {
+        let span: Span = span.parse().map_err(|e| format!("{e}"))?;
+        let end = self.now + jiff::SignedDuration::try_from(span.get()).unwrap();
+        let mut lines = Vec::new();
+        while let Some(at) = self.wake.filter(|at| *at <= end) {
+            (self.now, self.wake) = (at, None);
+            let happened = self.step(Event::Tick);
+            if !happened.is_empty() {
+                lines.push(format!("at {}:", self.now.strftime("%H:%M:%S")));
+                lines.extend(happened);
+            }
+        }
+        self.now = end;
+        Ok(lines)
+    }
+
+    fn restart(&mut self) -> Vec<String> {
+        let before = serde_json::to_string(&self.state).unwrap();
+        self.state = serde_json::from_str(&before).unwrap();
+        let effects = resume(&mut self.state, self.now);
+        self.carry_out(effects)
+    }
+
+    fn facts(&mut self, verb: &str, rest: &[String]) -> Said {
+        let all: Vec<String> = self.files.docs.keys().cloned().collect();
+        let mut lines = Vec::new();
+        let (mut targets, mut text, mut generation) = (Vec::new(), String::new(), None);
+        for word in rest {
+            if let Some(number) = word.strip_prefix("generation=") {
+                generation = Some(number.parse().map_err(|e| format!("{word}: {e}"))?);
+            } else if word == "all" || self.clusters.contains_key(word) || word.starts_with("edge-") {
+                targets.extend(names(word, &all)?);
+            } else {
+                text.clone_from(word);
+            }
+        }
+        for name in targets {
+            let body = self.fact(verb, &name, &text, generation)?;
+            let fact = Fact { target: target(&name), fleet: self.state.fleet().clone(), body };
+            lines.extend(self.step(fact.into()));
+        }
+        Ok(lines)
+    }
+
+    fn fact(
+        &mut self,
+        verb: &str,
+        name: &str,
+        text: &str,
+        generation: Option<u64>,
+    ) -> Result<FactBody, String> {
+        let cluster = self.clusters.entry(name.to_owned()).or_default();
+        match verb {
+            "online" if text == "without a ledger" => {
+                cluster.ledger = None;
+                return Ok(FactBody::Online { ledger: None });
+            }
+            "online" => return Ok(FactBody::Online { ledger: cluster.ledger.clone() }),
+            "offline" => return Ok(FactBody::Offline { reason: text.to_owned() }),
+            "removed" => {
+                *cluster = Cluster::default();
+                return Ok(FactBody::Removed);
+            }
+            _ => {}
+        }
+        let order = cluster.order.clone().ok_or(format!("{name} has no assignment"))?;
+        let ledger = cluster.ledger.get_or_insert_default();
+        ledger.assigned = Some(order.release.clone());
+        (ledger.generation, ledger.base) = (order.generation, order.base.clone());
+        ledger.quarantined = order.quarantined;
+        let (generation, release) = (generation.unwrap_or(order.generation), order.release.digest);
+        let (first, second) = text.split_once(": ").unwrap_or((text, text));
+        let unhealthy = || Cause::Unhealthy { object: object(first), message: second.to_owned() };
+        Ok(match verb {
+            "converge" => {
+                ledger.converged = Some(order.release.clone());
+                ledger.history.retain(|known| known.digest != release);
+                ledger.history.insert(0, order.release);
+                FactBody::Converged { generation, release }
+            }
+            "fail" => FactBody::Failed { generation, release, cause: unhealthy() },
+            "unhealthy" => FactBody::Unhealthy { generation, release, cause: unhealthy() },
+            "stall" => FactBody::Stalled { generation, reason: text.to_owned() },
+            "progress" => {
+                let layer = LayerId { profile: "shop".parse().unwrap(), layer: "web".parse().unwrap() };
+                let waiting = Waiting { layer, object: object(first), reason: second.to_owned() };
+                let waiting = if text.is_empty() { Vec::new() } else { vec![waiting] };
+                FactBody::Progress { generation, progress: Progress { applied: 3, total: 5, waiting } }
+            }
+            "over-budget" => {
+                let reason = Hold::DeletionBudget { count: 30, of: 40, budget: 20, objects: Vec::new() };
+                FactBody::Held { generation, release, reason }
+            }
+            "conflict" => {
+                let (managers, fields) = (vec!["helm".to_owned()], vec!["spec.replicas".to_owned()]);
+                let reason = Hold::Conflict { object: object(text), managers, fields };
+                FactBody::Held { generation, release, reason }
+            }
+            other => return Err(format!("no command {other}")),
+        })
+    }
+
+    fn show(&self) -> Vec<String> {
+        let report = report(&self.state);
+        let name = |commit: Option<_>| {
+            commit.map_or("none".to_owned(), |c: fairlead::model::digest::CommitId| c.short())
+        };
+        let rollout = match &report.rollout {
+            RolloutState::Idle => "nothing seen yet".to_owned(),
+            RolloutState::Converged => "converged".to_owned(),
+            RolloutState::Rolling { converged, affected } => {
+                format!("rolling, {converged} of {affected} converged")
+            }
+            RolloutState::Holding { reason } => format!("holding: {reason}"),
+            RolloutState::Returning { left, cause, to } => {
+                format!("returning to {}, {left} left: {cause}", name(*to))
+            }
+            RolloutState::Failed { cause, to } => format!("failed, back to {}: {cause}", name(*to)),
+        };
+        let mut lines = vec![format!(
+            "observed {}, accepted {}; {rollout}",
+            name(report.observed),
+            name(report.accepted)
+        )];
+        for one in &report.targets {
+            assert_eq!(explain(&self.state, &one.target).as_ref(), Some(one));
+            let label = |release: &Option<fairlead::model::release::ReleaseRef>| {
+                release.as_ref().map_or("-", |release| self.label(release.digest)).to_owned()
+            };
+            let status = format!("{:?}", one.status).to_lowercase();
+            lines.push(format!(
+                "{}  runs {}  assigned {}  base {}  {status}: {}",
+                one.target,
+                label(&one.converged),
+                label(&one.assigned),
+                label(&one.base),
+                one.reason
+            ));
+        }
+        lines.iter().map(|line| self.readable(line)).collect()
+    }
+
+    fn statuses(&self) -> Vec<String> {
+        let statuses = report(&self.state).statuses;
+        let lines =
+            statuses.iter().map(|s| format!("{} {:?}: {}", s.revision.commit, s.state, s.description));
+        lines.map(|line| self.readable(&line)).collect()
+    }
+}
