@@ -40,7 +40,7 @@ pub enum Reason {
     ConvergedAhead,
     #[error("not healthy: {cause}")]
     Unhealthy { cause: String },
-    #[error("applying {applied} of {total}{waiting}", waiting = waiting_for(.waiting))]
+    #[error("{}{waiting}", applying(*.applied, *.total), waiting = waiting_for(.waiting))]
     Applying { applied: usize, total: usize, waiting: Option<String> },
     #[error("the cluster has trouble of its own, the progress clock stands: {reason}")]
     Stalled { reason: String },
@@ -84,6 +84,10 @@ pub enum Reason {
     Removing,
     #[error("could not tell whether it left the fleet: some target documents can't be read")]
     Unreadable,
+}
+
+fn applying(applied: usize, total: usize) -> String {
+    if total == 0 { "starting".to_owned() } else { format!("{applied} of {total} objects applied") }
 }
 
 fn waiting_for(waiting: &Option<String>) -> String {
