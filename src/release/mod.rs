@@ -33,7 +33,7 @@ pub use compile::{ProfileAt, Request, collisions, compile, warnings};
 pub use expression::References;
 pub use manifests::RENDERER;
 pub use object::ANNOTATIONS;
-pub use print::to_yaml;
+pub use print::{object_to_yaml, redact, to_yaml};
 
 #[cfg(test)]
 mod tests;

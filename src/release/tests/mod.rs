@@ -1,8 +1,11 @@
 //! The room through its public way in, and parts of it where a table is clearer.
 
+mod compile;
 mod expressions;
+mod fixture;
 mod hostile;
 mod manifests;
+mod print;
 
 use crate::model::diagnostic::{Diagnostic, Place};
 use crate::model::labels::Labels;
@@ -67,4 +70,14 @@ impl Case {
     fn errors(&self) -> Vec<String> {
         self.render().unwrap_err().iter().map(Diagnostic::to_string).collect()
     }
+}
+
+/// A release of just this layer.
+fn release_of_layer(content: std::sync::Arc<RenderedLayer>) -> crate::model::release::Release {
+    use crate::model::release::{LayerId, Release, ReleaseLayer};
+    let id = LayerId { profile: "p".parse().unwrap(), layer: "l".parse().unwrap() };
+    let layer_type = crate::model::profile::LayerType::Addon;
+    let layers = vec![ReleaseLayer { id, layer_type, depends_on: vec![], adopt: false, content }];
+    let digest = super::release_digest(&layers);
+    Release { target: "t".parse().unwrap(), fleet: "f".parse().unwrap(), digest, layers }
 }
