@@ -146,7 +146,7 @@ fn stages(program: &Program) -> Result<String> {
     if !output.status.success() {
         return Err(Error::new(String::from_utf8_lossy(&output.stderr)));
     }
-    Ok(format!("{}\n---\n{}", String::from_utf8(output.stdout)?, include_str!("stage-fail.yaml")))
+    Ok(format!("{}\n---\n{}", String::from_utf8(output.stdout)?, include_str!("stages-fail.yaml")))
 }
 
 fn flag(name: &str, value: impl AsRef<Path>) -> OsString {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::Result;
 
-/// On a pod (in a workload: on its template), it makes the pod fail; see `stage-fail.yaml`.
+/// On a pod (in a workload: on its template), it makes the pod fail; see `stages-fail.yaml`.
 pub const FAIL_ANNOTATION: &str = "fairlead.test/fail";
 
 /// The ways to fail, as values of [`FAIL_ANNOTATION`].

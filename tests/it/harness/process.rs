@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::tools::Program;
 use super::{Context, Error, Result};
@@ -15,14 +15,12 @@ use super::{Context, Error, Result};
 /// How much of a log is worth reading when something failed.
 const TAIL: usize = 30;
 
-/// Runs a program that does not know our agreement on standard input: kills it when that ends, and
-/// ends when it does.
+/// Becomes a program that does not know our agreement on standard input, and leaves a child behind
+/// that kills it when that ends.
 const GUARD: &str = r#"
     exec 3<&0
-    "$@" </dev/null 3<&- &
-    program=$!
-    (cat <&3 >/dev/null; kill -9 "$program") &
-    wait "$program""#;
+    (cat <&3 >/dev/null; kill -9 "$$") &
+    exec "$@" </dev/null 3<&-"#;
 
 /// A running server. Dropping it kills it.
 pub struct Process {
@@ -87,7 +85,13 @@ impl Process {
 
     /// Stops the process where it stands: connections stay open and nothing answers.
     pub fn pause(&self) -> Result<()> {
-        self.signal(Signal::STOP).context(format!("pausing {}", self.name))
+        let doing = format!("pausing {}", self.name);
+        self.signal(Signal::STOP).context(&doing)?;
+        // On a busy machine its threads may still answer something before they notice. This ends
+        // when all have (or if it dies instead, which is left for others to find out).
+        let noticed = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(Pid::from_child(&self.child)), noticed).context(&doing)?;
+        Ok(())
     }
 
     pub fn resume(&self) -> Result<()> {
