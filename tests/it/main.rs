@@ -3,5 +3,5 @@
 
 mod control_plane;
 mod harness;
-mod scenarios;
 mod release_cache;
+mod scenarios;
