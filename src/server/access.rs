@@ -19,7 +19,7 @@ pub(super) enum Way {
     Socket { user: String },
     /// Over TCP, on a loopback address: someone on this machine, or what they run.
     Loopback,
-    /// Over TCP from anywhere.
+    /// Over TCP, from anywhere.
     Open,
 }
 

@@ -37,7 +37,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     #[error(
-        "the server would listen on {0}, which others can reach, without a token file; set one, or listen on 127.0.0.1"
+        "the server would be open to others on {0} without a token file; set one, or listen on 127.0.0.1"
     )]
     NeedsTokens(SocketAddr),
     #[error("the token file is not usable")]
@@ -50,7 +50,7 @@ pub enum ServerError {
 
 /// Listens already; answers when [`Server::run`] runs.
 pub struct Server {
-    tcp: Option<TcpListener>,
+    tcp: Option<Tcp>,
     unix: Option<(UnixListener, PathBuf)>,
     router: Router,
     /// Ends event streams.
@@ -62,13 +62,16 @@ impl Server {
     /// Binds the listeners. The caller holds the state folder's lock: a socket file that is there is a left-over.
     pub async fn bind(settings: Settings, parts: Parts) -> Result<Self, ServerError> {
         let tokens = settings.tokens.as_deref().map(Tokens::open).transpose()?.map(Arc::new);
-        if let Some(address) = settings.listen.filter(|a| !is_loopback(*a) && tokens.is_none()) {
+        let way =
+            |address| if settings.behind_proxy || !is_loopback(address) { Way::Open } else { Way::Loopback };
+        if let Some(address) = settings.listen.filter(|a| way(*a) == Way::Open && tokens.is_none()) {
             return Err(ServerError::NeedsTokens(address));
         }
         let tcp = match settings.listen {
             Some(address) => {
                 let listener = TcpListener::bind(address).await;
-                Some(listener.map_err(|source| ServerError::Bind { address, source })?)
+                let listener = listener.map_err(|source| ServerError::Bind { address, source })?;
+                Some(Tcp { listener, way: way(address) })
             }
             None => None,
         };
@@ -87,7 +90,7 @@ impl Server {
 
     /// The TCP address, with the port that was chosen for port 0.
     pub fn address(&self) -> Option<SocketAddr> {
-        self.tcp.as_ref().and_then(|l| l.local_addr().ok())
+        self.tcp.as_ref().and_then(|tcp| tcp.listener.local_addr().ok())
     }
 
     /// Serves until `stop`; back at most 4 s after it.
@@ -97,9 +100,9 @@ impl Server {
         let connections =
             Connections { router: self.router, stop: self.stop, head_timeout: self.head_timeout };
         let mut listeners = JoinSet::new();
-        if let Some(listener) = self.tcp {
-            tracing::info!(address = ?listener.local_addr().ok(), "listening");
-            listeners.spawn(connections.clone().serve(listener));
+        if let Some(tcp) = self.tcp {
+            tracing::info!(address = ?tcp.listener.local_addr().ok(), "listening");
+            listeners.spawn(connections.clone().serve(tcp));
         }
         let path = self.unix.as_ref().map(|(_, path)| path.clone());
         if let Some((listener, path)) = self.unix {
@@ -154,20 +157,25 @@ fn bind_private(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// A TCP listener, and what may be thought of those who come.
+struct Tcp {
+    listener: TcpListener,
+    way: Way,
+}
+
 /// Gives connections with the way that they came.
 trait Listener: Send + Sync + 'static {
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
     fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Way)>> + Send;
 }
 
-impl Listener for TcpListener {
+impl Listener for Tcp {
     type Stream = TcpStream;
     async fn accept(&self) -> io::Result<(TcpStream, Way)> {
-        let way = if is_loopback(self.local_addr()?) { Way::Loopback } else { Way::Open };
-        let (stream, _) = TcpListener::accept(self).await?;
+        let (stream, _) = self.listener.accept().await?;
         // Only costs latency where it fails.
         let _slower = stream.set_nodelay(true);
-        Ok((stream, way))
+        Ok((stream, self.way.clone()))
     }
 }
 

@@ -9,6 +9,9 @@ pub struct Settings {
     pub listen: Option<SocketAddr>,
     /// The Unix socket, mode 0600; a file that is left over from before is replaced. None: no socket.
     pub socket: Option<PathBuf>,
+    /// Whether a proxy on this machine lets others in: then a loopback address is no better than any other, and needs
+    /// `tokens` too. Default: false.
+    pub behind_proxy: bool,
     /// File with a line `name:token` for each caller; read again when it changed. `#` begins a comment line.
     pub tokens: Option<PathBuf>,
     /// How long a peer may take to send a request's head, and how long an idle connection stays. Default: 10 s.
@@ -27,6 +30,7 @@ impl Default for Settings {
         Self {
             listen: Some(DEFAULT_LISTEN),
             socket: None,
+            behind_proxy: false,
             tokens: None,
             head_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
