@@ -159,7 +159,7 @@ async fn give(app: &App, command: Command, caller: Caller, reason: String) -> Re
     if reason.is_empty() || reason.chars().count() > MAX_REASON {
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "a reason has 1 to 1,000 characters"));
     }
-    tracing::info!(%caller, command = command.verb(), subject = command.subject(), "command received");
+    tracing::debug!(%caller, command = command.verb(), subject = command.subject(), "command received");
     let (answer, answered) = oneshot::channel();
     let order = Order { command, caller, reason, answer };
     let gone = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping");
