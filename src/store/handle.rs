@@ -13,7 +13,7 @@ const QUEUE: usize = 1024;
 /// Groups written in one transaction at most; bounds how long the first waits for the last.
 const MAX_BATCH: usize = 256;
 
-type ReadJob = Box<dyn FnOnce(&Records<'_>) + Send>;
+type ReadJob = Box<dyn FnOnce(&Records) + Send>;
 
 enum Job {
     Write(Vec<Write>, oneshot::Sender<Result<(), StoreError>>),
@@ -50,7 +50,7 @@ impl Handle {
     pub async fn read<T, F>(&self, question: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Records<'_>) -> Result<T, StoreError> + Send + 'static,
+        F: FnOnce(&Records) -> Result<T, StoreError> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
         // Nobody may be waiting for the answer any more, which is fine.
@@ -89,7 +89,7 @@ fn serve(mut store: Store, mut queue: mpsc::Receiver<Job>) {
     while let Some(job) = next.take() {
         match job {
             Job::Stop => return,
-            Job::Read(read) => read(&store.records()),
+            Job::Read(read) => read(store.records()),
             Job::Write(writes, answer) => next = write_batch(&mut store, &mut queue, writes, answer),
         }
         if next.is_none() {

@@ -18,7 +18,7 @@ const LOCK: &str = "lock";
 /// The open store, used from one thread. [`Store::spawn`] makes it usable from tasks.
 #[derive(Debug)]
 pub struct Store {
-    connection: Connection,
+    records: Records,
     /// Where the damaged file went, if there was one.
     moved_aside: Option<PathBuf>,
     /// Released when the file is closed, by a crash too.
@@ -47,7 +47,7 @@ impl Store {
             }
             other => (other?, None),
         };
-        Ok(Self { connection, moved_aside, _lock: lock })
+        Ok(Self { records: Records { connection }, moved_aside, _lock: lock })
     }
 
     /// Where a damaged file was moved to when this store was opened.
@@ -56,8 +56,8 @@ impl Store {
     }
 
     /// Reads.
-    pub fn records(&self) -> Records<'_> {
-        Records::new(&self.connection)
+    pub fn records(&self) -> &Records {
+        &self.records
     }
 
     /// Writes all of them or none.
@@ -79,15 +79,16 @@ impl Store {
     }
 
     fn try_write_groups(&mut self, groups: &[&[Write]]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
-        let mut transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut transaction =
+            self.records.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut results = Vec::with_capacity(groups.len());
         for group in groups {
             let savepoint = transaction.savepoint()?;
             let result = group.iter().try_for_each(|w| write::apply(&savepoint, w));
             match &result {
                 Ok(()) => savepoint.commit()?,
-                // Not finishing it rolls it back. After a full disk SQLite may have ended the whole
-                // transaction: then the next step fails, and with it every group.
+                // A full disk and the like end the whole transaction, the other groups' writes with it.
+                Err(error) if savepoint.is_autocommit() => return Err(error.clone()),
                 Err(_) => savepoint.finish()?,
             }
             results.push(result);
@@ -149,8 +150,8 @@ fn connect(file: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// Renames the database and what belongs to it; the log last, so that a crash between leaves no old log beside a
-/// new database.
+/// Renames the database and what is left of its log (SQLite drops a log whose database has no valid header). The
+/// database goes last, so that a crash between leaves no old log beside a new database.
 fn move_aside(file: &Path, now: Timestamp) -> Result<PathBuf, StoreError> {
     let with = |suffix: &str| {
         let mut name = OsString::from(file);
@@ -169,4 +170,36 @@ fn move_aside(file: &Path, now: Timestamp) -> Result<PathBuf, StoreError> {
         }
     }
     Ok(with(&mark))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::FleetRecord;
+
+    fn fleet(name: &str, size: usize) -> Write {
+        Write::Fleet(FleetRecord { fleet: name.parse().unwrap(), format: 1, state: vec![b'x'; size] })
+    }
+
+    /// SQLite's own limit stands for the disk's: both come as `SQLITE_FULL`.
+    #[test]
+    fn a_full_disk_is_said_and_what_was_there_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(folder.path(), Timestamp::UNIX_EPOCH).unwrap();
+        store.write(&[fleet("before", 10)]).unwrap();
+        let pages: i64 =
+            store.records.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        store.records.connection.pragma_update(None, "max_page_count", pages + 5).unwrap();
+        let (small, large) = ([fleet("small", 10)], [fleet("large", 1 << 20)]);
+        let results = store.write_groups([small.as_slice(), large.as_slice()]);
+        assert!(results.iter().any(|r| matches!(r, Err(StoreError::DiskFull))), "{results:?}");
+        let names: Vec<_> =
+            store.records().fleets().unwrap().into_iter().map(|f| f.fleet.to_string()).collect();
+        let wanted = if results[0].is_ok() { vec!["before", "small"] } else { vec!["before"] };
+        assert_eq!(names, wanted, "an answer is the truth");
+
+        store.records.connection.pragma_update(None, "max_page_count", 1_000_000).unwrap();
+        store.write(&large).unwrap();
+        assert_eq!(store.records().fleets().unwrap().len(), wanted.len() + 1);
+    }
 }

@@ -11,8 +11,9 @@ use super::write::{kind_from, micros};
 use crate::model::name::{FleetName, TargetName};
 
 /// The records as they are after all writes that were sent before.
-pub struct Records<'a> {
-    connection: &'a Connection,
+#[derive(Debug)]
+pub struct Records {
+    pub(super) connection: Connection,
 }
 
 /// A row's column as something that is kept as text.
@@ -38,11 +39,7 @@ fn time(table: &'static str, row: &Row<'_>, column: usize) -> Result<Timestamp, 
     Timestamp::from_microsecond(row.get(column)?).map_err(|e| StoreError::record(table, e))
 }
 
-impl<'a> Records<'a> {
-    pub(super) fn new(connection: &'a Connection) -> Self {
-        Self { connection }
-    }
-
+impl Records {
     fn list<T>(
         &self,
         sql: &str,

@@ -24,3 +24,52 @@ pub(super) fn migrate(connection: &mut Connection, steps: &[&str]) -> Result<(),
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a table holds is changed by later steps, so each schema brings a row that it knew. A new step adds
+    /// its own.
+    const ROWS: &[&str] = &["", "INSERT INTO fleets (fleet, format, state) VALUES ('retail', 1, x'7b7d')"];
+
+    #[test]
+    fn every_older_schema_reaches_the_newest_with_its_records() {
+        assert_eq!(ROWS.len(), MIGRATIONS.len() + 1, "a row for each schema");
+        let columns = |connection: &Connection| {
+            let sql = "SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_schema ORDER BY 1";
+            let mut statement = connection.prepare(sql).unwrap();
+            let found: Result<Vec<String>, _> = statement.query_map([], |row| row.get(0)).unwrap().collect();
+            found.unwrap()
+        };
+        let mut fresh = Connection::open_in_memory().unwrap();
+        migrate(&mut fresh, MIGRATIONS).unwrap();
+        for (old, row) in ROWS.iter().enumerate() {
+            let mut connection = Connection::open_in_memory().unwrap();
+            migrate(&mut connection, &MIGRATIONS[..old]).unwrap();
+            connection.execute_batch(row).unwrap();
+            migrate(&mut connection, MIGRATIONS).unwrap();
+            assert_eq!(version(&connection).unwrap(), MIGRATIONS.len() as i64);
+            assert_eq!(columns(&connection), columns(&fresh), "from {old}");
+            let fleets = crate::store::Records { connection }.fleets().unwrap();
+            assert_eq!(fleets.len(), usize::from(old > 0), "from {old}");
+        }
+    }
+
+    #[test]
+    fn a_step_that_fails_leaves_the_schema_before_it() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let steps = ["CREATE TABLE a (x)", "CREATE TABLE b (x); INSERT INTO nowhere VALUES (1)"];
+        migrate(&mut connection, &steps).unwrap_err();
+        let tables = |c: &Connection| -> Vec<String> {
+            let mut statement = c.prepare("SELECT name FROM sqlite_schema").unwrap();
+            statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+        };
+        assert_eq!((version(&connection).unwrap(), tables(&connection)), (1, vec!["a".to_owned()]));
+        migrate(&mut connection, &["", "CREATE TABLE b (x)"]).unwrap();
+        assert_eq!(
+            (version(&connection).unwrap(), tables(&connection)),
+            (2, vec!["a".to_owned(), "b".to_owned()])
+        );
+    }
+}

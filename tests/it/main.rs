@@ -6,3 +6,4 @@ mod harness;
 mod release_cache;
 mod scenarios;
 mod server;
+mod store;
