@@ -10,8 +10,12 @@ use super::{Mirror, MirrorSettings, RepositoryUrl};
 use crate::model::digest::CommitId;
 
 mod faults;
+mod host_keys;
+mod measure;
 mod mirror;
 mod trees;
+mod urls;
+mod versions;
 
 /// A source repository and a folder for mirrors, gone at the end of the test.
 struct World {
