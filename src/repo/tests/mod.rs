@@ -11,8 +11,10 @@ use crate::model::digest::CommitId;
 
 mod faults;
 mod host_keys;
+mod https;
 mod measure;
 mod mirror;
+mod server;
 mod trees;
 mod urls;
 mod versions;
