@@ -7,7 +7,6 @@
 //! own label, and only in the version that was looked at. Assumes one worker a target and instance; a second one
 //! is stopped by the ledger's version.
 #![allow(clippy::disallowed_methods, reason = "this room talks to clusters; it needs the clock")]
-#![allow(dead_code, reason = "parts land before the worker that uses them")]
 
 pub mod fields;
 pub mod health;
@@ -26,8 +25,10 @@ mod limit;
 mod live;
 mod orders;
 mod session;
+mod stamp;
 #[cfg(test)]
 mod tests;
+mod watch;
 mod worker;
 
 pub use connect::{Connector, FirstOf, KubeconfigFolder};

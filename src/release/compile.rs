@@ -71,14 +71,8 @@ pub fn compile(request: Request<'_>, cache: &LayerCache) -> Result<Release, Vec<
         digest: release_digest(&layers),
         layers,
     };
-    if !cache.is_compared(&release.digest) {
-        let double = collisions(&[&release]);
-        if !double.is_empty() {
-            return Err(double);
-        }
-        cache.keep_compared(&release.digest);
-    }
-    Ok(release)
+    let double = collisions(&[&release]);
+    if double.is_empty() { Ok(release) } else { Err(double) }
 }
 
 /// What is worth saying about the content of a release though it can be used. What keeps it from being

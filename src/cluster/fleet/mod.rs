@@ -1,29 +1,425 @@
-//! One fleet's share of a cluster.
+//! One fleet's share of a cluster: a task that takes orders, plans, executes, and then keeps things so.
+//!
+//! In: [`Orders`], news from watches, answers to its own requests. Out: requests, ledger writes, facts.
+//! Guarantees: one owner of the ledger and of what is known; nothing is awaited but ledger writes, so that a newer
+//! order is taken at once; requests in flight are let end before the next plan is made, so that none of them can
+//! land after it.
+
+mod drift;
+mod execute;
+mod eye;
+mod jobs;
+mod outcome;
+mod prepare;
+mod run;
+#[cfg(test)]
+mod tests;
+mod verify;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
-use super::ledger::{LedgerDamage, Stored};
-use super::orders::Orders;
-use super::session::{Lost, Session};
+use self::eye::{Change, Eye};
+use self::jobs::Done;
+use self::prepare::{Goal, Prepared};
+use self::run::Run;
+use super::backoff::Backoff;
+use super::discovery::Discovery;
+use super::error::ApiError;
+use super::ledger::{Ledger, LedgerDamage, Stored, WriteError, set_id};
+use super::orders::{FleetOrders, Orders};
+use super::session::{Lost, Session, lost};
+use super::text::chain;
+use crate::model::assignment::{Cause, FactBody, Hold, Progress};
 use crate::model::name::FleetName;
 
+/// How long requests of an order that was overtaken may take to end.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How often progress is said at most.
+const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+/// When a plan that was held or failed as a whole is made again: the cluster may have changed.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
 /// Why a fleet's task ended.
+#[derive(Debug)]
 pub enum FleetEnd {
     Lost(Lost),
     /// Someone else wrote the ledger: it is read again.
     Reread,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// No order.
+    Idle,
+    /// An order was taken; requests of the one before end.
+    Begin,
+    /// The release is got, and what the cluster serves.
+    Fetching,
+    /// The first lists are read.
+    Observing,
+    /// What no watch brings is read.
+    Reading,
+    Executing,
+    /// Nothing can be done until something changes.
+    Stopped,
+}
+
+/// What was said of the present generation: nothing is said twice.
+#[derive(Debug, Default)]
+struct Said {
+    failed: Option<u64>,
+    held: Option<(u64, Hold)>,
+    stalled: bool,
+    progress: Option<(Progress, Instant)>,
+}
+
+struct Fleet {
+    cx: Arc<Session>,
+    name: FleetName,
+    set: Arc<str>,
+    stored: Stored,
+    eye: Eye,
+    orders: watch::Receiver<Orders>,
+    told: FleetOrders,
+    phase: Phase,
+    goal: Option<Goal>,
+    run: Option<Box<Run>>,
+    jobs: JoinSet<Done>,
+    prep: Option<AbortOnDropHandle<Prepared>>,
+    discovery: Option<Arc<Discovery>>,
+    rediscovered: Option<Instant>,
+    /// When the phase goes on by itself.
+    wake: Option<Instant>,
+    backoff: Backoff,
+    probing: bool,
+    /// The inventory is not what the cluster's ledger says.
+    dirty: bool,
+    said: Said,
+    /// Since when a converged fleet is not healthy.
+    unhealthy: Option<Instant>,
+    verify_at: Instant,
+}
+
 /// Works on one fleet's share until the session or its ledger is lost.
 pub async fn run(
     session: Arc<Session>,
-    fleet: FleetName,
+    name: FleetName,
     ledger: Option<Result<Stored, LedgerDamage>>,
-    mut orders: watch::Receiver<Orders>,
+    orders: watch::Receiver<Orders>,
 ) -> FleetEnd {
-    let _ = (session, fleet, ledger);
-    while orders.changed().await.is_ok() {}
-    FleetEnd::Reread
+    let settings = &session.settings;
+    let stored = match ledger {
+        Some(Ok(stored)) => stored,
+        Some(Err(damage)) => {
+            // Said already. Nothing is done until a person has mended or removed it.
+            tracing::error!(fleet = %name, error = %damage, "ledger can't be used");
+            session.say(&name, FactBody::Stalled { generation: 0, reason: chain(&damage) }).await;
+            tokio::time::sleep(LOOK_AGAIN).await;
+            return FleetEnd::Reread;
+        }
+        None => {
+            let (instance, target) = (settings.instance.clone(), settings.target.clone());
+            Stored::new(Ledger::new(instance, name.clone(), target, session.identity.clone()))
+        }
+    };
+    let set: Arc<str> = Arc::from(set_id(&settings.instance, &name));
+    let eye = Eye::new(session.api.clone(), Arc::clone(&set), &settings.manager());
+    let verify_at = Instant::now() + verify_wait(settings.verify_every);
+    let fleet = Fleet {
+        backoff: Backoff::new(settings.retry),
+        cx: Arc::clone(&session),
+        name,
+        set,
+        stored,
+        eye,
+        orders,
+        told: FleetOrders::default(),
+        phase: Phase::Idle,
+        goal: None,
+        run: None,
+        jobs: JoinSet::new(),
+        prep: None,
+        discovery: None,
+        rediscovered: None,
+        wake: None,
+        probing: false,
+        dirty: false,
+        said: Said::default(),
+        unhealthy: None,
+        verify_at,
+    };
+    fleet.work().await
+}
+
+/// A tenth of jitter around the time between full checks.
+fn verify_wait(every: Duration) -> Duration {
+    every.mul_f64(0.9 + fastrand::f64() / 5.0)
+}
+
+impl Fleet {
+    async fn work(mut self) -> FleetEnd {
+        self.take_orders();
+        loop {
+            if let Err(end) = self.advance().await {
+                return end;
+            }
+            self.say_progress().await;
+            let wake = self.next_wake();
+            let heard = tokio::select! {
+                biased;
+                changed = self.orders.changed() => match changed {
+                    Ok(()) => Heard::Orders,
+                    Err(_) => return FleetEnd::Reread,
+                },
+                Some(done) = self.jobs.join_next() => Heard::Done(done.ok().map(Box::new)),
+                prepared = prepared(&mut self.prep) => Heard::Prepared(prepared.map(Box::new)),
+                changes = self.eye.next() => Heard::Changes(changes),
+                () = sleep_until(wake) => Heard::Time,
+            };
+            if let Err(end) = self.hear(heard).await {
+                return end;
+            }
+        }
+    }
+
+    async fn hear(&mut self, heard: Heard) -> Result<(), FleetEnd> {
+        match heard {
+            Heard::Orders => self.take_orders(),
+            Heard::Done(done) => {
+                let mut next = done.map(|done| *done);
+                while let Some(done) = next {
+                    self.take_done(done).await?;
+                    next = self.jobs.try_join_next().and_then(Result::ok);
+                }
+            }
+            Heard::Prepared(prepared) => {
+                self.prep = None;
+                match prepared {
+                    Some(prepared) => self.take_prepared(*prepared).await?,
+                    None => self.stop(),
+                }
+            }
+            Heard::Changes(changes) => {
+                for change in changes {
+                    self.take_change(change).await?;
+                }
+            }
+            Heard::Time => {
+                if self.wake.is_some_and(|at| at <= Instant::now()) {
+                    self.wake = None;
+                    if matches!(self.phase, Phase::Stopped | Phase::Begin) {
+                        self.phase = Phase::Begin;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what this fleet is told, if it is news. What is under way for an older order is given up at once.
+    fn take_orders(&mut self) {
+        let told = self.orders.borrow_and_update().fleets.get(&self.name).cloned().unwrap_or_default();
+        if told == self.told {
+            return;
+        }
+        self.told = told;
+        self.prep = None;
+        self.goal = None;
+        self.backoff.reset();
+        self.unhealthy = None;
+        self.said.stalled = false;
+        self.phase = if self.told.order.is_some() { Phase::Begin } else { Phase::Idle };
+        self.wake = (!self.jobs.is_empty()).then(|| Instant::now() + DRAIN);
+    }
+
+    /// Goes as far as it can without waiting.
+    async fn advance(&mut self) -> Result<(), FleetEnd> {
+        loop {
+            let before = self.phase;
+            match self.phase {
+                Phase::Idle | Phase::Stopped | Phase::Fetching | Phase::Reading => {}
+                Phase::Begin => self.begin().await,
+                Phase::Observing => self.observe(),
+                Phase::Executing => self.step().await?,
+            }
+            if self.phase == before {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Starts on an order, once the requests of the one before have ended.
+    async fn begin(&mut self) {
+        if !self.jobs.is_empty() {
+            if self.wake.is_some_and(|at| at > Instant::now()) {
+                return;
+            }
+            self.jobs.shutdown().await;
+        }
+        self.wake = None;
+        match self.make_goal() {
+            Ok(goal) => {
+                self.prep = Some(self.fetch(&goal));
+                self.goal = Some(goal);
+                self.phase = Phase::Fetching;
+            }
+            Err(Some(refused)) => self.hold(refused.0, refused.1).await,
+            Err(None) => self.phase = Phase::Idle,
+        }
+    }
+
+    fn next_wake(&self) -> Option<Instant> {
+        let run = self.run.as_ref().filter(|_| self.phase == Phase::Executing);
+        let items = run.and_then(|run| run.next_wake());
+        let converged = run.is_some_and(|run| run.converged);
+        let progress = (run.is_some() && !converged).then(|| self.progress_due()).flatten();
+        let unhealthy = self.unhealthy.filter(|_| converged).map(|since| since + drift::UNHEALTHY_AFTER);
+        let verify = converged.then_some(self.verify_at);
+        [self.wake, items, progress, unhealthy, verify].into_iter().flatten().min()
+    }
+
+    fn generation(&self) -> u64 {
+        self.goal.as_ref().map_or(0, |goal| goal.assignment.generation)
+    }
+
+    async fn say(&self, body: FactBody) {
+        self.cx.say(&self.name, body).await;
+    }
+
+    /// The whole plan waits for a person.
+    async fn hold(&mut self, generation: u64, hold: Hold) {
+        self.say_held(generation, hold).await;
+        self.stop();
+    }
+
+    async fn say_held(&mut self, generation: u64, hold: Hold) {
+        if self.said.held.as_ref() == Some(&(generation, hold.clone())) {
+            return;
+        }
+        tracing::warn!(cluster = %self.cx.settings.target, fleet = %self.name, generation, "held: {hold}");
+        self.said.held = Some((generation, hold.clone()));
+        let release = self.release_digest();
+        self.say(FactBody::Held { generation, release, reason: hold }).await;
+    }
+
+    async fn say_failed(&mut self, cause: Cause) {
+        let generation = self.generation();
+        if self.said.failed == Some(generation) {
+            return;
+        }
+        tracing::warn!(cluster = %self.cx.settings.target, fleet = %self.name, generation, "failed: {cause}");
+        self.said.failed = Some(generation);
+        let release = self.release_digest();
+        self.say(FactBody::Failed { generation, release, cause }).await;
+    }
+
+    /// The cluster's own trouble; said once until something moves again.
+    async fn say_stalled(&mut self, reason: String) {
+        if std::mem::replace(&mut self.said.stalled, true) {
+            return;
+        }
+        tracing::warn!(cluster = %self.cx.settings.target, fleet = %self.name, reason, "stalled");
+        let generation = self.generation();
+        self.say(FactBody::Stalled { generation, reason }).await;
+    }
+
+    fn progress_due(&self) -> Option<Instant> {
+        let run = self.run.as_ref()?;
+        let (said, at) = self.said.progress.as_ref()?;
+        let now = run.progress(|key| self.why_unhealthy(key));
+        (*said != now).then_some(*at + PROGRESS_EVERY)
+    }
+
+    /// Says how far the present assignment has come, if that moved.
+    async fn say_progress(&mut self) {
+        let Some(run) = self.run.as_ref().filter(|run| self.phase == Phase::Executing && !run.converged)
+        else {
+            return;
+        };
+        let now = Instant::now();
+        if self.said.progress.as_ref().is_some_and(|(_, at)| now < *at + PROGRESS_EVERY) {
+            return;
+        }
+        let progress = run.progress(|key| self.why_unhealthy(key));
+        if self.said.progress.as_ref().is_some_and(|(said, _)| *said == progress) {
+            return;
+        }
+        self.said.progress = Some((progress.clone(), now));
+        self.said.stalled = false;
+        let generation = self.generation();
+        self.say(FactBody::Progress { generation, progress }).await;
+    }
+
+    /// Nothing is done until an order comes, or some time has passed.
+    fn stop(&mut self) {
+        self.phase = Phase::Stopped;
+        self.wake = Some(Instant::now() + LOOK_AGAIN);
+    }
+
+    /// A step of preparation failed: tried again later, or the session is over.
+    async fn prepare_again(&mut self, error: &ApiError) -> Result<(), FleetEnd> {
+        if error.is_unauthorized() || error.is_unreachable() {
+            return Err(FleetEnd::Lost(lost(error)));
+        }
+        self.say_stalled(chain(error)).await;
+        self.phase = Phase::Stopped;
+        self.wake = Some(Instant::now() + self.backoff.next_wait());
+        Ok(())
+    }
+
+    /// Writes the ledger. `Ok(false)`: it is to be tried again.
+    async fn write_ledger(&mut self) -> Result<bool, FleetEnd> {
+        match self.cx.store.write(&mut self.stored).await {
+            Ok(()) => {
+                self.dirty = false;
+                Ok(true)
+            }
+            Err(WriteError::Overtaken) => Err(FleetEnd::Reread),
+            Err(WriteError::Api(error)) => {
+                self.prepare_again(&error).await?;
+                Ok(false)
+            }
+            Err(WriteError::Encode(damage)) => {
+                self.say_stalled(chain(&damage)).await;
+                self.stop();
+                Ok(false)
+            }
+        }
+    }
+}
+
+/// What woke the task.
+enum Heard {
+    Orders,
+    /// None: a request's task failed; its item is tried again by the next plan.
+    Done(Option<Box<Done>>),
+    /// None: the preparation failed as a task.
+    Prepared(Option<Box<Prepared>>),
+    Changes(Vec<Change>),
+    Time,
+}
+
+async fn prepared(prep: &mut Option<AbortOnDropHandle<Prepared>>) -> Option<Prepared> {
+    match prep {
+        Some(task) => task.await.ok(),
+        None => std::future::pending().await,
+    }
+}
+
+/// Runs a preparation beside the task; it ends when it is dropped.
+fn beside(future: impl Future<Output = Prepared> + Send + 'static) -> AbortOnDropHandle<Prepared> {
+    AbortOnDropHandle::new(tokio::spawn(future))
+}
+
+async fn sleep_until(wake: Option<Instant>) {
+    match wake {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
 }

@@ -11,5 +11,6 @@ mod types;
 pub use encode::LedgerDamage;
 #[cfg(test)]
 pub(super) use encode::{decode, encode};
-pub(super) use store::{LedgerStore, Stored};
+pub(super) use store::{LedgerStore, Stored, WriteError};
+pub(super) use types::PART_OF;
 pub use types::{Converged, Ledger, set_id};

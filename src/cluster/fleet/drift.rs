@@ -1,0 +1,285 @@
+//! What others do to our objects, and what becomes of it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::eye::Change;
+use super::run::State;
+use super::{Fleet, FleetEnd, Phase};
+use crate::cluster::error::ApiError;
+use crate::cluster::health::Reduced;
+use crate::cluster::session::Lost;
+use crate::model::assignment::{Cause, FactBody, Hold};
+use crate::model::object::ObjectKey;
+use crate::plan::{Context, Judgement, Verb, Wanted, Why, judge};
+
+/// How long a converged fleet may be unhealthy before that is said: a heal or a restart of a Pod is no news.
+pub const UNHEALTHY_AFTER: Duration = Duration::from_secs(3);
+
+impl Fleet {
+    pub(super) async fn take_change(&mut self, change: Change) -> Result<(), FleetEnd> {
+        match change {
+            Change::Kind => {}
+            Change::Broken(error) if error.is_unauthorized() => {
+                return Err(FleetEnd::Lost(Lost::Unauthorized));
+            }
+            Change::Broken(_) => self.probe(),
+            Change::Object(key) if self.phase == Phase::Executing => {
+                if let Some(item) = self.item(&key) {
+                    self.seen_again(item, &key).await?;
+                }
+            }
+            Change::Vanished(key) if self.phase == Phase::Executing => self.vanished(key),
+            Change::Object(_) | Change::Vanished(_) => {}
+        }
+        Ok(())
+    }
+
+    async fn seen_again(&mut self, item: usize, key: &ObjectKey) -> Result<(), FleetEnd> {
+        let healthy = self.is_healthy(key);
+        let Some(run) = &mut self.run else { return Ok(()) };
+        run.touch(item, healthy);
+        let leaving = run.items.get(item).is_some_and(|entry| entry.state == State::Leaving);
+        if leaving && self.eye.get(key).is_some_and(|seen| !seen.object.terminating) {
+            // Another object stands under the name now: look at it as at any other.
+            if let Some(run) = &mut self.run {
+                run.set(item, State::Done, healthy);
+            }
+        }
+        self.rejudge(item).await?;
+        self.judge_health(item).await;
+        Ok(())
+    }
+
+    /// Our watch no longer sees an object.
+    fn vanished(&mut self, key: ObjectKey) {
+        if let Some(item) = self.item(&key) {
+            let state =
+                self.run.as_ref().and_then(|run| run.items.get(item)).map(|entry| entry.state.clone());
+            match state {
+                Some(State::Leaving) => self.after_leaving(item),
+                Some(State::Running) | None => {}
+                Some(_) => {
+                    if let Some(run) = &mut self.run {
+                        run.touch(item, false);
+                    }
+                    self.look_closer(key);
+                }
+            }
+            return;
+        }
+        let leaves = self.run.as_mut().is_some_and(|run| run.leaver_mut(&key).is_some());
+        if leaves {
+            self.forget(&key);
+        } else if self.stored.ledger.inventory.objects.contains_key(&key) {
+            self.look_closer(key);
+        }
+    }
+
+    /// Gone, or stripped of our label? One read tells.
+    fn look_closer(&mut self, key: ObjectKey) {
+        let version = self.stored.ledger.inventory.objects.get(&key).map(|entry| entry.version.clone());
+        let discovery = self.discovery.as_ref();
+        let resource =
+            discovery.and_then(|d| d.find(&key.group_kind(), version.as_deref().unwrap_or_default()));
+        if let Some(resource) = resource.cloned() {
+            let hand = self.hand();
+            self.jobs.spawn(hand.look(resource, key));
+        }
+    }
+
+    pub(super) async fn looked(
+        &mut self,
+        key: ObjectKey,
+        answer: Result<Option<Reduced>, ApiError>,
+    ) -> Result<(), FleetEnd> {
+        let found = match answer {
+            Ok(found) => found,
+            Err(error) if error.is_unauthorized() => return Err(FleetEnd::Lost(Lost::Unauthorized)),
+            Err(_) => {
+                // Unknown. The connection is tried; a watch, or the next full check, tells.
+                self.probe();
+                return Ok(());
+            }
+        };
+        let ours = found.as_ref().is_some_and(|r| r.object.part_of.as_deref() == Some(&*self.set));
+        match found {
+            Some(reduced) => {
+                self.eye.note(reduced);
+            }
+            None => self.eye.forget(&key),
+        }
+        let Some(item) = self.item(&key) else {
+            if !ours {
+                self.eye.forget(&key);
+                self.forget(&key);
+            }
+            return Ok(());
+        };
+        self.rejudge(item).await
+    }
+
+    /// Looks at an object that is done: is it still as it should be?
+    pub(super) async fn rejudge(&mut self, item: usize) -> Result<(), FleetEnd> {
+        if self.phase != Phase::Executing {
+            return Ok(());
+        }
+        self.meet_siblings(item);
+        let Some((key, judgement)) = self.judgement(item) else { return Ok(()) };
+        match judgement.verb {
+            Verb::Unchanged => {
+                if matches!(judgement.why, Why::HandedOver { .. }) {
+                    self.handed_over(item, judgement.why);
+                }
+            }
+            Verb::Report => self.report(item, key).await,
+            Verb::Held => {
+                if let Why::ForeignOwner { owner } = judgement.why {
+                    if let Some(run) = &mut self.run {
+                        run.set(item, State::Held, false);
+                    }
+                    let generation = self.generation();
+                    self.say_held(generation, Hold::ForeignOwner { object: key, owner }).await;
+                }
+            }
+            _ => self.put_right(item, key, judgement).await,
+        }
+        Ok(())
+    }
+
+    /// Reads the other fleets' wants anew when an object carries a label that is not ours.
+    fn meet_siblings(&mut self, item: usize) {
+        let Some(key) = self.action(item).map(|action| action.key) else { return };
+        let other = self.eye.get(&key).and_then(|seen| seen.object.part_of.clone());
+        if other.is_some_and(|set| set != self.set) {
+            let siblings = self.cx.siblings_of(&self.name);
+            if let Some(run) = &mut self.run {
+                run.siblings = siblings;
+            }
+        }
+    }
+
+    fn judgement(&self, item: usize) -> Option<(ObjectKey, Judgement)> {
+        let run = self.run.as_ref()?;
+        let entry = run.items.get(item).filter(|entry| entry.state == State::Done)?;
+        let key = entry.action.key.clone();
+        let wanted = Wanted {
+            digest: run.object(item)?.digest,
+            adopt: run.adopts(item),
+            unread: self.eye.unread().contains(&key.group_kind()),
+        };
+        let seen = self.eye.get(&key).map(|seen| &seen.object);
+        if wanted.unread || (seen.is_none() && !self.eye.watches(&key.group_kind())) {
+            // Nobody tells about it between full checks.
+            return None;
+        }
+        let ctx = Context {
+            assignment: &run.assignment,
+            inventory: &self.stored.ledger.inventory,
+            set: &self.set,
+            siblings: &run.siblings,
+            back_to: run.back_to,
+            adopt: &run.adopt,
+        };
+        let judgement = judge(&key, &wanted, seen, &ctx);
+        Some((key, judgement))
+    }
+
+    fn handed_over(&mut self, item: usize, why: Why) {
+        let Some(run) = &mut self.run else { return };
+        if let Some(entry) = run.items.get_mut(item) {
+            entry.action.why = why;
+        }
+        run.touch(item, true);
+    }
+
+    /// Says once for each version that someone changed an object which policy leaves alone.
+    async fn report(&mut self, item: usize, key: ObjectKey) {
+        let version = self.eye.get(&key).map(|seen| seen.object.resource_version.clone()).unwrap_or_default();
+        let Some(entry) = self.run.as_mut().and_then(|run| run.items.get_mut(item)) else { return };
+        if entry.reported.as_ref() == Some(&version) {
+            return;
+        }
+        entry.reported = Some(version);
+        self.say(FactBody::Drift { objects: vec![key], healed: false }).await;
+    }
+
+    /// Puts an object right at once; later, when that was done too often.
+    async fn put_right(&mut self, item: usize, key: ObjectKey, judgement: Judgement) {
+        let leave_out = self.eye.get(&key).map(|seen| seen.object.yielded.clone()).unwrap_or_default();
+        let (most, window) = (self.cx.settings.contest_heals, self.cx.settings.contest_window);
+        let Some(run) = &mut self.run else { return };
+        let compares = judgement.verb == Verb::Compare;
+        let recreates = judgement.verb == Verb::Recreate;
+        if let Some(entry) = run.items.get_mut(item) {
+            let action = &mut entry.action;
+            action.verb = judgement.verb;
+            action.why = judgement.why;
+            action.force = judgement.force;
+            action.origin = judgement.origin;
+            action.leave_out = leave_out;
+            entry.healing = !compares;
+        }
+        if recreates {
+            run.set(item, State::Leaving, false);
+            return;
+        }
+        let wait = if compares { None } else { run.contested(item, Instant::now(), most, window) };
+        match wait {
+            None => run.set(item, State::Todo, false),
+            Some(wait) => {
+                let why = "someone else keeps changing it".to_owned();
+                run.set(item, State::Later { at: Instant::now() + wait, why }, false);
+                tracing::warn!(cluster = %self.cx.settings.target, fleet = %self.name, object = %key, "contested");
+                self.say(FactBody::Contested { objects: vec![key] }).await;
+            }
+        }
+    }
+
+    /// Keeps a converged fleet so: says when its health changes, and writes what others took from it.
+    pub(super) async fn keep(&mut self) -> Result<(), FleetEnd> {
+        let Some(run) = &self.run else { return Ok(()) };
+        let healthy = run.is_applied();
+        let said = run.said_healthy == Some(true);
+        if healthy {
+            self.unhealthy = None;
+            if !said {
+                self.say_health(None).await;
+            }
+        } else if said {
+            let since = *self.unhealthy.get_or_insert_with(Instant::now);
+            if since.elapsed() >= UNHEALTHY_AFTER
+                && let Some(cause) = self.first_unhealthy()
+            {
+                self.say_health(Some(cause)).await;
+            }
+        }
+        if self.dirty && self.jobs.is_empty() && healthy && !self.write_ledger().await? {
+            self.phase = Phase::Executing;
+        }
+        if Instant::now() >= self.verify_at {
+            self.verify_at = Instant::now() + super::verify_wait(self.cx.settings.verify_every);
+            self.verify();
+        }
+        Ok(())
+    }
+
+    fn first_unhealthy(&self) -> Option<Cause> {
+        let run = self.run.as_ref()?;
+        let progress = run.progress(|key| self.why_unhealthy(key));
+        let waiting = progress.waiting.into_iter().next()?;
+        Some(Cause::Unhealthy { object: waiting.object, message: waiting.reason })
+    }
+
+    async fn say_health(&mut self, cause: Option<Cause>) {
+        let Some(run) = &mut self.run else { return };
+        run.said_healthy = Some(cause.is_none());
+        let (generation, release) = (run.assignment.generation, run.assignment.release.digest);
+        let body = match cause {
+            None => FactBody::Converged { generation, release },
+            Some(cause) => FactBody::Unhealthy { generation, release, cause },
+        };
+        self.say(body).await;
+    }
+}

@@ -1,0 +1,352 @@
+//! Executing a plan: starts what may be started, prunes, and writes the result.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::prepare::reorder;
+use super::run::State;
+use super::{Fleet, FleetEnd, Phase};
+use crate::cluster::discovery::Resource;
+use crate::cluster::ledger::{Converged, Ledger, Stored};
+use crate::model::assignment::{Cause, FactBody};
+use crate::model::object::ObjectKey;
+use crate::model::release::LayerId;
+use crate::plan::{Action, Precondition, Served, Verb};
+
+/// How often discovery is read again for a kind that is not served: one that a CRD of ours brings, another.
+const REDISCOVER: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+impl Fleet {
+    /// Starts what may be started; at the end, prunes and writes the result.
+    pub(super) async fn step(&mut self) -> Result<(), FleetEnd> {
+        let room = self.cx.api.allowed().saturating_sub(self.jobs.len());
+        let Some(run) = &self.run else { return Ok(()) };
+        for item in run.ready(Instant::now(), room) {
+            self.start(item).await?;
+        }
+        let Some(run) = &self.run else { return Ok(()) };
+        if run.converged {
+            return self.keep().await;
+        }
+        if !run.is_applied() {
+            return Ok(());
+        }
+        if run.is_pruned() {
+            return self.finish().await;
+        }
+        self.prune();
+        Ok(())
+    }
+
+    /// Starts the next request for an object of the release.
+    async fn start(&mut self, item: usize) -> Result<(), FleetEnd> {
+        let Some(action) = self.action(item) else { return Ok(()) };
+        let Some(resource) = self.resource(item, &action).await? else { return Ok(()) };
+        self.eye.add(resource.clone());
+        let Some(run) = &mut self.run else { return Ok(()) };
+        let Some(object) = run.object(item).cloned() else { return Ok(()) };
+        let leave_out = action.leave_out.clone();
+        run.set(item, State::Running, false);
+        let hand = self.hand();
+        let key = action.key.clone();
+        match action.verb {
+            Verb::Compare => self.jobs.spawn(hand.compare(resource, key, object, leave_out)),
+            Verb::Replace => {
+                let Some(only) = self.precondition(&key) else {
+                    self.after_leaving(item);
+                    return Ok(());
+                };
+                self.jobs.spawn(hand.delete(resource, key, only))
+            }
+            _ => {
+                let force = action.force && self.may_force(item, &key);
+                self.jobs.spawn(hand.apply(resource, key, object, force, leave_out))
+            }
+        };
+        Ok(())
+    }
+
+    /// The first apply of an object never forces, not even where the layer adopts: only its conflicts tell whether
+    /// it belongs to another set.
+    fn may_force(&self, item: usize, key: &ObjectKey) -> bool {
+        let known =
+            self.stored.ledger.inventory.objects.get(key).is_some_and(|entry| entry.applied.is_some());
+        known || self.run.as_ref().and_then(|run| run.items.get(item)).is_some_and(|entry| entry.may_force)
+    }
+
+    pub(super) fn action(&self, item: usize) -> Option<Action> {
+        Some(self.run.as_ref()?.items.get(item)?.action.clone())
+    }
+
+    /// What a delete must still find, if there is something of ours to delete.
+    pub(super) fn precondition(&self, key: &ObjectKey) -> Option<Precondition> {
+        let seen = &self.eye.get(key)?.object;
+        let ours = seen.part_of.as_deref() == Some(&*self.set);
+        let (uid, resource_version) = (seen.uid.clone(), seen.resource_version.clone());
+        ours.then_some(Precondition { uid, resource_version })
+    }
+
+    /// How the object of an item is reached. None: not yet, or not at all, which was noted.
+    async fn resource(&mut self, item: usize, action: &Action) -> Result<Option<Resource>, FleetEnd> {
+        let kind = action.key.group_kind();
+        let exact = |fleet: &Self| fleet.discovery.as_ref()?.exact(&kind, &action.version).cloned();
+        if let Some(resource) = exact(self) {
+            return Ok(Some(resource));
+        }
+        let brought = matches!(action.served, Served::By(_));
+        let wait = if brought { REDISCOVER.0 } else { REDISCOVER.1 };
+        if self.rediscovered.is_none_or(|at| at.elapsed() >= wait) {
+            self.rediscovered = Some(Instant::now());
+            if let Some(old) = self.discovery.clone() {
+                match self.cx.rediscover(&old).await {
+                    Ok(new) => self.discovery = Some(new),
+                    Err(error) => {
+                        self.trouble(item, &error).await?;
+                        return Ok(None);
+                    }
+                }
+            }
+            if let Some(resource) = exact(self) {
+                return Ok(Some(resource));
+            }
+        }
+        self.not_served(item, action, brought, wait).await;
+        Ok(None)
+    }
+
+    async fn not_served(&mut self, item: usize, action: &Action, brought: bool, wait: Duration) {
+        let kind = action.key.group_kind();
+        let (mut other, mut unknown) = (None, false);
+        if let Some(discovery) = &self.discovery {
+            other = discovery.find(&kind, "").map(|r| r.version.clone());
+            unknown = discovery.is_unknown(&kind.group);
+        }
+        let object = action.key.clone();
+        let cause = match other {
+            _ if unknown || brought => None,
+            Some(served) => {
+                let message = format!("the cluster serves {kind} in {served}, not in {}", action.version);
+                Some(Cause::Refused { object, message })
+            }
+            None => Some(Cause::UnknownKind { object }),
+        };
+        let why = if unknown { "its API group does not answer" } else { "its kind is not served yet" };
+        self.later(item, wait, why.to_owned());
+        if let Some(cause) = cause {
+            self.say_failed(cause).await;
+        }
+    }
+
+    /// Tries an item again after a while.
+    pub(super) fn later(&mut self, item: usize, wait: Duration, why: String) {
+        if let Some(run) = &mut self.run {
+            run.set(item, State::Later { at: Instant::now() + wait, why }, false);
+        }
+    }
+
+    /// What had to go before an item could be applied has gone.
+    pub(super) fn after_leaving(&mut self, item: usize) {
+        let Some(run) = &mut self.run else { return };
+        if let Some(entry) = run.items.get_mut(item) {
+            entry.action.verb = Verb::Create;
+        }
+        run.set(item, State::Todo, false);
+    }
+
+    /// Works on the present stage of pruning; a stage ends when everything of it is gone.
+    fn prune(&mut self) {
+        loop {
+            let Some(run) = &self.run else { return };
+            let Some(stage) = run.prune.get(run.stage) else { return };
+            if stage.iter().all(|leaver| leaver.state == State::Done) {
+                if let Some(run) = &mut self.run {
+                    run.stage += 1;
+                }
+                continue;
+            }
+            let now = Instant::now();
+            let due = |state: &State| match state {
+                State::Todo => true,
+                State::Later { at, .. } => *at <= now,
+                _ => false,
+            };
+            let due: Vec<Action> = stage
+                .iter()
+                .filter(|leaver| due(&leaver.state))
+                .map(|leaver| leaver.action.clone())
+                .collect();
+            let mut moved = false;
+            for action in due {
+                if self.jobs.len() >= self.cx.api.allowed() {
+                    return;
+                }
+                moved |= self.remove(&action);
+            }
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    /// Removes one object; whether it is done with already.
+    fn remove(&mut self, action: &Action) -> bool {
+        let key = &action.key;
+        let kind = key.group_kind();
+        let resource = self.discovery.as_ref().and_then(|d| d.find(&kind, &action.version)).cloned();
+        let same = self.precondition(key).filter(|now| {
+            // Only what the plan looked at: a new object under an old name is not ours to judge.
+            action.precondition.as_ref().is_none_or(|planned| planned.uid == now.uid)
+        });
+        let hand = self.hand();
+        let state = match (&action.verb, resource, same) {
+            (Verb::Delete, Some(resource), Some(only)) => {
+                self.jobs.spawn(hand.delete(resource, key.clone(), only));
+                State::Running
+            }
+            (Verb::Release, Some(resource), _) => {
+                self.jobs.spawn(hand.release(resource, key.clone()));
+                State::Running
+            }
+            (Verb::AwaitGone, _, Some(_)) => State::Leaving,
+            _ => {
+                self.forget(key);
+                return true;
+            }
+        };
+        if let Some(leaver) = self.run.as_mut().and_then(|run| run.leaver_mut(key)) {
+            leaver.state = state;
+        }
+        false
+    }
+
+    /// Drops what is gone, or not ours any more, from the inventory.
+    pub(super) fn forget(&mut self, key: &ObjectKey) {
+        if let Some(run) = &mut self.run {
+            run.gone(key);
+        }
+        self.dirty |= self.stored.ledger.inventory.objects.remove(key).is_some();
+    }
+
+    /// Everything is as the plan wanted it: writes the result and says so.
+    async fn finish(&mut self) -> Result<(), FleetEnd> {
+        let Some(goal) = self.goal.clone() else { return Ok(()) };
+        if goal.release.is_none() {
+            return self.farewell_done().await;
+        }
+        let assignment = &goal.assignment;
+        let digest = assignment.release.digest;
+        let ledger = &mut self.stored.ledger;
+        if self.dirty || !ledger.is_converged_at(&digest) {
+            let generation = ledger.generation;
+            ledger.converged = Some(Converged { release: assignment.release.clone(), generation });
+            let in_use: Vec<_> = ledger.inventory.objects.values().map(|entry| entry.layer.clone()).collect();
+            let order = goal.release.iter().flat_map(|r| &r.layers).map(|layer| layer.id.clone());
+            reorder(&mut ledger.inventory.layers, order.collect());
+            let wanted =
+                |id: &LayerId| goal.release.iter().flat_map(|r| &r.layers).any(|layer| layer.id == *id);
+            ledger.inventory.layers.retain(|layer| wanted(layer) || in_use.contains(layer));
+            if !self.write_ledger().await? {
+                // What is applied stays so; only the record is missing.
+                self.phase = Phase::Executing;
+                return Ok(());
+            }
+        }
+        let run = self.run.iter();
+        let wants = run.flat_map(|run| run.items.iter().map(|item| item.action.key.clone())).collect();
+        self.cx.set_sibling(&self.stored, wants);
+        if let Some(run) = &mut self.run {
+            run.converged = true;
+            run.said_healthy = Some(true);
+        }
+        self.unhealthy = None;
+        self.backoff.reset();
+        let generation = assignment.generation;
+        tracing::info!(cluster = %self.cx.settings.target, fleet = %self.name, generation, release = %digest.short(), "converged");
+        self.say(FactBody::Converged { generation, release: digest }).await;
+        Ok(())
+    }
+
+    /// The target left the fleet and everything stays: only the ledger says so.
+    pub(super) async fn orphan(&mut self, generation: u64) -> Result<(), FleetEnd> {
+        if self.stored.is_written() && !self.stored.ledger.orphaned {
+            self.stored.ledger.generation = generation;
+            self.stored.ledger.orphaned = true;
+            self.stored.ledger.base = None;
+            if !self.write_ledger().await? {
+                return Ok(());
+            }
+        }
+        self.removed().await;
+        Ok(())
+    }
+
+    /// The target left the fleet: the ledger goes with the last object; what had to be kept keeps it.
+    async fn farewell_done(&mut self) -> Result<(), FleetEnd> {
+        let generation = self.generation();
+        if !self.stored.ledger.inventory.objects.is_empty() && !self.leaves() {
+            return self.orphan(generation).await;
+        }
+        match self.cx.store.delete(&self.stored).await {
+            Ok(()) => {}
+            Err(crate::cluster::ledger::WriteError::Api(error)) => return self.prepare_again(&error).await,
+            Err(_) => return Err(FleetEnd::Reread),
+        }
+        let ledger = &self.stored.ledger;
+        let (instance, fleet, target) =
+            (ledger.instance.clone(), ledger.fleet.clone(), ledger.target.clone());
+        self.stored = Stored::new(Ledger::new(instance, fleet, target, self.cx.identity.clone()));
+        self.removed().await;
+        Ok(())
+    }
+
+    async fn removed(&mut self) {
+        self.eye.close();
+        self.run = None;
+        self.dirty = false;
+        self.cx.set_sibling(&self.stored, Default::default());
+        self.phase = Phase::Idle;
+        tracing::info!(cluster = %self.cx.settings.target, fleet = %self.name, "the target has left the fleet");
+        self.say(FactBody::Removed).await;
+    }
+
+    /// Whether an object is there and healthy, as far as it can be told.
+    pub(super) fn is_healthy(&self, key: &ObjectKey) -> bool {
+        self.why_unhealthy(key).is_none()
+    }
+
+    pub(super) fn why_unhealthy(&self, key: &ObjectKey) -> Option<String> {
+        use crate::cluster::health::Verdict;
+        let kind = key.group_kind();
+        match self.eye.get(key).map(|seen| &seen.verdict) {
+            Some(Verdict::Healthy) => None,
+            Some(Verdict::Progressing(why) | Verdict::Failed(why)) => Some(why.clone()),
+            Some(Verdict::Terminating) => Some("is being deleted".to_owned()),
+            // Nobody can tell: that it was applied must do.
+            None if !self.eye.watches(&kind) || self.eye.unread().contains(&kind) => None,
+            None => Some("is not there".to_owned()),
+        }
+    }
+
+    /// Tells the run about the health of every object.
+    pub(super) fn refresh_health(&mut self) {
+        let Some(mut run) = self.run.take() else { return };
+        for item in 0..run.items.len() {
+            let handed = self.is_handed_over(&run, item);
+            let healthy = handed || self.is_healthy(&run.items[item].action.key);
+            run.touch(item, healthy);
+        }
+        self.run = Some(run);
+    }
+
+    pub(super) fn is_handed_over(&self, run: &super::run::Run, item: usize) -> bool {
+        use crate::plan::Why;
+        run.items.get(item).is_some_and(|item| matches!(item.action.why, Why::HandedOver { .. }))
+    }
+
+    /// The set's id; what our label says.
+    pub(super) fn set(&self) -> Arc<str> {
+        Arc::clone(&self.set)
+    }
+}

@@ -1,0 +1,263 @@
+//! What is known about a fleet's objects in the cluster, from watches and from our own writes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::cluster::api::Api;
+use crate::cluster::discovery::Resource;
+use crate::cluster::error::ApiError;
+use crate::cluster::health::{Reduced, Verdict, needs_whole};
+use crate::cluster::watch::{News, Watch, version_number};
+use crate::model::fleet::IgnoredPath;
+use crate::model::object::{GroupKind, ObjectKey};
+use crate::plan::ObservedObject;
+
+/// One object as last seen.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub object: ObservedObject,
+    pub verdict: Verdict,
+}
+
+/// What changed.
+#[derive(Debug)]
+pub enum Change {
+    /// Look at this object again.
+    Object(ObjectKey),
+    /// Our watch no longer sees it: it is gone, or was stripped of our label.
+    Vanished(ObjectKey),
+    /// All of a kind is known now, or is known not to be readable.
+    Kind,
+    /// The connection may be gone.
+    Broken(ApiError),
+}
+
+/// Watches, and what they saw.
+pub struct Eye {
+    api: Api,
+    set: Arc<str>,
+    manager: Arc<str>,
+    ignored: Arc<[IgnoredPath]>,
+    seen: BTreeMap<ObjectKey, Seen>,
+    listed: BTreeSet<GroupKind>,
+    unread: BTreeSet<GroupKind>,
+    watches: BTreeMap<GroupKind, AbortHandle>,
+    tasks: JoinSet<()>,
+    sender: mpsc::Sender<News>,
+    news: mpsc::Receiver<News>,
+}
+
+impl Eye {
+    pub fn new(api: Api, set: Arc<str>, manager: &str) -> Self {
+        let (sender, news) = mpsc::channel(1_024);
+        Self {
+            api,
+            set,
+            manager: Arc::from(manager),
+            ignored: Arc::from([]),
+            seen: BTreeMap::new(),
+            listed: BTreeSet::new(),
+            unread: BTreeSet::new(),
+            watches: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            sender,
+            news,
+        }
+    }
+
+    /// Watches just these kinds, with these ignored paths. Watches that go on are left alone.
+    pub fn look_at(&mut self, resources: Vec<Resource>, ignored: &[IgnoredPath]) {
+        if *self.ignored != *ignored {
+            // What was seen was reduced by other rules.
+            self.close();
+            self.ignored = Arc::from(ignored);
+        }
+        let wanted: BTreeSet<GroupKind> = resources.iter().map(Resource::group_kind).collect();
+        let over: Vec<GroupKind> =
+            self.watches.keys().filter(|kind| !wanted.contains(kind)).cloned().collect();
+        for kind in over {
+            self.stop(&kind);
+        }
+        for resource in resources {
+            self.add(resource);
+        }
+    }
+
+    /// Watches one more kind.
+    pub fn add(&mut self, resource: Resource) {
+        let kind = resource.group_kind();
+        if !resource.watchable {
+            self.unread.insert(kind);
+            return;
+        }
+        if self.watches.contains_key(&kind) {
+            return;
+        }
+        let watch = Watch {
+            api: self.api.clone(),
+            resource,
+            set: Arc::clone(&self.set),
+            manager: Arc::clone(&self.manager),
+            ignored: Arc::clone(&self.ignored),
+        };
+        let handle = self.tasks.spawn(watch.run(self.sender.clone()));
+        self.watches.insert(kind, handle);
+    }
+
+    fn stop(&mut self, kind: &GroupKind) {
+        if let Some(handle) = self.watches.remove(kind) {
+            handle.abort();
+        }
+        self.listed.remove(kind);
+        self.unread.remove(kind);
+        self.seen.retain(|key, _| key.group != kind.group || key.kind != kind.kind);
+    }
+
+    /// Stops all watches and forgets what they saw.
+    pub fn close(&mut self) {
+        self.tasks.abort_all();
+        self.tasks = JoinSet::new();
+        self.watches.clear();
+        self.listed.clear();
+        self.unread.clear();
+        self.seen.clear();
+        // What old watches still had to say is not heard.
+        (self.sender, self.news) = mpsc::channel(1_024);
+    }
+
+    /// Whether every kind has been listed, or is known not to be readable.
+    pub fn is_complete(&self) -> bool {
+        self.watches.keys().all(|kind| self.listed.contains(kind) || self.unread.contains(kind))
+    }
+
+    pub fn unread(&self) -> &BTreeSet<GroupKind> {
+        &self.unread
+    }
+
+    pub fn watches(&self, kind: &GroupKind) -> bool {
+        self.watches.contains_key(kind)
+    }
+
+    pub fn get(&self, key: &ObjectKey) -> Option<&Seen> {
+        self.seen.get(key)
+    }
+
+    pub fn objects(&self) -> BTreeMap<ObjectKey, ObservedObject> {
+        self.seen.iter().map(|(key, seen)| (key.clone(), seen.object.clone())).collect()
+    }
+
+    /// Waits for the next news. Safe to drop.
+    pub async fn next(&mut self) -> Vec<Change> {
+        match self.news.recv().await {
+            Some(first) => self.take(first),
+            // Cannot be: a sender of it is ours.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn take(&mut self, first: News) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let mut next = Some(first);
+        while let Some(news) = next {
+            self.hear(news, &mut changes);
+            next = self.news.try_recv().ok();
+        }
+        while self.tasks.try_join_next().is_some() {}
+        changes
+    }
+
+    fn hear(&mut self, news: News, changes: &mut Vec<Change>) {
+        match news {
+            News::Listed { kind, found, version } => self.list(&kind, found, version, changes),
+            News::Seen(reduced) => {
+                if self.note(*reduced.clone()) {
+                    changes.push(Change::Object(reduced.key));
+                }
+            }
+            News::Gone { key, version } => {
+                let newer = |seen: &Seen| version_of(seen) > version && version > 0;
+                if !self.seen.get(&key).is_some_and(newer) {
+                    self.seen.remove(&key);
+                    changes.push(Change::Vanished(key));
+                }
+            }
+            News::Unread { kind, error } => {
+                tracing::warn!(%kind, error = %error, "objects of a kind can't be read");
+                self.unread.insert(kind);
+                changes.push(Change::Kind);
+            }
+            News::Broken { error } => changes.push(Change::Broken(error)),
+        }
+    }
+
+    fn list(&mut self, kind: &GroupKind, found: Vec<Reduced>, version: u64, changes: &mut Vec<Change>) {
+        let there: BTreeSet<&ObjectKey> = found.iter().map(|reduced| &reduced.key).collect();
+        // What we wrote after the list was made is not missing from it.
+        let missing = |(key, seen): &(&ObjectKey, &Seen)| {
+            key.group == kind.group
+                && key.kind == kind.kind
+                && !there.contains(key)
+                && (version == 0 || version_of(seen) <= version)
+        };
+        let vanished: Vec<ObjectKey> = self.seen.iter().filter(missing).map(|(key, _)| key.clone()).collect();
+        for key in vanished {
+            self.seen.remove(&key);
+            changes.push(Change::Vanished(key));
+        }
+        for reduced in found {
+            let key = reduced.key.clone();
+            if self.note(reduced) {
+                changes.push(Change::Object(key));
+            }
+        }
+        self.unread.remove(kind);
+        self.listed.insert(kind.clone());
+        changes.push(Change::Kind);
+    }
+
+    /// Takes what a watch or a read brought, unless something newer is known. Whether it was news.
+    pub fn note(&mut self, reduced: Reduced) -> bool {
+        let seen = Seen { object: reduced.object, verdict: reduced.verdict };
+        match self.seen.get(&reduced.key) {
+            Some(known) if version_of(known) > version_of(&seen) && version_of(&seen) > 0 => false,
+            Some(known) if known.object == seen.object && known.verdict == seen.verdict => false,
+            _ => {
+                self.seen.insert(reduced.key, seen);
+                true
+            }
+        }
+    }
+
+    /// Takes the answer to a write of ours, which tells only about metadata: a status is not known before a watch
+    /// brings it.
+    pub fn wrote(&mut self, mut reduced: Reduced) {
+        let kind = reduced.key.group_kind();
+        if let Some(known) = self.seen.get(&reduced.key) {
+            let (known, new) = (known.object.resource_version.clone(), &reduced.object.resource_version);
+            if known == *new || version_number(&known) > version_number(new) {
+                return;
+            }
+        }
+        if reduced.verdict != Verdict::Terminating {
+            let told = needs_whole(&kind) && self.watches.contains_key(&kind) && !self.unread.contains(&kind);
+            reduced.verdict = if told {
+                Verdict::Progressing("its status is not known yet".to_owned())
+            } else {
+                Verdict::Healthy
+            };
+        }
+        self.seen.insert(reduced.key.clone(), Seen { object: reduced.object, verdict: reduced.verdict });
+    }
+
+    /// Takes a read that found nothing.
+    pub fn forget(&mut self, key: &ObjectKey) {
+        self.seen.remove(key);
+    }
+}
+
+fn version_of(seen: &Seen) -> u64 {
+    version_number(&seen.object.resource_version)
+}

@@ -1,0 +1,211 @@
+//! The requests that executing a plan consists of. Each is one task, and ends in one [`Done`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::cluster::api::{Call, METADATA_LIST, METADATA_ONLY};
+use crate::cluster::discovery::{Resource, escape};
+use crate::cluster::error::ApiError;
+use crate::cluster::health::{Observer, Reduced};
+use crate::cluster::ledger::PART_OF;
+use crate::cluster::session::Session;
+use crate::cluster::stamp;
+use crate::model::digest::ObjectDigest;
+use crate::model::fleet::IgnoredPath;
+use crate::model::object::ObjectKey;
+use crate::model::release::ReleaseObject;
+use crate::plan::Precondition;
+
+pub const APPLY: &str = "application/apply-patch+yaml";
+const MERGE: &str = "application/merge-patch+json";
+const JSON: &str = "application/json";
+/// How long a cluster that may be gone has to answer.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How one request ended.
+#[derive(Debug)]
+pub enum Done {
+    Applied {
+        key: ObjectKey,
+        digest: ObjectDigest,
+        left_out: Vec<String>,
+        answer: Result<Reduced, ApiError>,
+    },
+    /// Whether everything of the release is in the live object; None: there is no live object.
+    Compared {
+        key: ObjectKey,
+        digest: ObjectDigest,
+        left_out: Vec<String>,
+        answer: Result<Option<(Reduced, bool)>, ApiError>,
+    },
+    /// Asked to be deleted; or found to be another object than was meant (`Meaning::Stale`).
+    Deleted {
+        key: ObjectKey,
+        answer: Result<(), ApiError>,
+    },
+    Released {
+        key: ObjectKey,
+        answer: Result<(), ApiError>,
+    },
+    /// What is under a key now.
+    Looked {
+        key: ObjectKey,
+        answer: Result<Option<Reduced>, ApiError>,
+    },
+    /// Objects that are not as they should be.
+    Verified(Result<Vec<ObjectKey>, ApiError>),
+    /// Whether the cluster answers.
+    Probed(Result<(), ApiError>),
+}
+
+/// What all requests of a run share.
+#[derive(Clone)]
+pub struct Hand {
+    pub session: Arc<Session>,
+    pub set: Arc<str>,
+    pub ignored: Arc<[IgnoredPath]>,
+}
+
+impl Hand {
+    fn reduce(&self, resource: &Resource, object: &Value) -> Result<Reduced, ApiError> {
+        let manager = self.session.settings.manager();
+        let observer = Observer { manager: &manager, ignored: &self.ignored };
+        observer.reduce(&resource.group_kind(), object).ok_or_else(|| {
+            ApiError::Decode(<serde_json::Error as serde::de::Error>::custom(
+                "an object without a name or uid",
+            ))
+        })
+    }
+
+    pub fn apply_path(&self, resource: &Resource, key: &ObjectKey, force: bool) -> String {
+        let manager = self.session.settings.manager();
+        let path = resource.object(key);
+        format!("{path}?fieldManager={}&force={force}&fieldValidation=Strict", escape(&manager))
+    }
+
+    /// One server-side apply. The answer is asked for as metadata: nothing else of it is needed.
+    pub async fn apply(
+        self,
+        resource: Resource,
+        key: ObjectKey,
+        object: ReleaseObject,
+        force: bool,
+        left_out: Vec<String>,
+    ) -> Done {
+        let answer = async {
+            let body = stamp::body(&object, &key, &self.set, &left_out).map_err(ApiError::Decode)?;
+            let path = self.apply_path(&resource, &key, force);
+            let call = Call::send(Method::PATCH, path, APPLY, body.to_string()).accept(METADATA_ONLY);
+            let answer = self.session.api.json(call).await?;
+            self.reduce(&resource, &answer)
+        };
+        let answer = answer.await;
+        Done::Applied { key, digest: object.digest, left_out, answer }
+    }
+
+    /// Reads an object and compares it with what would be sent.
+    pub async fn compare(
+        self,
+        resource: Resource,
+        key: ObjectKey,
+        object: ReleaseObject,
+        left_out: Vec<String>,
+    ) -> Done {
+        let answer = async {
+            let body = stamp::body(&object, &key, &self.set, &left_out).map_err(ApiError::Decode)?;
+            let live = match self.session.api.json(Call::get(resource.object(&key))).await {
+                Err(error) if error.is_not_found() => return Ok(None),
+                other => other?,
+            };
+            let same = stamp::covers(&live, &body);
+            Ok(Some((self.reduce(&resource, &live)?, same)))
+        };
+        let answer = answer.await;
+        Done::Compared { key, digest: object.digest, left_out, answer }
+    }
+
+    /// Deletes just the object that was looked at.
+    pub async fn delete(self, resource: Resource, key: ObjectKey, only: Precondition) -> Done {
+        let options = json!({
+            "preconditions": {"uid": only.uid, "resourceVersion": only.resource_version},
+            "propagationPolicy": "Background",
+        });
+        let call = Call::send(Method::DELETE, resource.object(&key), JSON, options.to_string());
+        let answer = match self.session.api.call(call.accept(METADATA_ONLY)).await {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        };
+        Done::Deleted { key, answer }
+    }
+
+    /// Takes our label, annotation and ownership off an object, and nothing else: its fields keep their values.
+    pub async fn release(self, resource: Resource, key: ObjectKey) -> Done {
+        let answer = self.release_inner(&resource, &key).await;
+        Done::Released { key, answer }
+    }
+
+    async fn release_inner(&self, resource: &Resource, key: &ObjectKey) -> Result<(), ApiError> {
+        let path = resource.object(key);
+        let live = match self.session.api.json(Call::get(path.clone()).accept(METADATA_ONLY)).await {
+            Err(error) if error.is_not_found() => return Ok(()),
+            other => other?,
+        };
+        let metadata = &live["metadata"];
+        if metadata["labels"][PART_OF].as_str() != Some(&*self.set) {
+            return Ok(());
+        }
+        let manager = self.session.settings.manager();
+        let others = metadata["managedFields"].as_array().into_iter().flatten();
+        let mut others: Vec<&Value> = others.filter(|entry| entry["manager"] != manager.as_str()).collect();
+        // An empty list is read as "leave it"; one empty entry as "nobody".
+        let nobody = json!({});
+        if others.is_empty() {
+            others.push(&nobody);
+        }
+        let patch = json!({"metadata": {
+            "uid": metadata["uid"],
+            "resourceVersion": metadata["resourceVersion"],
+            "labels": {PART_OF: null},
+            "annotations": {stamp::DIGEST: null},
+            "managedFields": others,
+        }});
+        let path = format!("{path}?fieldManager={}", escape(&manager));
+        let call = Call::send(Method::PATCH, path, MERGE, patch.to_string()).accept(METADATA_ONLY);
+        match self.session.api.call(call).await {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is under a key, whatever its labels.
+    pub async fn look(self, resource: Resource, key: ObjectKey) -> Done {
+        let answer = self.read(&resource, &key).await;
+        Done::Looked { key, answer }
+    }
+
+    pub async fn read(&self, resource: &Resource, key: &ObjectKey) -> Result<Option<Reduced>, ApiError> {
+        let whole = crate::cluster::health::needs_whole(&resource.group_kind());
+        let accept = if whole { JSON } else { METADATA_ONLY };
+        match self.session.api.json(Call::get(resource.object(key)).accept(accept)).await {
+            Err(error) if error.is_not_found() => Ok(None),
+            other => Ok(Some(self.reduce(resource, &other?)?)),
+        }
+    }
+
+    /// How many instances of a kind are not members of our set.
+    pub async fn count_foreign(&self, resource: &Resource) -> Result<usize, ApiError> {
+        let selector = escape(&format!("{PART_OF}!={}", self.set));
+        let path = format!("{}?limit=500&labelSelector={selector}", resource.all());
+        let list = self.session.api.json(Call::get(path).accept(METADATA_LIST)).await?;
+        let more = list["metadata"]["remainingItemCount"].as_u64().and_then(|n| usize::try_from(n).ok());
+        Ok(list["items"].as_array().map_or(0, Vec::len) + more.unwrap_or(0))
+    }
+
+    pub async fn probe(self) -> Done {
+        let answer = self.session.api.call(Call::get("/version").timeout(PROBE_TIMEOUT)).await;
+        Done::Probed(answer.map(|_| ()))
+    }
+}

@@ -1,0 +1,351 @@
+//! What the answers to our requests mean for the run.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::jobs::Done;
+use super::run::State;
+use super::{Fleet, FleetEnd};
+use crate::cluster::backoff::jitter;
+use crate::cluster::error::{ApiError, Meaning};
+use crate::cluster::fields::{FieldConflict, managers_and_fields};
+use crate::cluster::health::{Reduced, Verdict};
+use crate::cluster::session::{Lost, lost};
+use crate::cluster::text::chain;
+use crate::model::assignment::{Cause, FactBody, Hold};
+use crate::model::digest::ObjectDigest;
+use crate::model::object::ObjectKey;
+use crate::plan::{InventoryEntry, Origin, Verb, was_there_before};
+
+/// The field of our label, as a conflict names it.
+const LABEL_FIELD: &str = "applyset.kubernetes.io/part-of";
+/// How long a refusal is left alone: only the cluster can change it, for the release does not.
+const REFUSED_AGAIN: Duration = Duration::from_secs(120);
+
+impl Fleet {
+    pub(super) async fn take_done(&mut self, done: Done) -> Result<(), FleetEnd> {
+        match done {
+            Done::Applied { key, digest, left_out, answer } => {
+                let Some(item) = self.item(&key) else { return Ok(()) };
+                match answer {
+                    Ok(reduced) => self.applied(item, reduced, digest, left_out).await,
+                    Err(error) => self.trouble(item, &error).await,
+                }
+            }
+            Done::Compared { key, digest, left_out, answer } => {
+                let Some(item) = self.item(&key) else { return Ok(()) };
+                match answer {
+                    Ok(found) => self.compared(item, found, digest, left_out).await,
+                    Err(error) => self.trouble(item, &error).await,
+                }
+            }
+            Done::Deleted { key, answer } => self.deleted(&key, answer).await,
+            Done::Released { key, answer } => match answer {
+                Ok(()) => {
+                    self.eye.forget(&key);
+                    self.forget(&key);
+                    Ok(())
+                }
+                Err(error) => self.leaver_trouble(&key, &error).await,
+            },
+            Done::Looked { key, answer } => self.looked(key, answer).await,
+            Done::Verified(answer) => self.verified(answer).await,
+            Done::Probed(answer) => {
+                self.probing = false;
+                match answer {
+                    Ok(()) => Ok(()),
+                    // It answers, if only to refuse us the version.
+                    Err(error) if !error.is_unreachable() && !error.is_unauthorized() => Ok(()),
+                    Err(error) => Err(FleetEnd::Lost(lost(&error))),
+                }
+            }
+        }
+    }
+
+    pub(super) fn item(&self, key: &ObjectKey) -> Option<usize> {
+        self.run.as_ref()?.index.get(key).copied()
+    }
+
+    async fn applied(
+        &mut self,
+        item: usize,
+        reduced: Reduced,
+        digest: ObjectDigest,
+        left_out: Vec<String>,
+    ) -> Result<(), FleetEnd> {
+        let key = reduced.key.clone();
+        self.record(item, &reduced, digest, left_out);
+        self.eye.wrote(reduced);
+        self.said.stalled = false;
+        let healed = self.settle(item);
+        if healed {
+            tracing::info!(cluster = %self.cx.settings.target, fleet = %self.name, object = %key, "healed");
+            self.say(FactBody::Drift { objects: vec![key], healed: true }).await;
+        }
+        // Someone may have changed it again while we wrote.
+        self.rejudge(item).await
+    }
+
+    /// An item is done; whether that was a heal.
+    fn settle(&mut self, item: usize) -> bool {
+        let Some(key) = self.action(item).map(|action| action.key) else { return false };
+        let healthy = self.is_healthy(&key);
+        let Some(run) = &mut self.run else { return false };
+        run.set(item, State::Done, healthy);
+        let Some(entry) = run.items.get_mut(item) else { return false };
+        entry.tries = 0;
+        std::mem::take(&mut entry.healing)
+    }
+
+    /// Notes in the inventory what was applied.
+    fn record(&mut self, item: usize, reduced: &Reduced, digest: ObjectDigest, left_out: Vec<String>) {
+        let Some(run) = &self.run else { return };
+        let (Some(entry), Some(layer)) = (run.items.get(item), run.layer_id(item)) else { return };
+        let action = &entry.action;
+        let old = self.stored.ledger.inventory.objects.get(&action.key);
+        let origin = match (action.origin, old.map(|old| old.origin)) {
+            (Some(Origin::Intended { .. }) | None, Some(Origin::Intended { at, generation })) => {
+                match was_there_before(reduced.object.created, at) {
+                    true if action.force => Origin::Taken,
+                    true => Origin::Adopted,
+                    false => Origin::Created { generation },
+                }
+            }
+            (Some(origin), _) | (None, Some(origin)) => origin,
+            (None, None) => Origin::Taken,
+        };
+        let new = InventoryEntry {
+            version: action.version.clone(),
+            uid: Some(reduced.object.uid.clone()),
+            layer: layer.clone(),
+            applied: Some(digest),
+            fields: reduced.object.fields,
+            origin,
+            left_out,
+        };
+        // The proof of a heal need not be written at once: losing it costs one comparison.
+        self.dirty |= old.is_none_or(|old| {
+            old.applied != new.applied
+                || old.origin != new.origin
+                || old.layer != new.layer
+                || old.uid != new.uid
+        });
+        self.stored.ledger.inventory.objects.insert(action.key.clone(), new);
+    }
+
+    async fn compared(
+        &mut self,
+        item: usize,
+        found: Option<(Reduced, bool)>,
+        digest: ObjectDigest,
+        left_out: Vec<String>,
+    ) -> Result<(), FleetEnd> {
+        let Some(action) = self.action(item) else { return Ok(()) };
+        match found {
+            Some((reduced, true)) if reduced.object.part_of.as_deref() == Some(&*self.set()) => {
+                self.record(item, &reduced, digest, left_out);
+                self.eye.note(reduced);
+                self.settle(item);
+                return self.rejudge(item).await;
+            }
+            Some((reduced, _)) => {
+                self.eye.note(reduced);
+            }
+            None => self.eye.forget(&action.key),
+        }
+        if action.force {
+            if let Some(entry) = self.run.as_mut().and_then(|run| run.items.get_mut(item)) {
+                entry.action.verb = Verb::Heal;
+                entry.healing = true;
+            }
+            self.put_off(item, Duration::ZERO);
+            return Ok(());
+        }
+        self.settle(item);
+        self.say(FactBody::Drift { objects: vec![action.key], healed: false }).await;
+        Ok(())
+    }
+
+    fn put_off(&mut self, item: usize, wait: Duration) {
+        if let Some(run) = &mut self.run {
+            let state = if wait.is_zero() {
+                State::Todo
+            } else {
+                State::Later { at: Instant::now() + wait, why: "tried again".to_owned() }
+            };
+            run.set(item, state, false);
+        }
+    }
+
+    /// A delete was answered: of what leaves, or of what is replaced.
+    async fn deleted(&mut self, key: &ObjectKey, answer: Result<(), ApiError>) -> Result<(), FleetEnd> {
+        if let Some(item) = self.item(key) {
+            match answer {
+                Ok(()) if self.eye.get(key).is_none() => self.after_leaving(item),
+                Ok(()) => {
+                    if let Some(run) = &mut self.run {
+                        run.deletions_left = run.deletions_left.saturating_sub(1);
+                        run.set(item, State::Leaving, false);
+                    }
+                }
+                Err(error) => return self.trouble(item, &error).await,
+            }
+            return Ok(());
+        }
+        match answer {
+            Ok(()) if self.eye.get(key).is_none() => self.forget(key),
+            Ok(()) => {
+                if let Some(leaver) = self.run.as_mut().and_then(|run| run.leaver_mut(key)) {
+                    leaver.state = State::Leaving;
+                }
+            }
+            Err(error) => return self.leaver_trouble(key, &error).await,
+        }
+        Ok(())
+    }
+
+    async fn leaver_trouble(&mut self, key: &ObjectKey, error: &ApiError) -> Result<(), FleetEnd> {
+        let why = match error.meaning(key) {
+            Meaning::NotFound | Meaning::NoSuchResource => {
+                self.eye.forget(key);
+                self.forget(key);
+                return Ok(());
+            }
+            Meaning::Unauthorized => return Err(FleetEnd::Lost(Lost::Unauthorized)),
+            Meaning::Unreachable(why) => {
+                self.probe();
+                why
+            }
+            // Something changed it since it was looked at: our watch will say what.
+            Meaning::Stale => "it changed while it was to be deleted".to_owned(),
+            Meaning::Stalled { reason, .. } => {
+                self.say_stalled(reason.clone()).await;
+                reason
+            }
+            Meaning::Refused(message) | Meaning::Immutable(message) => {
+                self.say_failed(Cause::Refused { object: key.clone(), message: message.clone() }).await;
+                message
+            }
+            _ => chain(error),
+        };
+        let retry = self.cx.settings.retry;
+        if let Some(leaver) = self.run.as_mut().and_then(|run| run.leaver_mut(key)) {
+            let wait = wait_after(retry, leaver.tries);
+            leaver.tries += 1;
+            leaver.state = State::Later { at: Instant::now() + wait, why };
+        }
+        Ok(())
+    }
+
+    /// Finds out whether the cluster still answers.
+    pub(super) fn probe(&mut self) {
+        if !std::mem::replace(&mut self.probing, true) {
+            self.jobs.spawn(self.hand().probe());
+        }
+    }
+
+    /// A request for an object of the release failed.
+    pub(super) async fn trouble(&mut self, item: usize, error: &ApiError) -> Result<(), FleetEnd> {
+        let Some(action) = self.action(item) else { return Ok(()) };
+        let retry = self.cx.settings.retry;
+        let Some(run) = &mut self.run else { return Ok(()) };
+        let tries = run.items.get(item).map_or(0, |entry| entry.tries);
+        if let Some(entry) = run.items.get_mut(item) {
+            entry.tries += 1;
+        }
+        let mut wait = wait_after(retry, tries);
+        let object = action.key.clone();
+        let why = match error.meaning(&object) {
+            Meaning::Unauthorized => return Err(FleetEnd::Lost(Lost::Unauthorized)),
+            Meaning::Unreachable(why) => {
+                self.probe();
+                why
+            }
+            Meaning::Conflict(conflicts) => return self.conflict(item, object, conflicts).await,
+            Meaning::Immutable(message) => return self.immutable(item, message).await,
+            Meaning::Refused(message) => {
+                wait = jitter(REFUSED_AGAIN);
+                self.say_failed(Cause::Refused { object, message: message.clone() }).await;
+                message
+            }
+            Meaning::Stalled { reason, retry_after } => {
+                wait = retry_after.unwrap_or(wait);
+                self.say_stalled(reason.clone()).await;
+                reason
+            }
+            Meaning::NamespaceMissing => "its namespace is not there".to_owned(),
+            Meaning::NamespaceTerminating => "its namespace is being deleted".to_owned(),
+            Meaning::NoSuchResource => {
+                self.rediscovered = None;
+                if let Some(old) = self.discovery.clone() {
+                    // Whatever was known about its kind is out of date.
+                    self.discovery = self.cx.rediscover(&old).await.ok().or(Some(old));
+                }
+                "its kind is not served yet".to_owned()
+            }
+            Meaning::NotFound | Meaning::Stale | Meaning::Expired => chain(error),
+        };
+        self.later(item, wait, why);
+        Ok(())
+    }
+
+    /// Others own fields that we want to set.
+    async fn conflict(
+        &mut self,
+        item: usize,
+        object: ObjectKey,
+        conflicts: Vec<FieldConflict>,
+    ) -> Result<(), FleetEnd> {
+        let (managers, fields) = managers_and_fields(&conflicts);
+        let foreign = conflicts.iter().find(|conflict| conflict.field.contains(LABEL_FIELD));
+        let Some(run) = &mut self.run else { return Ok(()) };
+        let Some(entry) = run.items.get_mut(item) else { return Ok(()) };
+        if foreign.is_none() && entry.action.force && !std::mem::replace(&mut entry.may_force, true) {
+            run.set(item, State::Todo, false);
+            return Ok(());
+        }
+        run.set(item, State::Held, false);
+        let hold = match foreign {
+            Some(conflict) => Hold::ForeignOwner { object, owner: conflict.manager.clone() },
+            None => Hold::Conflict { object, managers, fields },
+        };
+        let generation = self.generation();
+        self.say_held(generation, hold).await;
+        Ok(())
+    }
+
+    /// A field that can't be changed: a new object, where the manifest allows that and the budget lasts.
+    async fn immutable(&mut self, item: usize, message: String) -> Result<(), FleetEnd> {
+        let Some(run) = &mut self.run else { return Ok(()) };
+        let left = run.deletions_left;
+        let Some(entry) = run.items.get_mut(item) else { return Ok(()) };
+        if entry.action.may_replace && left > 0 {
+            entry.action.verb = Verb::Replace;
+            run.set(item, State::Todo, false);
+            return Ok(());
+        }
+        let object = entry.action.key.clone();
+        self.later(item, jitter(REFUSED_AGAIN), message.clone());
+        self.say_failed(Cause::Immutable { object, message }).await;
+        Ok(())
+    }
+
+    /// Says that the release fails, if an object that this assignment wrote will not become healthy by itself.
+    pub(super) async fn judge_health(&mut self, item: usize) {
+        let Some(run) = &self.run else { return };
+        let Some(entry) = run.items.get(item) else { return };
+        if run.converged || !entry.ours || entry.state != State::Done {
+            return;
+        }
+        let object = entry.action.key.clone();
+        if let Some(Verdict::Failed(message)) = self.eye.get(&object).map(|seen| seen.verdict.clone()) {
+            self.say_failed(Cause::Unhealthy { object, message }).await;
+        }
+    }
+}
+
+/// The wait after a number of failed tries.
+fn wait_after((first, longest): (Duration, Duration), tries: u32) -> Duration {
+    jitter(first.saturating_mul(1 << tries.min(16)).min(longest))
+}

@@ -1,0 +1,504 @@
+//! From an order to a plan, and to the intent in the ledger.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::jobs::Hand;
+use super::run::Run;
+use super::{Fleet, FleetEnd, Phase, beside};
+use crate::cluster::api::{Call, METADATA_LIST};
+use crate::cluster::discovery::{Discovery, Resource, escape};
+use crate::cluster::error::ApiError;
+use crate::cluster::health::{Observer, Reduced};
+use crate::cluster::ledger::PART_OF;
+use crate::cluster::orders::{Order, ReleaseMissing};
+use crate::cluster::session::Session;
+use crate::model::assignment::{Assignment, Cause, ClusterPolicy, Hold, Purpose};
+use crate::model::digest::{CommitId, ReleaseDigest};
+use crate::model::fleet::OnRemoval;
+use crate::model::object::{GroupKind, ObjectKey};
+use crate::model::release::{LayerId, Release, ReleaseRef};
+use crate::model::revision::{Revision, Revisions};
+use crate::plan::{self, Context, InventoryEntry, LivePlan, Observed, Origin, Sibling, Verb};
+
+/// Requests at a time when every kind is listed.
+const RECOVER_AT_ONCE: usize = 8;
+
+/// What an order comes down to.
+#[derive(Debug, Clone)]
+pub struct Goal {
+    /// For a removal, one that names the release that is there.
+    pub assignment: Arc<Assignment>,
+    pub release: Option<Arc<Release>>,
+    pub removal: Option<OnRemoval>,
+}
+
+/// What the preparation of a plan read.
+pub enum Prepared {
+    Fetched(Result<Fetched, FetchError>),
+    Read(Result<Extra, ApiError>),
+}
+
+pub struct Fetched {
+    release: Option<Arc<Release>>,
+    discovery: Arc<Discovery>,
+    /// What carries our label, of a ledger that is lost.
+    recovered: Option<Vec<(ObjectKey, InventoryEntry)>>,
+}
+
+pub enum FetchError {
+    Missing(ReleaseMissing),
+    Api(ApiError),
+}
+
+/// What no watch of ours brings.
+#[derive(Default)]
+pub struct Extra {
+    /// Objects of siblings that our release wants.
+    seen: Vec<Reduced>,
+    /// For each CRD that leaves, its instances that are not ours.
+    foreign: BTreeMap<ObjectKey, usize>,
+}
+
+impl Fleet {
+    /// The goal of the present order; why it may not be worked on; or nothing.
+    pub(super) fn make_goal(&self) -> Result<Goal, Option<Box<(u64, Hold)>>> {
+        let goal = match self.told.order.as_ref().ok_or(None)? {
+            Order::Assign(assignment) => {
+                Goal { assignment: Arc::clone(assignment), release: None, removal: None }
+            }
+            Order::Remove { generation, on_removal, policy, approved } => {
+                let assignment = self.farewell(*generation, policy, *approved);
+                Goal { assignment: Arc::new(assignment), release: None, removal: Some(*on_removal) }
+            }
+            Order::Leave => {
+                let generation = self.stored.ledger.generation;
+                let assignment = self.farewell(generation, &ClusterPolicy::default(), true);
+                Goal { assignment: Arc::new(assignment), release: None, removal: None }
+            }
+        };
+        let generation = goal.assignment.generation;
+        match self.guard(generation) {
+            Some(hold) => Err(Some(Box::new((generation, hold)))),
+            None => Ok(goal),
+        }
+    }
+
+    /// Whether the order is [`Order::Leave`]: everything is released, the ledger goes.
+    pub(super) fn leaves(&self) -> bool {
+        matches!(self.told.order, Some(Order::Leave))
+    }
+
+    fn guard(&self, generation: u64) -> Option<Hold> {
+        let ledger = &self.stored.ledger;
+        if !self.stored.is_written() {
+            return None;
+        }
+        if ledger.identity != self.cx.identity {
+            let (found, recorded) = (self.cx.identity.clone(), ledger.identity.clone());
+            return Some(Hold::IdentityChanged { found, recorded });
+        }
+        if ledger.target != self.cx.settings.target {
+            return Some(Hold::SameCluster { other: ledger.target.clone() });
+        }
+        (generation < ledger.generation).then_some(Hold::StaleWriter { found: ledger.generation })
+    }
+
+    fn farewell(&self, generation: u64, policy: &ClusterPolicy, approved: bool) -> Assignment {
+        let ledger = &self.stored.ledger;
+        Assignment {
+            target: ledger.target.clone(),
+            fleet: ledger.fleet.clone(),
+            generation,
+            release: ledger.assigned.clone().unwrap_or_else(nothing),
+            purpose: Purpose::Change,
+            base: None,
+            quarantined: Vec::new(),
+            deletions_approved: approved,
+            policy: policy.clone(),
+        }
+    }
+
+    pub(super) fn release_digest(&self) -> ReleaseDigest {
+        match (&self.goal, &self.told.order) {
+            (Some(goal), _) => goal.assignment.release.digest,
+            (None, Some(Order::Assign(assignment))) => assignment.release.digest,
+            _ => nothing().digest,
+        }
+    }
+
+    /// Gets the release, and what the cluster serves.
+    pub(super) fn fetch(&self, goal: &Goal) -> AbortOnDropHandle<Prepared> {
+        let (cx, set, assignment) =
+            (Arc::clone(&self.cx), Arc::clone(&self.set), Arc::clone(&goal.assignment));
+        let wanted = matches!(self.told.order, Some(Order::Assign(_)));
+        let inventory: BTreeSet<GroupKind> =
+            self.stored.ledger.inventory.objects.keys().map(ObjectKey::group_kind).collect();
+        // The store knew of a ledger that is not there.
+        let lost = !self.stored.is_written() && (assignment.base.is_some() || assignment.generation > 1);
+        beside(async move {
+            Prepared::Fetched(fetch(&cx, &set, wanted.then_some(&*assignment), &inventory, lost).await)
+        })
+    }
+
+    pub(super) async fn take_prepared(&mut self, prepared: Prepared) -> Result<(), FleetEnd> {
+        match prepared {
+            Prepared::Fetched(Ok(fetched)) => self.look(fetched),
+            Prepared::Fetched(Err(FetchError::Missing(missing))) if missing.temporary => {
+                self.say_stalled(missing.message).await;
+                self.phase = Phase::Stopped;
+                self.wake = Some(tokio::time::Instant::now() + self.backoff.next_wait());
+            }
+            Prepared::Fetched(Err(FetchError::Missing(missing))) => {
+                self.say_failed(Cause::ReleaseMissing { message: missing.message }).await;
+                self.stop();
+            }
+            Prepared::Fetched(Err(FetchError::Api(error))) | Prepared::Read(Err(error)) => {
+                self.prepare_again(&error).await?;
+            }
+            Prepared::Read(Ok(extra)) => self.make_plan(extra).await?,
+        }
+        Ok(())
+    }
+
+    /// Starts to watch every kind in use; the first lists are what is observed.
+    fn look(&mut self, fetched: Fetched) {
+        let Fetched { release, discovery, recovered } = fetched;
+        let Some(goal) = &mut self.goal else { return };
+        if let Some(recovered) = recovered {
+            tracing::warn!(fleet = %self.name, objects = recovered.len(), "the ledger is missing; every kind was listed");
+            self.stored.ledger.inventory.objects.extend(recovered);
+        }
+        goal.release = release;
+        let release = goal.release.iter().flat_map(|r| r.objects());
+        let wanted = release.map(|(_, object)| (object.key.group_kind(), object.version.as_str()));
+        let had = self.stored.ledger.inventory.objects.iter();
+        let had = had.map(|(key, entry)| (key.group_kind(), entry.version.as_str()));
+        let kinds: BTreeMap<GroupKind, &str> = had.chain(wanted).collect();
+        let resources = kinds.iter().filter_map(|(kind, version)| discovery.find(kind, version)).cloned();
+        let resources: Vec<Resource> = resources.collect();
+        self.eye.look_at(resources, &goal.assignment.policy.drift.ignore);
+        self.discovery = Some(discovery);
+        self.phase = Phase::Observing;
+    }
+
+    /// Once the first lists are there, reads what they can't tell.
+    pub(super) fn observe(&mut self) {
+        if !self.eye.is_complete() {
+            return;
+        }
+        let (Some(goal), Some(discovery)) = (&self.goal, &self.discovery) else { return };
+        let siblings = self.cx.siblings_of(&self.name);
+        let theirs = |key: &ObjectKey| siblings.values().any(|s| s.wants.contains(key));
+        let resolve = |key: &ObjectKey, version: &str| {
+            let resource = discovery.find(&key.group_kind(), version)?;
+            Some((resource.clone(), plan::resolve_key(key, resource.scope)))
+        };
+        let wanted = goal.release.iter().flat_map(|r| r.objects());
+        let wanted = wanted.filter_map(|(_, object)| resolve(&object.key, &object.version));
+        let reads: Vec<_> = wanted.filter(|(_, key)| self.eye.get(key).is_none() && theirs(key)).collect();
+        let counts = self.crds_to_count(goal, discovery, &siblings);
+        let hand = self.hand();
+        self.prep = Some(beside(async move { Prepared::Read(read_extra(&hand, reads, counts).await) }));
+        self.phase = Phase::Reading;
+    }
+
+    /// The kinds of CRDs that leave.
+    fn crds_to_count(
+        &self,
+        goal: &Goal,
+        discovery: &Discovery,
+        siblings: &BTreeMap<Arc<str>, Sibling>,
+    ) -> Vec<(ObjectKey, Resource)> {
+        let adopt = BTreeSet::new();
+        let ctx = self.context(&goal.assignment, siblings, None, &adopt);
+        let leaving = match &goal.release {
+            Some(release) => plan::crds_leaving(release, &ctx),
+            None => {
+                let keys = ctx.inventory.objects.keys();
+                keys.filter(|key| key.is("apiextensions.k8s.io", "CustomResourceDefinition"))
+                    .cloned()
+                    .collect()
+            }
+        };
+        let resource = |crd: &ObjectKey| {
+            let (plural, group) = crd.name.split_once('.')?;
+            discovery.kinds().map(|(_, r)| r).find(|r| r.plural == plural && r.group == group).cloned()
+        };
+        leaving.into_iter().filter_map(|crd| Some((crd.clone(), resource(&crd)?))).collect()
+    }
+
+    pub(super) fn hand(&self) -> Hand {
+        let ignored = self.goal.iter().flat_map(|goal| goal.assignment.policy.drift.ignore.iter().cloned());
+        Hand { session: Arc::clone(&self.cx), set: Arc::clone(&self.set), ignored: ignored.collect() }
+    }
+
+    pub(super) fn context<'a>(
+        &'a self,
+        assignment: &'a Assignment,
+        siblings: &'a BTreeMap<Arc<str>, Sibling>,
+        back_to: Option<u64>,
+        adopt: &'a BTreeSet<ObjectKey>,
+    ) -> Context<'a> {
+        let inventory = &self.stored.ledger.inventory;
+        Context { assignment, inventory, set: &self.set, siblings, back_to, adopt }
+    }
+
+    /// What a person lets us take over, by the names that objects really have.
+    fn adoptable(&self, release: Option<&Release>, discovery: &Discovery) -> BTreeSet<ObjectKey> {
+        let mut keys = self.told.adopt.clone();
+        if self.told.adopt_all {
+            let objects = release.into_iter().flat_map(Release::objects);
+            keys.extend(objects.filter_map(|(_, object)| {
+                let resource = discovery.find(&object.key.group_kind(), &object.version)?;
+                Some(plan::resolve_key(&object.key, resource.scope))
+            }));
+        }
+        keys
+    }
+
+    async fn make_plan(&mut self, extra: Extra) -> Result<(), FleetEnd> {
+        let (Some(goal), Some(discovery)) = (self.goal.clone(), self.discovery.clone()) else {
+            return Ok(());
+        };
+        let siblings = self.cx.siblings_of(&self.name);
+        let adopt = self.adoptable(goal.release.as_deref(), &discovery);
+        let back_to = self.stored.ledger.back_to(&goal.assignment.release.digest);
+        let mut objects = self.eye.objects();
+        objects.extend(extra.seen.into_iter().map(|reduced| (reduced.key, reduced.object)));
+        let observed = Observed {
+            objects,
+            kinds: discovery.scopes(),
+            unread: self.unread_kinds(goal.release.as_deref(), &discovery),
+            foreign_instances: extra.foreign,
+        };
+        let ctx = self.context(&goal.assignment, &siblings, back_to, &adopt);
+        let plan = match (&goal.release, goal.removal) {
+            (Some(release), None) => plan::live(release, &observed, &ctx),
+            (_, Some(on_removal)) => plan::leave(on_removal, &observed, &ctx),
+            (None, None) => plan::leave(OnRemoval::Orphan, &observed, &ctx),
+        };
+        let generation = goal.assignment.generation;
+        if let Some(cause) = plan.fail {
+            self.say_failed(cause).await;
+            self.stop();
+            return Ok(());
+        }
+        if let Some(hold) = plan.hold {
+            self.hold(generation, hold).await;
+            return Ok(());
+        }
+        if goal.removal == Some(OnRemoval::Orphan) {
+            return self.orphan(generation).await;
+        }
+        if !self.write_intent(&goal, &plan).await? {
+            return Ok(());
+        }
+        self.execute(goal, plan, siblings, adopt, back_to);
+        Ok(())
+    }
+
+    /// Kinds of which nothing is known: they can't be listed, or their group does not answer.
+    fn unread_kinds(&self, release: Option<&Release>, discovery: &Discovery) -> BTreeSet<GroupKind> {
+        let mut unread = self.eye.unread().clone();
+        let wanted =
+            release.into_iter().flat_map(Release::objects).map(|(_, object)| object.key.group_kind());
+        let had = self.stored.ledger.inventory.objects.keys().map(ObjectKey::group_kind);
+        unread.extend(wanted.chain(had).filter(|kind| discovery.is_unknown(&kind.group)));
+        unread
+    }
+
+    fn execute(
+        &mut self,
+        goal: Goal,
+        plan: LivePlan,
+        siblings: BTreeMap<Arc<str>, Sibling>,
+        adopt: BTreeSet<ObjectKey>,
+        back_to: Option<u64>,
+    ) {
+        for kept in &plan.kept {
+            tracing::warn!(fleet = %self.name, object = %kept.key, "kept: {}", kept.why);
+        }
+        let mut run = Run::new(goal.assignment, goal.release, plan);
+        run.siblings = siblings;
+        run.adopt = adopt;
+        run.back_to = back_to;
+        self.said.progress = None;
+        self.run = Some(Box::new(run));
+        self.refresh_health();
+        self.phase = Phase::Executing;
+    }
+
+    /// Records what is about to be done, before anything of it is. `Ok(false)`: it could not be written yet.
+    async fn write_intent(&mut self, goal: &Goal, plan: &LivePlan) -> Result<bool, FleetEnd> {
+        let Some(release) = &goal.release else { return Ok(true) };
+        let assignment = &goal.assignment;
+        let ledger = &self.stored.ledger;
+        let new = plan.layers.iter().flat_map(|layer| layer.actions.iter().map(move |a| (&layer.id, a)));
+        let new = new.filter(|(_, action)| {
+            action.verb != Verb::Held && !ledger.inventory.objects.contains_key(&action.key)
+        });
+        let new: Vec<(LayerId, ObjectKey, String)> =
+            new.map(|(layer, a)| (layer.clone(), a.key.clone(), a.version.clone())).collect();
+        let resumed = ledger.generation == assignment.generation
+            && ledger.assigned.as_ref().is_some_and(|a| a.digest == assignment.release.digest);
+        let wants: BTreeSet<ObjectKey> =
+            plan.layers.iter().flat_map(|l| &l.actions).map(|a| a.key.clone()).collect();
+        let known = resumed || ledger.is_converged_at(&assignment.release.digest);
+        if self.stored.is_written() && known && new.is_empty() {
+            self.cx.set_sibling(&self.stored, wants);
+            return Ok(true);
+        }
+        let at = self.cx.api.server_time();
+        let ledger = &mut self.stored.ledger;
+        ledger.intend(assignment, at);
+        let origin = Origin::Intended { at, generation: assignment.generation };
+        for (layer, key, version) in new {
+            let entry = InventoryEntry {
+                version,
+                uid: None,
+                layer,
+                applied: None,
+                fields: None,
+                origin,
+                left_out: Vec::new(),
+            };
+            ledger.inventory.objects.insert(key, entry);
+        }
+        let order = release.layers.iter().map(|layer| layer.id.clone());
+        reorder(&mut ledger.inventory.layers, order.collect());
+        self.cx.set_sibling(&self.stored, wants);
+        self.write_ledger().await
+    }
+}
+
+/// The release's layers in their order; what it dropped keeps its place behind them until it is pruned.
+pub(super) fn reorder(layers: &mut Vec<LayerId>, order: Vec<LayerId>) {
+    let dropped: Vec<LayerId> = layers.drain(..).filter(|layer| !order.contains(layer)).collect();
+    *layers = order.into_iter().chain(dropped).collect();
+}
+
+/// Stands for a release where there is none.
+fn nothing() -> ReleaseRef {
+    let control = Revision::control(CommitId::from_bytes([0; 20]));
+    let revisions = Revisions { control, profiles: BTreeMap::new() };
+    ReleaseRef { digest: ReleaseDigest::from_bytes([0; 32]), revisions }
+}
+
+async fn fetch(
+    cx: &Session,
+    set: &str,
+    assignment: Option<&Assignment>,
+    inventory: &BTreeSet<GroupKind>,
+    lost: bool,
+) -> Result<Fetched, FetchError> {
+    let release = match assignment {
+        Some(assignment) => Some(cx.source.get(assignment).await.map_err(FetchError::Missing)?),
+        None => None,
+    };
+    let mut discovery = cx.discovery().await.map_err(FetchError::Api)?;
+    let wanted =
+        release.iter().flat_map(|r| r.objects()).map(|(_, o)| (o.key.group_kind(), Some(&o.version)));
+    let had = inventory.iter().map(|kind| (kind.clone(), None));
+    let known = |(kind, version): (GroupKind, Option<&String>)| match version {
+        Some(version) => discovery.exact(&kind, version).is_some(),
+        None => discovery.find(&kind, "").is_some(),
+    };
+    if !wanted.chain(had).all(known) {
+        discovery = cx.rediscover(&discovery).await.map_err(FetchError::Api)?;
+    }
+    let recovered = match lost {
+        true => Some(recover(cx, set, &discovery, release.as_deref()).await.map_err(FetchError::Api)?),
+        false => None,
+    };
+    Ok(Fetched { release, discovery, recovered })
+}
+
+/// Lists every kind of the cluster by our label. Any failure is one: what can't be listed may hold something.
+async fn recover(
+    cx: &Session,
+    set: &str,
+    discovery: &Discovery,
+    release: Option<&Release>,
+) -> Result<Vec<(ObjectKey, InventoryEntry)>, ApiError> {
+    let resources: Vec<Resource> =
+        discovery.kinds().map(|(_, r)| r.clone()).filter(|r| r.watchable).collect();
+    let manager = cx.settings.manager();
+    let lists = resources.into_iter().map(|resource| {
+        let selector = escape(&format!("{PART_OF}={set}"));
+        let path = format!("{}?labelSelector={selector}", resource.all());
+        async move {
+            match cx.api.json(Call::get(path).accept(METADATA_LIST)).await {
+                // Kinds that nobody may list (or that are virtual) hold nothing of ours: we could not watch them.
+                Err(ApiError::Status(status)) if matches!(status.code, 403..=405) => Ok((resource, None)),
+                Err(error) => Err(error),
+                Ok(list) => Ok((resource, Some(list))),
+            }
+        }
+    });
+    let mut lists = futures::stream::iter(lists).buffer_unordered(RECOVER_AT_ONCE);
+    let mut found = Vec::new();
+    let layer = |key: &ObjectKey| layer_of(release, key);
+    while let Some(list) = lists.next().await {
+        let (resource, Some(list)) = list? else { continue };
+        let observer = Observer { manager: &manager, ignored: &[] };
+        let items = list["items"].as_array().into_iter().flatten();
+        for reduced in items.filter_map(|item| observer.reduce(&resource.group_kind(), item)) {
+            let Some(layer) = layer(&reduced.key) else { continue };
+            let entry = InventoryEntry {
+                version: resource.version.clone(),
+                uid: Some(reduced.object.uid),
+                layer,
+                applied: reduced.object.digest,
+                fields: None,
+                // It carries our label. Whether it was there before is not known any more.
+                origin: Origin::Created { generation: 0 },
+                left_out: Vec::new(),
+            };
+            found.push((reduced.key, entry));
+        }
+    }
+    Ok(found)
+}
+
+/// The layer that an object belongs to now, or for one that the release dropped, the last one.
+fn layer_of(release: Option<&Release>, key: &ObjectKey) -> Option<LayerId> {
+    let release = release?;
+    let same = |wanted: &ObjectKey| {
+        wanted.group == key.group
+            && wanted.kind == key.kind
+            && wanted.name == key.name
+            && (wanted.namespace.is_none() || wanted.namespace == key.namespace)
+    };
+    let found = release.objects().find(|(_, object)| same(&object.key)).map(|(layer, _)| layer);
+    found.or(release.layers.last()).map(|layer| layer.id.clone())
+}
+
+async fn read_extra(
+    hand: &Hand,
+    reads: Vec<(Resource, ObjectKey)>,
+    counts: Vec<(ObjectKey, Resource)>,
+) -> Result<Extra, ApiError> {
+    let mut extra = Extra::default();
+    let mut seen = futures::stream::iter(
+        reads.into_iter().map(|(resource, key)| async move { hand.read(&resource, &key).await }),
+    )
+    .buffer_unordered(RECOVER_AT_ONCE);
+    while let Some(found) = seen.next().await {
+        extra.seen.extend(found?);
+    }
+    for (crd, resource) in counts {
+        match hand.count_foreign(&resource).await {
+            Ok(count) => {
+                extra.foreign.insert(crd, count);
+            }
+            // Not counted: the CRD stays.
+            Err(ApiError::Status(status)) if status.code < 500 => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(extra)
+}

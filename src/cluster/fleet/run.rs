@@ -1,0 +1,321 @@
+//! A plan in execution, as a state machine without IO: what may be started now, and what is still open.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::model::assignment::{Assignment, Progress, Waiting};
+use crate::model::object::ObjectKey;
+use crate::model::release::{LayerId, Release, ReleaseObject};
+use crate::plan::{Action, LivePlan, Served, Sibling, Verb};
+
+/// How many objects a progress report names.
+const NAMED: usize = 5;
+
+/// Where one object of the release stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    Todo,
+    /// Tried; again at this time.
+    Later {
+        at: Instant,
+        why: String,
+    },
+    Running,
+    /// Being deleted; applied once it is gone.
+    Leaving,
+    Done,
+    /// A person must decide.
+    Held,
+}
+
+/// One object of the release.
+#[derive(Debug, Clone)]
+pub struct Item {
+    pub layer: usize,
+    /// Position in the first rank of its layer (namespaces and CRDs).
+    pub first: bool,
+    pub action: Action,
+    pub state: State,
+    /// Failed tries in a row.
+    pub tries: u32,
+    /// A first apply without force has shown whose fields it would take: not another set's.
+    pub may_force: bool,
+    /// Whether the present work puts right what someone else did.
+    pub healing: bool,
+    /// Whether this assignment wrote it, or is to.
+    pub ours: bool,
+    /// When it was healed lately.
+    pub heals: VecDeque<Instant>,
+    /// The version whose drift was reported.
+    pub reported: Option<Box<str>>,
+}
+
+/// One object that leaves.
+#[derive(Debug, Clone)]
+pub struct Leaver {
+    pub action: Action,
+    pub state: State,
+    pub tries: u32,
+}
+
+#[derive(Debug, Clone)]
+struct Layer {
+    id: LayerId,
+    waits: Vec<usize>,
+    /// Items that are not done and healthy; of them, those of the first rank.
+    open: BTreeSet<usize>,
+    open_first: BTreeSet<usize>,
+}
+
+/// A plan in execution.
+#[derive(Debug)]
+pub struct Run {
+    pub assignment: Arc<Assignment>,
+    /// None when the target leaves the fleet.
+    pub release: Option<Arc<Release>>,
+    pub items: Vec<Item>,
+    pub index: BTreeMap<ObjectKey, usize>,
+    layers: Vec<Layer>,
+    /// Items that may be started once their layer may.
+    todo: BTreeSet<usize>,
+    pub prune: Vec<Vec<Leaver>>,
+    pub stage: usize,
+    pub deletions_left: usize,
+    pub adopt: BTreeSet<ObjectKey>,
+    pub siblings: BTreeMap<Arc<str>, Sibling>,
+    pub back_to: Option<u64>,
+    /// Requests that the plan consists of, and how many are done.
+    total: usize,
+    applied: usize,
+    /// The result is written: what comes now is drift.
+    pub converged: bool,
+    /// Whether `Converged` was the last thing said about health.
+    pub said_healthy: Option<bool>,
+}
+
+impl Run {
+    pub fn new(assignment: Arc<Assignment>, release: Option<Arc<Release>>, plan: LivePlan) -> Self {
+        let ids: Vec<LayerId> = plan.layers.iter().map(|layer| layer.id.clone()).collect();
+        let mut run = Self {
+            assignment,
+            release,
+            items: Vec::new(),
+            index: BTreeMap::new(),
+            layers: Vec::new(),
+            todo: BTreeSet::new(),
+            prune: Vec::new(),
+            stage: 0,
+            deletions_left: plan.deletions_left,
+            adopt: BTreeSet::new(),
+            siblings: BTreeMap::new(),
+            back_to: None,
+            total: 0,
+            applied: 0,
+            converged: false,
+            said_healthy: None,
+        };
+        for (number, planned) in plan.layers.into_iter().enumerate() {
+            let place = |id: &LayerId| ids.iter().position(|other| other == id);
+            let waits = planned.waits.iter().filter_map(place).collect();
+            let layer = Layer { id: planned.id, waits, open: BTreeSet::new(), open_first: BTreeSet::new() };
+            run.layers.push(layer);
+            for (position, action) in planned.actions.into_iter().enumerate() {
+                run.add(number, position < planned.first, action);
+            }
+        }
+        let leaver = |action| Leaver { action, state: State::Todo, tries: 0 };
+        run.prune = plan.prune.into_iter().map(|stage| stage.into_iter().map(leaver).collect()).collect();
+        run.total += run.prune.iter().flatten().filter(|l| l.action.verb != Verb::Forget).count();
+        run
+    }
+
+    fn add(&mut self, layer: usize, first: bool, action: Action) {
+        let number = self.items.len();
+        self.index.insert(action.key.clone(), number);
+        let idle = matches!(action.verb, Verb::Unchanged | Verb::Report);
+        self.total += usize::from(!idle);
+        let state = match action.verb {
+            Verb::Unchanged | Verb::Report => State::Done,
+            Verb::Held => State::Held,
+            Verb::Recreate => State::Leaving,
+            _ => State::Todo,
+        };
+        if state == State::Todo {
+            self.todo.insert(number);
+        }
+        let healing = action.verb == Verb::Heal;
+        let ours = action.verb.applies() && !healing;
+        let (heals, reported) = (VecDeque::new(), None);
+        let (tries, may_force) = (0, false);
+        self.items.push(Item {
+            layer,
+            first,
+            action,
+            state,
+            tries,
+            may_force,
+            healing,
+            ours,
+            heals,
+            reported,
+        });
+        self.layers[layer].open.insert(number);
+        if first {
+            self.layers[layer].open_first.insert(number);
+        }
+    }
+
+    /// The object of the release that an item applies.
+    pub fn object(&self, item: usize) -> Option<&ReleaseObject> {
+        let item = self.items.get(item)?;
+        self.release.as_ref()?.layers.get(item.layer)?.content.objects.get(item.action.object?)
+    }
+
+    pub fn layer_id(&self, item: usize) -> Option<&LayerId> {
+        Some(&self.layers.get(self.items.get(item)?.layer)?.id)
+    }
+
+    pub fn adopts(&self, item: usize) -> bool {
+        let Some(item) = self.items.get(item) else { return false };
+        let layer = self.release.as_ref().and_then(|r| r.layers.get(item.layer));
+        layer.is_some_and(|layer| layer.adopt) || self.adopt.contains(&item.action.key)
+    }
+
+    /// Sets where an item stands.
+    pub fn set(&mut self, item: usize, state: State, healthy: bool) {
+        let Some(entry) = self.items.get_mut(item) else { return };
+        let was_done = entry.state == State::Done;
+        if matches!(state, State::Todo | State::Later { .. }) {
+            self.todo.insert(item);
+        } else {
+            self.todo.remove(&item);
+        }
+        if state == State::Done && !was_done && self.applied < self.total {
+            self.applied += 1;
+        }
+        entry.state = state;
+        self.touch(item, healthy);
+    }
+
+    /// Notes the health of an item.
+    pub fn touch(&mut self, item: usize, healthy: bool) {
+        let Some(entry) = self.items.get(item) else { return };
+        let (closed, first) = (entry.state == State::Done && healthy, entry.first);
+        let layer = &mut self.layers[entry.layer];
+        if closed {
+            layer.open.remove(&item);
+            layer.open_first.remove(&item);
+        } else {
+            layer.open.insert(item);
+            if first {
+                layer.open_first.insert(item);
+            }
+        }
+    }
+
+    pub fn is_settled(&self, item: usize) -> bool {
+        self.items.get(item).is_some_and(|entry| !self.layers[entry.layer].open.contains(&item))
+    }
+
+    fn may_start(&self, item: &Item, now: Instant) -> bool {
+        if matches!(item.state, State::Later { at, .. } if at > now) {
+            return false;
+        }
+        // What was ours already is put right whatever its layer waits for.
+        if item.healing {
+            return true;
+        }
+        let layer = &self.layers[item.layer];
+        if layer.waits.iter().any(|wait| !self.layers[*wait].open.is_empty()) {
+            return false;
+        }
+        if !item.first && !layer.open_first.is_empty() {
+            return false;
+        }
+        match &item.action.served {
+            Served::By(crd) => self.index.get(crd).is_none_or(|crd| self.is_settled(*crd)),
+            Served::Yes | Served::No => true,
+        }
+    }
+
+    /// Up to `room` items that may be started now.
+    pub fn ready(&self, now: Instant, room: usize) -> Vec<usize> {
+        let may = |item: &&usize| self.items.get(**item).is_some_and(|entry| self.may_start(entry, now));
+        self.todo.iter().filter(may).take(room).copied().collect()
+    }
+
+    /// Whether every object is applied and healthy.
+    pub fn is_applied(&self) -> bool {
+        self.layers.iter().all(|layer| layer.open.is_empty())
+    }
+
+    /// Whether nothing is left to prune.
+    pub fn is_pruned(&self) -> bool {
+        self.stage >= self.prune.len()
+    }
+
+    /// When something that waits may go on.
+    pub fn next_wake(&self) -> Option<Instant> {
+        let later = |state: &State| match state {
+            State::Later { at, .. } => Some(*at),
+            _ => None,
+        };
+        let items = self.todo.iter().filter_map(|item| later(&self.items.get(*item)?.state));
+        let leavers = self.prune.get(self.stage).into_iter().flatten().filter_map(|l| later(&l.state));
+        items.chain(leavers).min()
+    }
+
+    pub fn leaver_mut(&mut self, key: &ObjectKey) -> Option<&mut Leaver> {
+        self.prune.get_mut(self.stage)?.iter_mut().find(|leaver| leaver.action.key == *key)
+    }
+
+    /// Marks what leaves as gone; whether there was such.
+    pub fn gone(&mut self, key: &ObjectKey) -> bool {
+        let Some(leaver) = self.leaver_mut(key) else { return false };
+        if leaver.state == State::Done {
+            return false;
+        }
+        leaver.state = State::Done;
+        self.applied += usize::from(self.applied < self.total);
+        true
+    }
+
+    /// How far it has come; `why` says why an object is not healthy.
+    pub fn progress(&self, why: impl Fn(&ObjectKey) -> Option<String>) -> Progress {
+        let open = self.layers.iter().flat_map(|layer| layer.open.iter().map(move |item| (layer, *item)));
+        let waiting = open.filter_map(|(layer, item)| {
+            let item = self.items.get(item)?;
+            let reason = match &item.state {
+                State::Later { why, .. } => why.clone(),
+                State::Done => why(&item.action.key)?,
+                State::Leaving => "is being deleted".to_owned(),
+                State::Held => "held".to_owned(),
+                State::Todo | State::Running => return None,
+            };
+            Some(Waiting { layer: layer.id.clone(), object: item.action.key.clone(), reason })
+        });
+        Progress { applied: self.applied, total: self.total, waiting: waiting.take(NAMED).collect() }
+    }
+
+    /// Counts a heal of an item; how long to wait when there were too many lately.
+    pub fn contested(
+        &mut self,
+        item: usize,
+        now: Instant,
+        most: usize,
+        window: Duration,
+    ) -> Option<Duration> {
+        let entry = self.items.get_mut(item)?;
+        while entry.heals.front().is_some_and(|at| now.duration_since(*at) > window.saturating_mul(4)) {
+            entry.heals.pop_front();
+        }
+        let lately = entry.heals.iter().filter(|at| now.duration_since(**at) <= window).count();
+        entry.heals.push_back(now);
+        let over = lately.checked_sub(most)?;
+        // The window's tenth, doubled with each heal beyond the bound, up to the window twice.
+        Some((window / 10).saturating_mul(1 << over.min(5)).min(window * 2))
+    }
+}

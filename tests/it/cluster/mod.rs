@@ -1,0 +1,5 @@
+//! Workers against a real API server.
+
+mod apply;
+mod drift;
+mod world;
