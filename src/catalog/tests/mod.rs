@@ -1,5 +1,6 @@
 mod findings;
 mod isolation;
+mod report;
 mod variables;
 mod yaml;
 
