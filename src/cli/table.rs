@@ -139,10 +139,12 @@ impl Tone {
     }
 }
 
-/// Text from clusters and repositories is not trusted: control characters could drive the terminal, and line breaks would
-/// break the table.
-fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+/// Text from clusters and repositories, fit for a terminal: control characters could drive it, line breaks would break
+/// a table, and marks of writing direction could show one thing for another. All become spaces.
+pub fn clean(text: &str) -> String {
+    let turns =
+        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if c.is_control() || turns(c) { ' ' } else { c }).collect()
 }
 
 /// Prints `value` in the way that was asked for.
@@ -216,8 +218,8 @@ mod tests {
     #[test]
     fn text_from_outside_cannot_drive_the_terminal() {
         let mut table = Table::new(&["reason"]);
-        table.row([Cell::from("a\u{1b}[2Jb\nc\u{9b}d")]);
-        assert_eq!(table.render(false), "REASON\na [2Jb c d\n");
+        table.row([Cell::from("a\u{1b}[2Jb\nc\u{9b}d\u{202e}e")]);
+        assert_eq!(table.render(false), "REASON\na [2Jb c d e\n");
     }
 
     #[test]

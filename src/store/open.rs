@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write as _};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -99,7 +100,6 @@ impl Store {
 }
 
 fn create_folder(folder: &Path) -> Result<(), StoreError> {
-    use std::os::unix::fs::DirBuilderExt;
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true).mode(0o700).create(folder).map_err(StoreError::io("create the folder", folder))
 }
@@ -129,6 +129,9 @@ fn lock(folder: &Path) -> Result<File, StoreError> {
 
 /// Opens the file. Nothing is changed before its schema is known to be one of ours.
 fn connect(file: &Path) -> Result<Connection, StoreError> {
+    // Readable by this user alone, in a folder that was there before too; SQLite gives its log the same mode.
+    let private = OpenOptions::new().create(true).append(true).mode(0o600).open(file);
+    private.map_err(StoreError::io("open", file))?;
     let mut connection = Connection::open(file)?;
     let (found, known) = (version(&connection)?, i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX));
     if found > known {

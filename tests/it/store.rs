@@ -214,6 +214,7 @@ fn a_second_daemon_is_refused() {
     let state = folder.path().join("deep/state");
     let store = open(&state);
     assert_eq!(std::fs::metadata(&state).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(std::fs::metadata(state.join("store.db")).unwrap().permissions().mode() & 0o777, 0o600);
     let refused = Store::open(&state, at(0)).unwrap_err();
     assert!(
         matches!(&refused, StoreError::Locked { pid, .. } if *pid == Some(std::process::id())),
