@@ -200,6 +200,17 @@ fn token_of(element: &str, shape: Option<&Value>) -> Option<String> {
     Some(index.to_string())
 }
 
+/// The fields that our entry owns, as JSON pointers into `object` (whose lists tell the indices). What stands in a
+/// list that `object` does not have is left out.
+pub fn our_paths(object: &Value, manager: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    if let Some(set) = our_entry(object, manager).and_then(|entry| entry.get("fieldsV1")?.as_object()) {
+        leaves(set, "", Some(object), &mut found);
+    }
+    found.sort_unstable();
+    found
+}
+
 /// One field of an apply that another manager owns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldConflict {

@@ -107,6 +107,21 @@ fn owners_of_a_pointer_are_found_through_lists() {
 }
 
 #[test]
+fn our_own_fields_are_told_as_pointers() {
+    assert_eq!(
+        our_paths(&deployment(), US),
+        [
+            "/metadata/annotations/fairlead.dev~1digest",
+            "/metadata/labels/applyset.kubernetes.io~1part-of",
+            "/spec/selector",
+            "/spec/template/spec/containers/1/image",
+            "/spec/template/spec/containers/1/name",
+            "/spec/template/spec/containers/1/ports/0/containerPort",
+        ]
+    );
+}
+
+#[test]
 fn indices_count_in_the_shape() {
     let object = deployment();
     // In our manifest `web` is the only container: the injected sidecar is not there.

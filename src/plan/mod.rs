@@ -7,13 +7,22 @@
 //! under our own label, and dropped by the release; a kind that could not be read is never taken as empty.
 //! Assumes that `Observed` was read after the ledger. Pure.
 
+mod immutable;
 mod live;
+mod live_rules;
+pub mod notes;
+pub mod offline;
+mod redact;
+mod yaml;
 
+pub use immutable::immutable_changes;
 pub use live::{
     Action, Context, Inventory, InventoryEntry, Judgement, Kept, KeptWhy, LivePlan, Observed, ObservedObject,
     Origin, PlannedLayer, Precondition, Scope, Served, Sibling, Verb, Wanted, Why, crds_leaving, judge,
     leave, live, resolve_key, was_there_before,
 };
+pub use redact::scrub;
+pub use yaml::diff;
 
 #[cfg(test)]
 mod tests;

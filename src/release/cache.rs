@@ -5,7 +5,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::model::diagnostic::Diagnostic;
-use crate::model::digest::InputDigest;
+use crate::model::digest::{InputDigest, ReleaseDigest};
 use crate::model::release::RenderedLayer;
 
 use super::expression::References;
@@ -31,9 +31,13 @@ pub struct LayerCache {
     templates: Mutex<Recent<InputDigest, Read>>,
     references: Mutex<Recent<InputDigest, Arc<References>>>,
     layers: Mutex<Recent<InputDigest, Arc<RenderedLayer>>>,
+    /// Releases whose objects were compared: targets with equal layers need that once.
+    compared: Mutex<Recent<ReleaseDigest, ()>>,
     store: Option<Box<dyn LayerStore>>,
 }
 
+/// How many releases are remembered as compared.
+const COMPARED: usize = 10_000;
 /// Bytes of memory for files that are read and not yet rendered: one large profile, and room.
 const TEMPLATES: usize = 24 << 20;
 /// Bytes of memory for rendered layers beyond those that are in use.
@@ -53,8 +57,17 @@ impl LayerCache {
             templates: Mutex::new(Recent::new(TEMPLATES)),
             references: Mutex::new(Recent::new(REFERENCES)),
             layers: Mutex::new(Recent::new(LAYERS)),
+            compared: Mutex::new(Recent::new(COMPARED)),
             store,
         }
+    }
+
+    pub(super) fn is_compared(&self, release: &ReleaseDigest) -> bool {
+        lock(&self.compared).get(release).is_some()
+    }
+
+    pub(super) fn keep_compared(&self, release: &ReleaseDigest) {
+        lock(&self.compared).put(*release, (), 1, |()| true);
     }
 
     pub(super) fn templates(&self, files: &InputDigest) -> Option<Read> {

@@ -71,8 +71,14 @@ pub fn compile(request: Request<'_>, cache: &LayerCache) -> Result<Release, Vec<
         digest: release_digest(&layers),
         layers,
     };
-    let double = collisions(&[&release]);
-    if double.is_empty() { Ok(release) } else { Err(double) }
+    if !cache.is_compared(&release.digest) {
+        let double = collisions(&[&release]);
+        if !double.is_empty() {
+            return Err(double);
+        }
+        cache.keep_compared(&release.digest);
+    }
+    Ok(release)
 }
 
 /// What is worth saying about the content of a release though it can be used. What keeps it from being

@@ -5,6 +5,7 @@ use crate::model::diagnostic::{Diagnostic, Place};
 use crate::model::tree::{EntryKind, Tree, TreeError};
 
 use super::locate;
+use super::scan::OPENING;
 use super::template::{Finding, Templates};
 
 /// Name and version of the renderer. The version grows whenever the same files and values give other bytes.
@@ -67,7 +68,7 @@ fn read_file(
         Err(error) => return Err(vec![tree_error(&error)]),
     };
     let parsed = yaml::parse(file, &bytes, Dialect::Kubernetes);
-    let has_expressions = bytes.windows(3).any(|window| window == b"${{");
+    let has_expressions = std::str::from_utf8(&bytes).is_ok_and(|text| text.contains(OPENING));
     let mut findings: Vec<Diagnostic> = parsed.diagnostics;
     if has_expressions && expressions {
         findings.iter_mut().for_each(hint_about_braces);

@@ -140,7 +140,7 @@ impl Templates {
             self.slots.push(Slot::Ready(object));
         } else {
             // A parsed value takes about five times its text, and so do the places.
-            self.weight += canonical_bytes(&value).len() * 10;
+            self.weight += least_size(&value) * 10;
             self.slots.push(Slot::Open(Template { value, holes, places: places.clone(), within }));
         }
         Ok(())

@@ -174,6 +174,7 @@ impl Session {
         let says = |text: &str| reason.contains(text);
         match (error.code(), error.class()) {
             _ if is_disk_full(&reason) => RepoError::DiskFull { reason },
+            (_, ErrorClass::Ssl) if says("certificate") => RepoError::CertificateRejected { url, reason },
             (ErrorCode::Certificate, _) => RepoError::CertificateRejected { url, reason },
             (ErrorCode::Timeout, _) => RepoError::Timeout { url, reason },
             _ if says("timed out") || says("Timed out") || says("timeout") => {

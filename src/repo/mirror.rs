@@ -211,7 +211,13 @@ impl Bare {
         let refs = self.wanted(&theirs, &branches);
         let tips: Vec<Oid> =
             refs.iter().filter(|(name, id)| self.refs.get(*name) != Some(*id)).map(|(_, id)| *id).collect();
-        self.check_tips(&tips, Depth::Present)?;
+        self.check_tips(&tips, Depth::Present).map_err(|error| match error {
+            RepoError::Refused { path, reason } => RepoError::SourceCorrupt {
+                url: settings.access.url.clone(),
+                what: format!("{path} {reason}"),
+            },
+            error => error,
+        })?;
         refs::promote(&self.repo, &self.refs, &refs)?;
         self.refs = refs;
         Ok(())

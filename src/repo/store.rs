@@ -66,7 +66,7 @@ pub(super) fn prepare() -> Result<(), RepoError> {
     // A forge answers a connection in well under a second, and sends progress while it counts objects.
     let options = libgit2_options::Options {
         connect_timeout: Duration::from_secs(10),
-        silence_timeout: Duration::from_secs(60),
+        silence_timeout: Duration::from_secs(30),
         object_cache: 16 << 20,
     };
     libgit2_options::configure(options)

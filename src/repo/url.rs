@@ -165,6 +165,9 @@ fn scp_form(authority: &str, path: &str) -> Result<Place, &'static str> {
     let (user, host) = user_of(authority)?;
     let (host, port) = host_port(host, 22)?;
     non_empty_path(path)?;
+    if path.split('/').next().is_some_and(|first| first.contains('@')) {
+        return Err("it holds a password before '@'; name key files under 'credentials'");
+    }
     Ok(Place::Ssh { host, port, user })
 }
 

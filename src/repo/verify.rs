@@ -66,7 +66,7 @@ impl Verified {
             let what = || format!("folder {tree}");
             let object = odb.read(tree).map_err(|error| RepoError::damaged(&what(), &error))?;
             if object.kind() != ObjectType::Tree {
-                return Err(RepoError::Corrupt { what: format!("{} is a {}", what(), object.kind()) });
+                return Err(wrong_kind(what(), object.kind()));
             }
             // A tree that has its own hash and is no tree is wrong content, not damage: refused when read.
             for entry in raw_entries(object.data()).map_while(Result::ok) {
@@ -86,11 +86,16 @@ impl Verified {
     }
 }
 
+/// The object is what its hash says, so this is no damage: a tree was made that says something else.
+fn wrong_kind(path: String, kind: ObjectType) -> RepoError {
+    RepoError::Refused { path, reason: format!("is a {kind}") }
+}
+
 fn check_file(odb: &Odb<'_>, id: Oid, depth: Depth) -> Result<(), RepoError> {
     let damaged = |error: git2::Error| RepoError::damaged(&format!("file {id}"), &error);
     let (size, kind) = odb.read_header(id).map_err(damaged)?;
     if kind != ObjectType::Blob {
-        return Err(RepoError::Corrupt { what: format!("file {id} is a {kind}") });
+        return Err(wrong_kind(format!("file {id}"), kind));
     }
     // Larger ones are never read, so they need not be read here, into memory.
     if depth == Depth::Read && size as u64 <= super::git_tree::MAX_FILE {

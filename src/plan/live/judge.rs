@@ -8,6 +8,8 @@ use crate::model::fleet::DriftMode;
 use crate::model::object::ObjectKey;
 use crate::model::release::ReleaseObject;
 
+use crate::plan::live_rules::allows_replace;
+
 use super::types::{Context, InventoryEntry, ObservedObject, Origin, Verb, Why};
 
 /// An object as the release wants it.
@@ -231,6 +233,5 @@ pub(super) fn may_replace(object: &ReleaseObject, seen: Option<&ObservedObject>)
         return false;
     }
     let parsed: Option<Value> = serde_json::from_slice(&object.bytes).ok();
-    let value = parsed.as_ref().and_then(|v| v.pointer("/metadata/annotations/fairlead.dev~1replace"));
-    value.and_then(Value::as_str) == Some("allow")
+    parsed.as_ref().is_some_and(allows_replace)
 }

@@ -58,12 +58,3 @@ pub(super) fn prune_rank(key: &ObjectKey) -> u8 {
 pub(super) fn crd_group(crd: &ObjectKey) -> &str {
     crd.name.split_once('.').map_or("", |(_, group)| group)
 }
-
-/// The name without a kustomize generator's suffix: `app-7f9c8d6b5k` is `app`. A suffix is ten of the letters and
-/// digits that kustomize's hash encoding leaves (hex with `0 1 3 a e` written as `g h k m t`).
-pub(super) fn without_hash_suffix(key: &ObjectKey) -> Option<&str> {
-    let generated = key.is("", "ConfigMap") || key.is("", "Secret");
-    let (base, suffix) = key.name.rsplit_once('-').filter(|_| generated)?;
-    let fits = suffix.len() == 10 && suffix.bytes().all(|b| b"2456789bcdfghkmt".contains(&b));
-    fits.then_some(base)
-}

@@ -9,12 +9,13 @@ use crate::model::object::ObjectKey;
 use crate::model::release::{LayerId, Release, ReleaseObject};
 
 use super::judge::was_there_before;
-use super::order::{crd_group, is_crd, is_namespace, prune_rank, without_hash_suffix};
+use super::order::{crd_group, is_crd, is_namespace, prune_rank};
 use super::precondition;
 use super::types::{
     Action, Context, InventoryEntry, Kept, KeptWhy, LivePlan, Observed, ObservedObject, Origin, Served, Verb,
     Why,
 };
+use crate::plan::live_rules::{is_protected, superseded_by};
 
 /// How many objects a hold names.
 const NAMED: usize = 50;
@@ -192,9 +193,7 @@ impl<'a> Leaving<'a> {
             return Fate::Keep(why);
         }
         let since = self.created_since(entry);
-        let kind = key.group_kind().to_string();
-        let protect = &self.ctx.assignment.policy.prune.protect;
-        let protected = protect.iter().any(|p| *p == key.kind || *p == kind);
+        let protected = is_protected(key, &self.ctx.assignment.policy.prune.protect);
         if protected && !seen.prune_allowed && !self.ctx.assignment.deletions_approved {
             let kind = key.kind.clone();
             return Fate::Keep(if since {
@@ -203,7 +202,7 @@ impl<'a> Leaving<'a> {
                 KeptWhy::Protected { kind }
             });
         }
-        match self.superseded_by(key) {
+        match superseded_by(key, self.wanted.keys()) {
             _ if since => Fate::Do(Verb::Delete, Why::CreatedSince),
             Some(by) => Fate::Do(Verb::Delete, Why::Superseded { by }),
             None => Fate::Count(if self.removal.is_some() { Why::Leaves } else { Why::Dropped }),
@@ -226,15 +225,6 @@ impl<'a> Leaving<'a> {
             Some(0) => None,
             Some(count) => Some(KeptWhy::ForeignInstances { count: *count }),
         }
-    }
-
-    /// A generator's object with another hash suffix that the release has in its place.
-    fn superseded_by(&self, key: &ObjectKey) -> Option<String> {
-        let base = without_hash_suffix(key)?;
-        let same = |k: &&ObjectKey| {
-            k.kind == key.kind && k.namespace == key.namespace && without_hash_suffix(k) == Some(base)
-        };
-        self.wanted.keys().find(same).map(|k| k.name.clone())
     }
 
     fn finish(mut self, empty_profiles: &BTreeSet<ProfileName>) -> Pruning {

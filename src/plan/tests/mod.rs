@@ -1,9 +1,13 @@
 //! A small world to plan in.
 
+mod against;
+mod immutable;
 mod judge;
 mod live;
+mod offline;
 mod properties;
 mod prune;
+mod redact;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -231,4 +235,10 @@ pub(super) fn lines(plan: &crate::plan::LivePlan) -> Vec<String> {
     let prune = stages.flat_map(|(n, stage)| stage.iter().map(move |a| line(&format!("prune {n}"), a)));
     let kept = plan.kept.iter().map(|k| format!("kept: {} ({})", k.key, k.why));
     layers.chain(prune).chain(kept).collect()
+}
+
+pub(super) fn web(replicas: u32, app: &str) -> Value {
+    let mut web = manifest("Deployment.apps shop/web");
+    web["spec"] = json!({"replicas": replicas, "selector": {"matchLabels": {"app": app}}});
+    web
 }

@@ -85,3 +85,248 @@ fn fault_5_flipped_bytes_are_found_by_reading_and_rebuilt_by_the_next_fetch() {
     let tree = history.tree(head).unwrap();
     assert!((0..600).all(|n| tree.read(&format!("clusters/edge-{n:03}.yaml")).unwrap().is_some()));
 }
+
+#[test]
+fn fault_1_an_unreachable_source_changes_nothing() {
+    let world = World::new();
+    let head = world.commit("main", &[("a", Some("1"))]);
+    let mut mirror = world.mirror();
+    mirror.fetch(&[]).unwrap();
+    fs::rename(world.source_path(), world.path("away")).unwrap();
+    assert_eq!(mirror.fetch(&[]).unwrap_err().label(), "repository-not-found");
+    assert_eq!(mirror.head(), Some(head));
+    assert!(mirror.history().tree(head).unwrap().read("a").unwrap().is_some());
+    fs::rename(world.path("away"), world.source_path()).unwrap();
+    assert_eq!(mirror.fetch(&[]).unwrap().changed, vec![]);
+}
+
+#[test]
+fn fault_3_an_empty_repository_and_a_deleted_branch_halt() {
+    let world = World::new();
+    let mut mirror = world.mirror();
+    assert_eq!(mirror.fetch(&[]).unwrap_err().label(), "empty-repository");
+    world.commit("other", &[("a", Some("1"))]);
+    assert_eq!(mirror.fetch(&[]).unwrap_err(), RepoError::NoSuchBranch { branch: "main".into() });
+    let head = world.commit("main", &[("a", Some("1"))]);
+    mirror.fetch(&[]).unwrap();
+    world.delete_branch("main");
+    assert_eq!(mirror.fetch(&[]).unwrap_err().label(), "no-such-branch");
+    assert_eq!(mirror.history().resolve_branch("main"), Ok(head));
+}
+
+#[test]
+fn fault_5_while_it_cannot_be_rebuilt_everything_is_unknown() {
+    let world = World::new();
+    let head = big(&world);
+    world.mirror().fetch(&[]).unwrap();
+    let pack = packs(&world.mirror_path()).pop().unwrap();
+    writable(&pack).set_len(100).unwrap();
+    fs::rename(world.source_path(), world.path("away")).unwrap();
+    let mut mirror = world.mirror();
+    for _ in 0..2 {
+        assert_eq!(mirror.fetch(&[]).unwrap_err().label(), "corrupt");
+        assert_eq!(mirror.history().tree(head).map(|_| ()).unwrap_err().label(), "corrupt");
+    }
+    fs::rename(world.path("away"), world.source_path()).unwrap();
+    assert!(mirror.fetch(&[]).unwrap().rebuilt.is_some());
+    assert!(mirror.history().tree(head).is_ok());
+}
+
+#[test]
+fn fault_5_a_rebuild_keeps_commits_that_the_source_has_no_more() {
+    let world = World::new();
+    let old = world.commit("main", &[("a", Some("old"))]);
+    let mut mirror = world.mirror();
+    mirror.fetch(&[]).unwrap();
+    world.delete_branch("main");
+    big(&world);
+    mirror.fetch(&[]).unwrap();
+    drop(mirror);
+    // Nothing names the old commit at the source, and a garbage collection has been.
+    let id = old.to_string();
+    fs::remove_file(world.source_path().join("objects").join(&id[..2]).join(&id[2..])).unwrap();
+    let pack = packs(&world.mirror_path()).pop().unwrap();
+    writable(&pack).set_len(100).unwrap();
+    let mut mirror = world.mirror();
+    assert!(mirror.fetch(&[]).unwrap().rebuilt.is_some());
+    assert_eq!(&*mirror.history().tree(old).unwrap().read("a").unwrap().unwrap(), b"old");
+}
+
+#[test]
+fn fault_6_locks_and_half_packs_of_a_killed_fetch_heal_within_a_cycle() {
+    let world = World::new();
+    world.commit("main", &[("a", Some("1"))]);
+    let mut mirror = world.mirror();
+    mirror.fetch(&[]).unwrap();
+    let head = world.commit("main", &[("a", Some("2"))]);
+    let leftovers = [
+        "refs/heads/main.lock",
+        "packed-refs.lock",
+        "HEAD.lock",
+        "config.lock",
+        "objects/pack/tmp_pack_x1",
+        "objects/pack/pack_git2_ab12",
+    ];
+    for left in leftovers {
+        fs::write(world.mirror_path().join(left), b"").unwrap();
+    }
+    assert_eq!(mirror.fetch(&[]).unwrap().head, head);
+    for left in leftovers {
+        assert!(!world.mirror_path().join(left).exists(), "{left}");
+    }
+    // And at a start, before anything is read.
+    drop(mirror);
+    fs::write(world.mirror_path().join("config.lock"), b"").unwrap();
+    let head = world.commit("main", &[("a", Some("3"))]);
+    assert_eq!(world.mirror().fetch(&[]).unwrap().head, head);
+}
+
+#[test]
+fn fault_6_killed_between_the_renames_of_a_rebuild() {
+    let world = World::new();
+    let head = world.commit("main", &[("a", Some("1"))]);
+    world.mirror().fetch(&[]).unwrap();
+    let (mirror, old, new) = (world.mirror_path(), world.path("mirror.old"), world.path("mirror.new"));
+    // After the first rename: the new one is complete, the old one is aside.
+    fs::rename(&mirror, &new).unwrap();
+    fs::create_dir(&old).unwrap();
+    assert_eq!(world.mirror().head(), Some(head));
+    // Before it: the new one may be anything, the old one counts.
+    fs::create_dir(&new).unwrap();
+    assert_eq!(world.mirror().head(), Some(head));
+    assert!(!old.exists() && !new.exists());
+}
+
+#[test]
+fn fault_6_a_mirror_beyond_opening_is_made_anew() {
+    let world = World::new();
+    let head = world.commit("main", &[("a", Some("1"))]);
+    world.mirror().fetch(&[]).unwrap();
+    fs::write(world.mirror_path().join("HEAD"), b"").unwrap();
+    fs::remove_dir_all(world.mirror_path().join("refs")).unwrap();
+    let mut mirror = world.mirror();
+    assert_eq!(mirror.fetch(&[]).unwrap().head, head);
+    // A folder that Fairlead did not make is left alone.
+    drop(mirror);
+    let foreign = world.path("foreign");
+    fs::create_dir(&foreign).unwrap();
+    fs::write(foreign.join("precious"), b"1").unwrap();
+    assert!(super::Mirror::open(&world.settings(), &foreign).is_err());
+    assert!(foreign.join("precious").exists());
+}
+
+#[test]
+fn fault_7_refs_a_then_a_b_and_back() {
+    let world = World::new();
+    let main = world.commit("main", &[("x", Some("1"))]);
+    let mut mirror = world.mirror();
+    let also = ["a".to_owned(), "a/b".to_owned()];
+    world.set_branch("a", main);
+    world.tag("t", main, false);
+    mirror.fetch(&also).unwrap();
+    world.delete_branch("a");
+    world.set_branch("a/b", main);
+    world.source.tag_delete("t").unwrap();
+    world.tag("t/u", main, false);
+    mirror.fetch(&also).unwrap();
+    let history = mirror.history();
+    assert_eq!((history.resolve_branch("a/b"), history.resolve_branch("a").is_err()), (Ok(main), true));
+    assert_eq!(history.tags().unwrap().iter().map(|tag| tag.name.as_str()).collect::<Vec<_>>(), ["t/u"]);
+    world.delete_branch("a/b");
+    world.set_branch("a", main);
+    mirror.fetch(&also).unwrap();
+    assert_eq!((history.resolve_branch("a"), history.resolve_branch("a/b").is_err()), (Ok(main), true));
+}
+
+#[test]
+fn fault_8_a_moved_tag_is_told_and_its_old_commit_stays() {
+    let world = World::new();
+    let first = world.commit("main", &[("x", Some("1"))]);
+    world.set_branch("side", first);
+    let side = world.commit("side", &[("x", Some("side"))]);
+    world.tag("v1.0.0", side, true);
+    let mut mirror = world.mirror();
+    mirror.fetch(&[]).unwrap();
+    world.tag("v1.0.0", first, true);
+    let changed = mirror.fetch(&[]).unwrap().changed;
+    assert_eq!(
+        changed.iter().map(|c| (c.name.as_str(), c.old, c.new)).collect::<Vec<_>>(),
+        [("v1.0.0", Some(side), Some(first))]
+    );
+    assert!(mirror.history().tree(side).unwrap().read("x").unwrap().is_some());
+}
+
+#[test]
+fn fault_10_a_source_beyond_the_limit_is_refused_before_it_is_copied() {
+    let world = World::new();
+    world.commit("main", &[("a", Some(&"x".repeat(10_000)))]);
+    let mut settings = world.settings();
+    settings.limits.bytes = 5_000;
+    let mut mirror = super::Mirror::open(&settings, &world.mirror_path()).unwrap();
+    assert_eq!(mirror.fetch(&[]).unwrap_err().label(), "too-large");
+    assert!(packs(&world.mirror_path()).is_empty());
+}
+
+#[test]
+fn fault_5_a_damaged_source_is_named_and_the_last_good_stays() {
+    let world = World::new();
+    let head = world.commit("main", &[("a", Some("1"))]);
+    let mut mirror = world.mirror();
+    mirror.fetch(&[]).unwrap();
+    world.commit("main", &[("a", Some("2"))]);
+    let blob = world.blob(b"2").to_string();
+    let file = world.source_path().join("objects").join(&blob[..2]).join(&blob[2..]);
+    fs::remove_file(&file).unwrap();
+    assert_eq!(mirror.fetch(&[]).unwrap_err().label(), "source-corrupt");
+    assert_eq!(mirror.head(), Some(head));
+    // Other bytes under its name are found out too.
+    let other = world.blob(b"other").to_string();
+    fs::copy(world.source_path().join("objects").join(&other[..2]).join(&other[2..]), &file).unwrap();
+    assert_eq!(mirror.fetch(&[]).unwrap_err().label(), "source-corrupt");
+    assert_eq!(mirror.head(), Some(head));
+}
+
+#[test]
+fn a_shallow_source_is_refused_with_what_to_do() {
+    let world = World::new();
+    world.commit("main", &[("a", Some("1"))]);
+    let head = world.commit("main", &[("a", Some("2"))]);
+    fs::write(world.source_path().join("shallow"), format!("{head}\n")).unwrap();
+    let error = world.mirror().fetch(&[]).unwrap_err();
+    assert_eq!(error.label(), "shallow");
+    assert!(error.to_string().contains("--unshallow"));
+}
+
+#[test]
+fn many_small_fetches_end_in_one_pack_and_lose_nothing() {
+    let world = World::new();
+    let old = world.commit("main", &[("a", Some("rewritten"))]);
+    world.tag("v1.0.0", old, true);
+    let mut mirror = world.mirror();
+    mirror.fetch(&[]).unwrap();
+    world.delete_branch("main");
+    let mut heads = vec![];
+    for n in 0..3 {
+        heads.push(world.commit("main", &[("a", Some(&format!("{n}")))]));
+        mirror.fetch(&[]).unwrap();
+    }
+    let tree = mirror.history().tree(heads[0]).unwrap();
+    // The count of one folder of objects stands for all 256.
+    for n in 0..30 {
+        let folder = world.mirror_path().join("objects/17");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(format!("{n:038x}")), b"").unwrap();
+    }
+    mirror.fetch(&[]).unwrap();
+    assert_eq!(packs(&world.mirror_path()).len(), 1);
+    assert!(!world.mirror_path().join("objects/17").exists());
+    assert!(tree.read("a").unwrap().is_some());
+    heads.push(world.commit("main", &[("a", Some("last"))]));
+    mirror.fetch(&[]).unwrap();
+    for head in heads.into_iter().chain([old]) {
+        assert!(mirror.history().tree(head).unwrap().read("a").unwrap().is_some());
+    }
+    assert_eq!(mirror.history().tags().unwrap().len(), 1);
+    drop(mirror);
+    assert_eq!(world.mirror().fetch(&[]).unwrap().rebuilt, None);
+}

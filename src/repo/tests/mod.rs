@@ -10,8 +10,14 @@ use super::{Mirror, MirrorSettings, RepositoryUrl};
 use crate::model::digest::CommitId;
 
 mod faults;
+mod host_keys;
+mod https;
+mod measure;
 mod mirror;
+mod server;
 mod trees;
+mod urls;
+mod versions;
 
 /// A source repository and a folder for mirrors, gone at the end of the test.
 struct World {

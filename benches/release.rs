@@ -1,0 +1,140 @@
+//! How long a release of 4,000 objects takes: cold, from the cache on disk, from memory, and for 1,000 targets.
+//!
+//! `cargo bench --bench release`. Each figure is the median of some runs, with the fastest and the slowest.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a benchmark may, and it measures time")]
+
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use fairlead::catalog::{Catalog, Folders};
+use fairlead::model::tree::MemoryTree;
+use fairlead::release::render::DiskCache;
+use fairlead::release::{LayerCache, ProfileAt, Request, compile};
+
+const LAYERS: usize = 4;
+const FILES: usize = 50;
+const OBJECTS_IN_FILE: usize = 20;
+const TARGETS: usize = 1_000;
+
+fn config_map(out: &mut String, n: usize) {
+    let text = "every object says something about itself, at some length\\n".repeat(6);
+    let _ = write!(
+        out,
+        "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: config-{n}, namespace: bench, labels: {{app: bench}}}}\ndata:\n  name: ${{{{ cluster.name }}}}\n  text: \"{text}\"\n"
+    );
+}
+
+fn deployment(out: &mut String, n: usize) {
+    let _ = write!(
+        out,
+        "---\napiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web-{n}\n  namespace: bench\n  labels: {{app: web-{n}}}\nspec:\n  replicas: ${{{{ var.replicas }}}}\n  selector: {{matchLabels: {{app: web-{n}}}}}\n  template:\n    metadata:\n      labels: {{app: web-{n}}}\n    spec:\n      containers:\n"
+    );
+    for c in 0..3 {
+        let _ = write!(
+            out,
+            "      - name: c{c}\n        image: registry.example.com/shop/web:1.2.{c}\n        args: [--level=info, --region=eu]\n        env:\n        - {{name: A, value: b}}\n        - {{name: C, valueFrom: {{fieldRef: {{fieldPath: status.podIP}}}}}}\n        resources:\n          requests: {{cpu: 100m, memory: 64Mi}}\n          limits: {{memory: 128Mi}}\n        readinessProbe:\n          httpGet: {{path: /healthz, port: 8080}}\n          periodSeconds: 5\n"
+        );
+    }
+}
+
+/// `open` layers read the cluster's name, others only a variable that all targets share.
+fn repository(open: bool) -> MemoryTree {
+    let mut layers = String::new();
+    let mut tree = MemoryTree::default();
+    for layer in 0..LAYERS {
+        let _ = writeln!(layers, "  - {{name: l{layer}, type: addon, manifests: {{path: l{layer}}}}}");
+        for file in 0..FILES {
+            let mut text = String::new();
+            for object in 0..OBJECTS_IN_FILE {
+                let n = (layer * FILES + file) * OBJECTS_IN_FILE + object;
+                if n.is_multiple_of(5) { deployment(&mut text, n) } else { config_map(&mut text, n) }
+            }
+            let text = if open { text } else { text.replace("cluster.name", "var.region") };
+            tree = tree.with(&format!("profiles/p/l{layer}/f{file}.yaml"), text);
+        }
+    }
+    let profile = format!(
+        "apiVersion: fairlead.dev/v1alpha1\nkind: ClusterProfile\nmetadata: {{name: p}}\nspec:\n  version: 1.0.0\n  variables:\n    type: object\n    properties: {{replicas: {{type: integer, default: 2}}, region: {{type: string, default: eu}}}}\n  layers:\n{layers}"
+    );
+    let mut targets = String::new();
+    for n in 0..TARGETS {
+        let _ = write!(
+            targets,
+            "---\napiVersion: fairlead.dev/v1alpha1\nkind: ClusterTarget\nmetadata: {{name: t{n}}}\n"
+        );
+    }
+    let fleet = "apiVersion: fairlead.dev/v1alpha1\nkind: Fleet\nmetadata: {name: f}\nspec: {clusters: {}, profiles: [{name: p}]}\n";
+    tree.with("profiles/p/profile.yaml", profile)
+        .with("clusters/t.yaml", targets)
+        .with("fleets/f.yaml", fleet)
+}
+
+struct Bench {
+    tree: MemoryTree,
+    catalog: Catalog,
+}
+
+impl Bench {
+    fn new(open: bool) -> Self {
+        let tree = repository(open);
+        let catalog = Catalog::read(&tree, &Folders::default());
+        assert!(!catalog.has_errors(), "{:?}", catalog.diagnostics());
+        Self { tree, catalog }
+    }
+
+    fn compile(&self, target: usize, cache: &LayerCache) -> usize {
+        let target = self.catalog.target(&format!("t{target}").parse().unwrap()).unwrap();
+        let profile = ProfileAt { profile: self.catalog.profiles().next().unwrap(), tree: &self.tree };
+        let fleet = self.catalog.fleets().next().unwrap();
+        compile(Request { fleet, target, profiles: &[profile] }, cache).unwrap().objects().count()
+    }
+}
+
+fn measure(what: &str, runs: usize, mut run: impl FnMut() -> Duration) {
+    let mut times: Vec<Duration> = (0..runs).map(|_| run()).collect();
+    times.sort();
+    println!(
+        "{what:<58} {:>10.2?}  ({:.2?} to {:.2?}, {runs} runs)",
+        times[runs / 2],
+        times[0],
+        times[runs - 1]
+    );
+}
+
+fn timed(run: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    run();
+    start.elapsed()
+}
+
+fn main() {
+    let open = Bench::new(true);
+    measure("4,000 objects, cold", 5, || {
+        let cache = LayerCache::default();
+        timed(|| assert_eq!(open.compile(0, &cache), 4_000))
+    });
+    let folder = std::env::temp_dir().join(format!("fairlead-bench-{}", std::process::id()));
+    let disk = DiskCache::open(&folder, u64::MAX).unwrap();
+    let with_disk = || LayerCache::new(Some(Box::new(disk.clone())));
+    measure("4,000 objects, cold, kept on disk", 1, || {
+        timed(|| assert_eq!(open.compile(0, &with_disk()), 4_000))
+    });
+    measure("4,000 objects, after a restart (index and layers on disk)", 9, || {
+        let cache = with_disk();
+        timed(|| assert_eq!(open.compile(0, &cache), 4_000))
+    });
+    let cache = LayerCache::default();
+    open.compile(0, &cache);
+    measure("4,000 objects, from memory", 9, || timed(|| assert_eq!(open.compile(0, &cache), 4_000)));
+    measure("4,000 objects, other values, files read before", 5, || {
+        let cache = LayerCache::default();
+        open.compile(0, &cache);
+        timed(|| assert_eq!(open.compile(1, &cache), 4_000))
+    });
+    let shared = Bench::new(false);
+    measure("1,000 targets that share 4 layers of 1,000 objects, cold", 3, || {
+        let cache = LayerCache::default();
+        timed(|| (0..TARGETS).for_each(|n| assert_eq!(shared.compile(n, &cache), 4_000)))
+    });
+    std::fs::remove_dir_all(&folder).unwrap();
+}

@@ -1,0 +1,218 @@
+//! Fetching and pushing over https, against Git's own server.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use super::super::{
+    Author, Credentials, History, Mirror, MirrorSettings, RepoError, commit_restoring, create_branch, push,
+};
+use super::World;
+use super::server::{Manner, Server};
+use crate::model::tree::Tree;
+
+/// A world whose source is served over https.
+struct Served {
+    world: World,
+    server: Server,
+    token: Arc<Mutex<String>>,
+}
+
+const TOKEN: &str = "canary-7f3a";
+
+impl Served {
+    fn new() -> Self {
+        let world = World::new();
+        world.source.config().unwrap().set_bool("http.receivepack", true).unwrap();
+        let token = Arc::new(Mutex::new(TOKEN.to_owned()));
+        let root = world.dir.path().to_owned();
+        let server = Server::start(world.dir.path(), Manner::Serve { root, token: Arc::clone(&token) });
+        fs::write(world.path("token"), format!("{TOKEN}\n")).unwrap();
+        Self { world, server, token }
+    }
+
+    fn settings(&self) -> MirrorSettings {
+        settings(&self.world, &self.server, "source.git")
+    }
+
+    fn mirror(&self) -> Mirror {
+        Mirror::open(&self.settings(), &self.world.mirror_path()).unwrap()
+    }
+}
+
+fn settings(world: &World, server: &Server, repository: &str) -> MirrorSettings {
+    let mut settings = MirrorSettings::new(server.url(repository).parse().unwrap(), "main");
+    settings.access.ca_file = Some(server.ca.clone());
+    settings.access.credentials = Some(Credentials::Token { file: world.path("token"), user: None });
+    settings
+}
+
+/// The token is in no error that people see.
+fn label(error: &RepoError) -> &'static str {
+    assert!(!error.to_string().contains(TOKEN) && !format!("{error:?}").contains(TOKEN), "{error:?}");
+    assert!(!error.to_string().chars().any(char::is_control), "{error:?}");
+    error.label()
+}
+
+#[test]
+fn a_fetch_over_https_with_a_token_and_a_ca_file() {
+    let served = Served::new();
+    let first = served.world.commit("main", &[("a.yaml", Some("1"))]);
+    served.world.commit("unasked", &[("b.yaml", Some("1"))]);
+    served.world.tag("v1.0.0", first, true);
+    let mut mirror = served.mirror();
+    assert_eq!(mirror.fetch(&[]).unwrap().head, first);
+    let history = mirror.history();
+    assert_eq!(history.tags().unwrap().iter().map(|tag| tag.commit).collect::<Vec<_>>(), [first]);
+    assert_eq!(history.resolve_branch("unasked").unwrap_err().label(), "no-such-branch");
+    let second = served.world.commit("main", &[("a.yaml", Some("2"))]);
+    let fetched = mirror.fetch(&[]).unwrap();
+    assert_eq!((fetched.head, fetched.changed.len(), fetched.rebuilt), (second, 1, None));
+    assert_eq!(&*history.tree(second).unwrap().read("a.yaml").unwrap().unwrap(), b"2");
+    assert_eq!(history.is_ancestor(first, second), Ok(true));
+    // Without news, nothing is downloaded.
+    served.server.seen.lock().unwrap().clear();
+    assert_eq!(mirror.fetch(&[]).unwrap().changed, vec![]);
+    assert!(served.server.seen.lock().unwrap().iter().all(|(line, _)| line.starts_with("GET ")));
+}
+
+#[test]
+fn a_token_is_read_at_every_fetch() {
+    let served = Served::new();
+    let head = served.world.commit("main", &[("a", Some("1"))]);
+    let mut mirror = served.mirror();
+    mirror.fetch(&[]).unwrap();
+    *served.token.lock().unwrap() = "rotated".into();
+    assert_eq!(label(&mirror.fetch(&[]).unwrap_err()), "authentication-failed");
+    fs::write(served.world.path("token"), "rotated").unwrap();
+    assert_eq!(mirror.fetch(&[]).unwrap().head, head);
+    fs::write(served.world.path("token"), "\n").unwrap();
+    assert_eq!(label(&mirror.fetch(&[]).unwrap_err()), "credential-file");
+    fs::remove_file(served.world.path("token")).unwrap();
+    assert_eq!(label(&mirror.fetch(&[]).unwrap_err()), "credential-file");
+    assert_eq!(mirror.head(), Some(head));
+    let mut without = served.settings();
+    without.access.credentials = None;
+    let mut mirror = Mirror::open(&without, &served.world.path("other")).unwrap();
+    assert_eq!(label(&mirror.fetch(&[]).unwrap_err()), "credentials-missing");
+}
+
+#[test]
+fn a_certificate_of_another_authority_is_refused_before_a_token_is_sent() {
+    let served = Served::new();
+    served.world.commit("main", &[("a", Some("1"))]);
+    let mut settings = served.settings();
+    settings.access.ca_file = None;
+    let mut mirror = Mirror::open(&settings, &served.world.mirror_path()).unwrap();
+    assert_eq!(label(&mirror.fetch(&[]).unwrap_err()), "certificate-rejected");
+    assert!(served.server.seen.lock().unwrap().is_empty());
+    settings.access.ca_file = Some(PathBuf::from("/nowhere/ca.pem"));
+    drop(mirror);
+    let mut mirror = Mirror::open(&settings, &served.world.mirror_path()).unwrap();
+    assert_eq!(label(&mirror.fetch(&[]).unwrap_err()), "credential-file");
+}
+
+#[test]
+fn threat_redirects_leak_credentials() {
+    let served = Served::new();
+    served.world.commit("main", &[("a", Some("1"))]);
+    // The same machine under another name is another host.
+    let to = format!("https://localhost:{}", served.server.port);
+    let first = Server::start(served.world.dir.path(), Manner::Redirect { to });
+    let mut settings = settings(&served.world, &first, "source.git");
+    // Both authorities are trusted, so that it is the redirect that is refused.
+    let both = fs::read_to_string(&first.ca).unwrap() + &fs::read_to_string(&served.server.ca).unwrap();
+    fs::write(served.world.path("both.pem"), both).unwrap();
+    settings.access.ca_file = Some(served.world.path("both.pem"));
+    let mut mirror = Mirror::open(&settings, &served.world.mirror_path()).unwrap();
+    assert_eq!(label(&mirror.fetch(&[]).unwrap_err()), "redirect-refused");
+    assert_eq!(*served.server.seen.lock().unwrap(), vec![]);
+    assert!(first.seen.lock().unwrap().iter().all(|(_, authorized)| !authorized));
+}
+
+#[test]
+fn fault_1_what_a_broken_server_says_is_typed() {
+    let world = World::new();
+    fs::write(world.path("token"), TOKEN).unwrap();
+    for (status, expected) in [
+        (404, "repository-not-found"),
+        (403, "authentication-failed"),
+        (500, "unreachable"),
+        (200, "unreachable"),
+    ] {
+        let server = Server::start(world.dir.path(), Manner::Status(status));
+        let dir = world.path(&format!("mirror-{status}"));
+        let mut mirror = Mirror::open(&settings(&world, &server, "x.git"), &dir).unwrap();
+        let error = mirror.fetch(&[]).unwrap_err();
+        assert_eq!(label(&error), expected, "{status}: {error}");
+    }
+    // Nobody listens any more.
+    let server = Server::start(world.dir.path(), Manner::Silent);
+    let settings = settings(&world, &server, "x.git");
+    drop(server);
+    let began = Instant::now();
+    let mut mirror = Mirror::open(&settings, &world.path("mirror-none")).unwrap();
+    // The CA file is still there: only the listener is gone.
+    assert_eq!(label(&mirror.fetch(&[]).unwrap_err()), "unreachable");
+    assert!(began.elapsed().as_secs() < 5);
+}
+
+#[test]
+#[ignore = "waits for the time-out of 30 s"]
+fn a_server_that_says_nothing_is_left() {
+    let world = World::new();
+    fs::write(world.path("token"), TOKEN).unwrap();
+    let server = Server::start(world.dir.path(), Manner::Silent);
+    let mut mirror = Mirror::open(&settings(&world, &server, "x.git"), &world.mirror_path()).unwrap();
+    let began = Instant::now();
+    assert_eq!(label(&mirror.fetch(&[]).unwrap_err()), "timeout");
+    assert!((25..45).contains(&began.elapsed().as_secs()));
+}
+
+#[test]
+fn fault_5_a_corrupt_mirror_of_a_remote_is_rebuilt() {
+    let served = Served::new();
+    let head = served.world.commit("main", &[("a", Some("1"))]);
+    served.mirror().fetch(&[]).unwrap();
+    let pack = super::packs(&served.world.mirror_path()).pop().unwrap();
+    let bytes = fs::read(&pack).unwrap();
+    fs::remove_file(&pack).unwrap();
+    fs::write(&pack, &bytes[..bytes.len() / 2]).unwrap();
+    let mut mirror = served.mirror();
+    assert_eq!(mirror.history().tree(head).map(|_| ()).unwrap_err().label(), "corrupt");
+    assert!(mirror.fetch(&[]).unwrap().rebuilt.is_some());
+    assert!(mirror.history().tree(head).unwrap().read("a").unwrap().is_some());
+}
+
+#[test]
+fn a_rollback_is_pushed_as_a_branch_and_never_by_force() {
+    let served = Served::new();
+    let good =
+        served.world.commit("main", &[("profiles/x/a.yaml", Some("good")), ("clusters/c.yaml", Some("1"))]);
+    served.world.commit("main", &[("profiles/x/a.yaml", Some("bad")), ("profiles/x/b.yaml", Some("bad"))]);
+    let bad = served.world.commit("main", &[("clusters/c.yaml", Some("2"))]);
+    let clone = served.world.path("clone");
+    git2::Repository::clone(served.world.source_path().to_str().unwrap(), &clone).unwrap();
+    let author = Author {
+        name: "Ops".into(),
+        email: "ops@example.com".into(),
+        time: "2026-01-02T03:04:05Z".parse().unwrap(),
+    };
+    let back = commit_restoring(&clone, "main", good, &["profiles".into()], "Go back", &author).unwrap();
+    create_branch(&clone, "rollback/retail", back).unwrap();
+    let access = served.settings().access;
+    push(&clone, &access, "rollback/retail", "rollback/retail").unwrap();
+    let mut mirror = served.mirror();
+    mirror.fetch(&["rollback/retail".into()]).unwrap();
+    let tree = mirror.history().tree(back).unwrap();
+    assert_eq!(&*tree.read("profiles/x/a.yaml").unwrap().unwrap(), b"good");
+    assert_eq!(tree.read("profiles/x/b.yaml"), Ok(None));
+    assert_eq!(&*tree.read("clusters/c.yaml").unwrap().unwrap(), b"2");
+    assert_eq!(mirror.history().commit_info(back).unwrap().parents, [bad]);
+    // The branch moved on at the server: refused, not overwritten.
+    served.world.commit("main", &[("clusters/c.yaml", Some("3"))]);
+    let error = push(&clone, &access, "rollback/retail", "main").unwrap_err();
+    assert_eq!(label(&error), "push-rejected", "{error}");
+    assert!(History::discover(&clone).unwrap().resolve_branch("rollback/retail").is_ok());
+}
