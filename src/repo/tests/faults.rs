@@ -330,3 +330,45 @@ fn many_small_fetches_end_in_one_pack_and_lose_nothing() {
     drop(mirror);
     assert_eq!(world.mirror().fetch(&[]).unwrap().rebuilt, None);
 }
+
+const LIMITED: &str = "FAIRLEAD_TEST_LIMITED_DIR";
+
+#[test]
+fn fault_9_a_full_disk_keeps_the_last_good_and_resumes() {
+    let world = World::new();
+    let first = world.commit("main", &[("a", Some("1"))]);
+    world.mirror().fetch(&[]).unwrap();
+    // Bytes that don't compress, in one file that is too large for what the child may write.
+    let mut random = fastrand::Rng::with_seed(9);
+    let text: String = std::iter::repeat_with(|| random.alphanumeric()).take(400_000).collect();
+    let second = world.commit("main", &[("big", Some(&text))]);
+    // A limit on file sizes stands for a disk that is full: a disk of a chosen size takes root to make.
+    let child = std::process::Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 64; exec \"$0\" --ignored --exact --nocapture \"$1\""])
+        .arg(std::env::current_exe().unwrap())
+        .arg("repo::tests::faults::in_a_process_that_may_write_little")
+        .env(LIMITED, world.dir.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout).into_owned() + &String::from_utf8_lossy(&child.stderr);
+    assert!(child.status.success() && said.contains("1 passed"), "{said}");
+    let mut mirror = world.mirror();
+    assert_eq!(mirror.head(), Some(first));
+    let fetched = mirror.fetch(&[]).unwrap();
+    assert_eq!((fetched.head, fetched.rebuilt), (second, None));
+    assert_eq!(mirror.history().tree(second).unwrap().read("big").unwrap().unwrap().len(), text.len());
+}
+
+#[test]
+#[ignore = "run by fault 9, in a process of its own"]
+fn in_a_process_that_may_write_little() {
+    let dir = std::path::PathBuf::from(std::env::var_os(LIMITED).unwrap());
+    let url = dir.join("source.git").to_str().unwrap().parse().unwrap();
+    let mut mirror =
+        super::Mirror::open(&super::MirrorSettings::new(url, "main"), &dir.join("mirror")).unwrap();
+    let first = mirror.head().unwrap();
+    let error = mirror.fetch(&[]).unwrap_err();
+    assert_eq!(error.label(), "disk-full", "{error}");
+    assert_eq!(mirror.head(), Some(first));
+    assert!(mirror.history().tree(first).unwrap().read("a").unwrap().is_some());
+}

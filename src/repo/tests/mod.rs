@@ -15,9 +15,12 @@ mod https;
 mod measure;
 mod mirror;
 mod server;
+mod ssh;
 mod trees;
 mod urls;
 mod versions;
+mod watch;
+mod writes;
 
 /// A source repository and a folder for mirrors, gone at the end of the test.
 struct World {

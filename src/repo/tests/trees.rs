@@ -267,7 +267,7 @@ fn path() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(16) })]
 
     #[test]
     fn a_work_tree_and_the_commit_of_it_have_equal_ids(files in prop::collection::btree_map(path(), (".{0,20}", any::<bool>()), 1..12)) {

@@ -1,0 +1,144 @@
+//! Fetching over ssh, from the machine's own sshd on loopback; left out, and said so, where there is none.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::super::{Credentials, Mirror, MirrorSettings};
+use super::World;
+use crate::model::tree::Tree;
+
+const SSHD: &str = "/usr/sbin/sshd";
+
+struct Sshd {
+    child: Child,
+    port: u16,
+    user: String,
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn keygen(file: &Path, kind: &str) -> String {
+    let mut command = Command::new("ssh-keygen");
+    command.args(["-q", "-N", "", "-t", kind, "-f"]).arg(file);
+    assert!(command.status().unwrap().success());
+    fs::read_to_string(file.with_extension("pub")).unwrap()
+}
+
+/// A server with these host keys that lets `client` in as the present user.
+fn sshd(world: &World, host_keys: &[PathBuf]) -> Option<Sshd> {
+    if !Path::new(SSHD).exists() {
+        println!("left out: there is no {SSHD} (Debian: openssh-server)");
+        return None;
+    }
+    let user = Command::new("id").arg("-un").output().unwrap().stdout;
+    let user = String::from_utf8(user).unwrap().trim().to_owned();
+    if user == "root" {
+        // Where sshd shuts its unprivileged half in; the package's service makes it at a start.
+        fs::create_dir_all("/run/sshd").unwrap();
+    }
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let keys: String = host_keys.iter().map(|key| format!("HostKey {}\n", key.display())).collect();
+    let text = format!(
+        "ListenAddress 127.0.0.1:{port}\n{keys}AuthorizedKeysFile {}\nStrictModes no\nUsePAM no\nPidFile none\n\
+         PasswordAuthentication no\nPermitRootLogin yes\n",
+        world.path("client.pub").display()
+    );
+    let config = world.path(&format!("sshd-{port}.conf"));
+    fs::write(&config, text).unwrap();
+    let log = fs::File::create(world.path("sshd.log")).unwrap();
+    let child = Command::new(SSHD)
+        .args(["-D", "-e", "-f"])
+        .arg(&config)
+        .stdin(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let server = Sshd { child, port, user };
+    for _ in 0..100 {
+        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            return Some(server);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("{}", fs::read_to_string(world.path("sshd.log")).unwrap());
+}
+
+fn settings(world: &World, server: &Sshd) -> MirrorSettings {
+    let path = world.source_path();
+    let url = format!("ssh://{}@127.0.0.1:{}{}", server.user, server.port, path.display());
+    let mut settings = MirrorSettings::new(url.parse().unwrap(), "main");
+    settings.access.credentials = Some(Credentials::SshKey {
+        key_file: world.path("client"),
+        known_hosts_file: world.path("known_hosts"),
+    });
+    settings
+}
+
+fn pin(world: &World, server: &Sshd, key: &str) {
+    fs::write(world.path("known_hosts"), format!("[127.0.0.1]:{} {key}", server.port)).unwrap();
+}
+
+#[test]
+fn threat_ssh_host_keys() {
+    let world = World::new();
+    let head = world.commit("main", &[("a", Some("1"))]);
+    keygen(&world.path("client"), "ed25519");
+    let host_key = keygen(&world.path("host"), "ed25519");
+    let other_key = keygen(&world.path("other"), "ed25519");
+    let Some(server) = sshd(&world, &[world.path("host")]) else { return };
+    let settings = settings(&world, &server);
+    let mut mirror = Mirror::open(&settings, &world.mirror_path()).unwrap();
+    // Another key is pinned; then none.
+    pin(&world, &server, &other_key);
+    let error = mirror.fetch(&[]).unwrap_err();
+    assert_eq!(error.label(), "host-key-mismatch", "{error}");
+    assert!(error.to_string().contains("SHA256:"), "{error}");
+    fs::write(world.path("known_hosts"), format!("127.0.0.1 {host_key}")).unwrap();
+    assert_eq!(mirror.fetch(&[]).unwrap_err().label(), "host-key-mismatch");
+    // Its own key is: fetched, and again with news.
+    pin(&world, &server, &host_key);
+    assert_eq!(mirror.fetch(&[]).unwrap().head, head);
+    let second = world.commit("main", &[("a", Some("2"))]);
+    assert_eq!(mirror.fetch(&[]).unwrap().head, second);
+    assert!(mirror.history().tree(second).unwrap().read("a").unwrap().is_some());
+    // The server does not know this key.
+    fs::remove_file(world.path("client")).unwrap();
+    fs::remove_file(world.path("client.pub")).unwrap();
+    let known = fs::read(world.path("other.pub")).unwrap();
+    keygen(&world.path("client"), "ed25519");
+    fs::write(world.path("client.pub"), known).unwrap();
+    assert_eq!(mirror.fetch(&[]).unwrap_err().label(), "authentication-failed");
+    assert_eq!(mirror.head(), Some(second));
+    drop(server);
+    assert_eq!(mirror.fetch(&[]).unwrap_err().label(), "unreachable");
+}
+
+#[test]
+fn a_repository_that_is_not_there_is_told_over_ssh() {
+    let world = World::new();
+    keygen(&world.path("client"), "ed25519");
+    let host_key = keygen(&world.path("host"), "ecdsa");
+    let Some(server) = sshd(&world, &[world.path("host")]) else { return };
+    pin(&world, &server, &host_key);
+    fs::remove_dir_all(world.source_path()).unwrap();
+    let mut mirror = Mirror::open(&settings(&world, &server), &world.mirror_path()).unwrap();
+    let error = mirror.fetch(&[]).unwrap_err();
+    assert!(["repository-not-found", "unreachable"].contains(&error.label()), "{error:?}");
+}
+
+#[test]
+fn ssh_without_a_key_and_pinned_hosts_is_refused_at_once() {
+    let world = World::new();
+    let settings = MirrorSettings::new("git@git.example.com:fleet".parse().unwrap(), "main");
+    let error = Mirror::open(&settings, &world.mirror_path()).map(|_| ()).unwrap_err();
+    assert_eq!(error.label(), "credentials-missing");
+    assert!(error.to_string().contains("knownHostsFile"), "{error}");
+}
