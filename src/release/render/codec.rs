@@ -16,7 +16,7 @@ const CHECKSUM: usize = blake3::OUT_LEN;
 #[derive(Serialize, Deserialize)]
 struct Header {
     digest: LayerDigest,
-    files: Vec<String>,
+    places: Places,
     objects: Vec<ObjectHeader>,
 }
 
@@ -25,30 +25,51 @@ struct ObjectHeader {
     key: ObjectKey,
     version: String,
     digest: ObjectDigest,
-    place: (u32, u32, u32),
     length: usize,
 }
 
-/// Places apart from the layer: layers with equal bytes share one file, and are written in several places.
-pub(super) type Places = Vec<Place>;
+/// Where the objects of a layer are written: file, line and column of each. Apart from the layer, because
+/// layers with equal bytes share one file and may be written in several places.
+#[derive(Default, Serialize, Deserialize)]
+pub(super) struct Places {
+    files: Vec<String>,
+    at: Vec<(usize, u32, u32)>,
+}
+
+impl Places {
+    pub(super) fn of(layer: &RenderedLayer) -> Self {
+        let mut places = Self::default();
+        for Place { file, line, column } in layer.objects.iter().map(|object| &object.place) {
+            // Objects of one file stand together.
+            if places.files.last() != Some(file) {
+                places.files.push(file.clone());
+            }
+            places.at.push((places.files.len() - 1, *line, *column));
+        }
+        places
+    }
+
+    /// Puts them into a layer; nothing if they are not that layer's.
+    pub(super) fn put(&self, layer: &mut RenderedLayer) -> Option<()> {
+        if self.at.len() != layer.objects.len() {
+            return None;
+        }
+        for (object, (file, line, column)) in layer.objects.iter_mut().zip(&self.at) {
+            object.place = Place::at(self.files.get(*file)?, *line, *column);
+        }
+        Some(())
+    }
+}
 
 pub(super) fn encode(layer: &RenderedLayer) -> serde_json::Result<Vec<u8>> {
-    let mut files: Vec<String> = Vec::new();
-    let mut objects = Vec::with_capacity(layer.objects.len());
-    for object in &layer.objects {
-        if files.last() != Some(&object.place.file) {
-            files.push(object.place.file.clone());
-        }
-        let file = u32::try_from(files.len() - 1).unwrap_or(u32::MAX);
-        objects.push(ObjectHeader {
-            key: object.key.clone(),
-            version: object.version.clone(),
-            digest: object.digest,
-            place: (file, object.place.line, object.place.column),
-            length: object.bytes.len(),
-        });
-    }
-    let header = serde_json::to_vec(&Header { digest: layer.digest, files, objects })?;
+    let object = |object: &ReleaseObject| ObjectHeader {
+        key: object.key.clone(),
+        version: object.version.clone(),
+        digest: object.digest,
+        length: object.bytes.len(),
+    };
+    let objects = layer.objects.iter().map(object).collect();
+    let header = serde_json::to_vec(&Header { digest: layer.digest, places: Places::of(layer), objects })?;
     let bodies: usize = layer.objects.iter().map(|object| object.bytes.len()).sum();
     let mut out = Vec::with_capacity(MAGIC.len() + 8 + header.len() + bodies + CHECKSUM);
     out.extend_from_slice(MAGIC);
@@ -71,18 +92,19 @@ pub(super) fn decode(file: Bytes) -> Option<RenderedLayer> {
     let mut objects = Vec::with_capacity(header.objects.len());
     for object in header.objects {
         let end = at.checked_add(object.length).filter(|end| *end <= body.len())?;
-        let (file_number, line, column) = object.place;
         objects.push(ReleaseObject {
             key: object.key,
             version: object.version,
             digest: object.digest,
             bytes: file.slice(at..end),
-            place: Place::at(header.files.get(usize::try_from(file_number).ok()?)?, line, column),
+            place: Place::default(),
         });
         at = end;
     }
     let whole = at == body.len() && layer_digest(&objects) == header.digest;
-    whole.then_some(RenderedLayer { digest: header.digest, objects })
+    let mut layer = RenderedLayer { digest: header.digest, objects };
+    header.places.put(&mut layer)?;
+    whole.then_some(layer)
 }
 
 /// Appends the checksum.

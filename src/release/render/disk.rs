@@ -15,7 +15,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::codec;
-use crate::model::diagnostic::Place;
 use crate::model::digest::{InputDigest, LayerDigest, ReleaseDigest};
 use crate::model::name::{FleetName, TargetName};
 use crate::model::profile::LayerType;
@@ -272,10 +271,7 @@ impl LayerStore for DiskCache {
     fn layer(&self, inputs: &InputDigest) -> Option<RenderedLayer> {
         let record: InputRecord = self.read_json(&self.path("inputs", inputs))?;
         let mut layer = self.read_layer(record.layer)?;
-        if layer.objects.len() != record.places.len() {
-            return None;
-        }
-        layer.objects.iter_mut().zip(record.places).for_each(|(object, place)| object.place = place);
+        record.places.put(&mut layer)?;
         Some(layer)
     }
 
@@ -286,8 +282,10 @@ impl LayerStore for DiskCache {
             let Ok(bytes) = codec::encode(layer) else { return };
             self.try_write(&path, &bytes);
         }
-        let places: Vec<Place> = layer.objects.iter().map(|object| object.place.clone()).collect();
-        self.try_write_json(&self.path("inputs", inputs), &InputRecord { layer: layer.digest, places });
+        self.try_write_json(
+            &self.path("inputs", inputs),
+            &InputRecord { layer: layer.digest, places: codec::Places::of(layer) },
+        );
     }
 
     fn references(&self, files: &InputDigest) -> Option<References> {

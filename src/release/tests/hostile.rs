@@ -144,8 +144,108 @@ fn soup() -> impl Strategy<Value = String> {
     prop::collection::vec(token, 0..30).prop_map(|tokens| tokens.join(" "))
 }
 
+/// Expressions that the grammar allows, whether they make sense or not.
+fn expression() -> impl Strategy<Value = String> {
+    let leaf = prop::sample::select(vec![
+        "var.l",
+        "var.s",
+        "var.m",
+        "var.m.a",
+        "var.n",
+        "var.f",
+        "var.unset",
+        "cluster.name",
+        "cluster.labels",
+        "var",
+        "1",
+        "-1",
+        "0",
+        "9223372036854775807",
+        "-9223372036854775807",
+        "1u",
+        "2.5",
+        "1e300",
+        "'a'",
+        "''",
+        "'é😀'",
+        "b'x'",
+        "true",
+        "null",
+        "[]",
+        "{}",
+        "[1, 'a']",
+        "{'a': 1, 'b': [2]}",
+        "x",
+        "optional.none()",
+        "optional.of(1)",
+        "int",
+    ])
+    .prop_map(str::to_owned);
+    leaf.prop_recursive(4, 24, 3, |inner| {
+        let operator =
+            prop::sample::select(vec!["+", "-", "*", "/", "%", "==", "!=", "<", ">=", "&&", "||", "in"]);
+        let method = prop::sample::select(vec![
+            "size",
+            "contains",
+            "startsWith",
+            "endsWith",
+            "matches",
+            "charAt",
+            "indexOf",
+            "lastIndexOf",
+            "join",
+            "lowerAscii",
+            "upperAscii",
+            "replace",
+            "split",
+            "substring",
+            "trim",
+            "hasValue",
+            "value",
+            "or",
+            "orValue",
+        ]);
+        let function = prop::sample::select(vec![
+            "size",
+            "int",
+            "uint",
+            "double",
+            "string",
+            "bytes",
+            "bool",
+            "type",
+            "dyn",
+            "base64.encode",
+            "base64.decode",
+            "optional.of",
+            "optional.ofNonZeroValue",
+        ]);
+        let looping = prop::sample::select(vec!["map", "filter", "all", "exists", "exists_one"]);
+        let arguments = prop::collection::vec(inner.clone(), 0..3).prop_map(|a| a.join(", "));
+        prop_oneof![
+            (inner.clone(), operator, inner.clone()).prop_map(|(a, op, b)| format!("({a} {op} {b})")),
+            (inner.clone(), method, arguments).prop_map(|(a, m, b)| format!("{a}.{m}({b})")),
+            (function, inner.clone()).prop_map(|(f, a)| format!("{f}({a})")),
+            (inner.clone(), looping, inner.clone()).prop_map(|(a, m, b)| format!("{a}.{m}(x, {b})")),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("{a}[{b}]")),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("{a}[?{b}]")),
+            (inner.clone(), inner.clone(), inner.clone()).prop_map(|(a, b, c)| format!("({a} ? {b} : {c})")),
+            inner.clone().prop_map(|a| format!("-({a})")),
+            inner.clone().prop_map(|a| format!("!({a})")),
+            inner.clone().prop_map(|a| format!("{a}.a")),
+            (inner.clone(), inner).prop_map(|(a, b)| format!("[{a}, {{'k': {b}}}]")),
+        ]
+    })
+}
+
+#[test]
+fn a_cache_can_be_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<crate::release::LayerCache>();
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn no_soup_of_tokens_breaks_the_parser(text in soup(), tight in any::<bool>()) {
@@ -156,6 +256,21 @@ proptest! {
                     let _ = super::super::expression::Expression::compile(&found);
                 }
             }
+        }
+    }
+
+    /// It gives a value or an error, and the same one again.
+    #[test]
+    fn every_run_gives_the_same(text in expression()) {
+        let map: serde_json::Map<_, _> = (0..20).map(|n| (format!("k{n}"), json!(n))).collect();
+        let variables = json!({"l": [3, "b", null], "s": "some text", "m": {"a": map}, "n": 7, "f": 0.5});
+        let manifest = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"v": format!("${{{{ {text} }}}}")},
+        });
+        let case = Case::new(&manifest.to_string(), variables);
+        let first = case.render();
+        for _ in 0..2 {
+            prop_assert_eq!(&case.render(), &first, "{}", text);
         }
     }
 
