@@ -144,96 +144,37 @@ fn soup() -> impl Strategy<Value = String> {
     prop::collection::vec(token, 0..30).prop_map(|tokens| tokens.join(" "))
 }
 
+const LEAVES: &str = "var.l var.s var.m var.m.a var.n var.f var.unset cluster.name cluster.labels var 1 -1 0 \
+    9223372036854775807 -9223372036854775807 1u 2.5 1e300 'a' '' 'é😀' b'x' true null [] {} [1,'a'] {'a':1,'b':[2]} x \
+    optional.none() optional.of(1) int";
+const OPERATORS: &str = "+ - * / % == != < >= && || in";
+const METHODS: &str = "size contains startsWith endsWith matches charAt indexOf lastIndexOf join lowerAscii upperAscii \
+    replace split substring trim hasValue value or orValue";
+const FUNCTIONS: &str = "size int uint double string bytes bool type dyn base64.encode base64.decode optional.of \
+    optional.ofNonZeroValue";
+const MACROS: &str = "map filter all exists exists_one";
+
+fn one_of(words: &'static str) -> impl Strategy<Value = &'static str> {
+    prop::sample::select(words.split_whitespace().collect::<Vec<_>>())
+}
+
 /// Expressions that the grammar allows, whether they make sense or not.
 fn expression() -> impl Strategy<Value = String> {
-    let leaf = prop::sample::select(vec![
-        "var.l",
-        "var.s",
-        "var.m",
-        "var.m.a",
-        "var.n",
-        "var.f",
-        "var.unset",
-        "cluster.name",
-        "cluster.labels",
-        "var",
-        "1",
-        "-1",
-        "0",
-        "9223372036854775807",
-        "-9223372036854775807",
-        "1u",
-        "2.5",
-        "1e300",
-        "'a'",
-        "''",
-        "'é😀'",
-        "b'x'",
-        "true",
-        "null",
-        "[]",
-        "{}",
-        "[1, 'a']",
-        "{'a': 1, 'b': [2]}",
-        "x",
-        "optional.none()",
-        "optional.of(1)",
-        "int",
-    ])
-    .prop_map(str::to_owned);
-    leaf.prop_recursive(4, 24, 3, |inner| {
-        let operator =
-            prop::sample::select(vec!["+", "-", "*", "/", "%", "==", "!=", "<", ">=", "&&", "||", "in"]);
-        let method = prop::sample::select(vec![
-            "size",
-            "contains",
-            "startsWith",
-            "endsWith",
-            "matches",
-            "charAt",
-            "indexOf",
-            "lastIndexOf",
-            "join",
-            "lowerAscii",
-            "upperAscii",
-            "replace",
-            "split",
-            "substring",
-            "trim",
-            "hasValue",
-            "value",
-            "or",
-            "orValue",
-        ]);
-        let function = prop::sample::select(vec![
-            "size",
-            "int",
-            "uint",
-            "double",
-            "string",
-            "bytes",
-            "bool",
-            "type",
-            "dyn",
-            "base64.encode",
-            "base64.decode",
-            "optional.of",
-            "optional.ofNonZeroValue",
-        ]);
-        let looping = prop::sample::select(vec!["map", "filter", "all", "exists", "exists_one"]);
+    one_of(LEAVES).prop_map(str::to_owned).prop_recursive(4, 24, 3, |inner| {
+        let two = || (inner.clone(), inner.clone());
         let arguments = prop::collection::vec(inner.clone(), 0..3).prop_map(|a| a.join(", "));
         prop_oneof![
-            (inner.clone(), operator, inner.clone()).prop_map(|(a, op, b)| format!("({a} {op} {b})")),
-            (inner.clone(), method, arguments).prop_map(|(a, m, b)| format!("{a}.{m}({b})")),
-            (function, inner.clone()).prop_map(|(f, a)| format!("{f}({a})")),
-            (inner.clone(), looping, inner.clone()).prop_map(|(a, m, b)| format!("{a}.{m}(x, {b})")),
-            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("{a}[{b}]")),
-            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("{a}[?{b}]")),
-            (inner.clone(), inner.clone(), inner.clone()).prop_map(|(a, b, c)| format!("({a} ? {b} : {c})")),
+            (two(), one_of(OPERATORS)).prop_map(|((a, b), op)| format!("({a} {op} {b})")),
+            (inner.clone(), one_of(METHODS), arguments).prop_map(|(a, m, b)| format!("{a}.{m}({b})")),
+            (one_of(FUNCTIONS), inner.clone()).prop_map(|(f, a)| format!("{f}({a})")),
+            (two(), one_of(MACROS)).prop_map(|((a, b), m)| format!("{a}.{m}(x, {b})")),
+            two().prop_map(|(a, b)| format!("{a}[{b}]")),
+            two().prop_map(|(a, b)| format!("{a}[?{b}]")),
+            (two(), inner.clone()).prop_map(|((a, b), c)| format!("({a} ? {b} : {c})")),
             inner.clone().prop_map(|a| format!("-({a})")),
             inner.clone().prop_map(|a| format!("!({a})")),
             inner.clone().prop_map(|a| format!("{a}.a")),
-            (inner.clone(), inner).prop_map(|(a, b)| format!("[{a}, {{'k': {b}}}]")),
+            two().prop_map(|(a, b)| format!("[{a}, {{'k': {b}}}]")),
         ]
     })
 }
