@@ -133,11 +133,10 @@ pub(super) fn accept(state: &mut FleetState) -> bool {
         return false;
     }
     let affected = tally.affected;
-    let Record { head, targets, accepted, recovering, may_leave, book, .. } = &mut state.r;
+    let Record { head, targets, accepted, recovering, book, .. } = &mut state.r;
     let Some(head) = head else { return false };
     *accepted = Some(head.revisions);
     *recovering = false;
-    may_leave.clear();
     head.run = Run::Accepted { affected };
     for target in targets.iter_mut() {
         settle(target, |a, b| book.same(a, b));
@@ -150,7 +149,13 @@ pub(super) fn accept(state: &mut FleetState) -> bool {
 fn settle(target: &mut Target, same: impl Fn(Rel, Rel) -> bool) {
     let member = std::mem::take(&mut target.member);
     let Some(wanted) = target.wanted() else { return };
-    let failed = target.failure.as_ref().is_some_and(|failure| same(failure.release, wanted));
+    let failed = match target.failure.as_mut().filter(|failure| same(failure.release, wanted)) {
+        Some(failure) => {
+            failure.excused = true;
+            true
+        }
+        None => false,
+    };
     let at = target.order.as_ref().filter(|order| same(order.release, wanted) && order.converged());
     if at.is_some() {
         (target.accepted, target.base, target.behind) = (Some(wanted), Some(wanted), false);

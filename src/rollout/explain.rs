@@ -105,6 +105,9 @@ fn at_rest(state: &FleetState, target: &Target) -> Why {
     };
     if let Some(group) = r.quarantine_of(target, wanted) {
         let (release, cause) = (group.commit, group.cause.clone());
+        if r.same(target.ordered(), Some(wanted)) {
+            return (TargetStatus::Quarantined, Reason::KeptQuarantined { release, cause }, since);
+        }
         return (TargetStatus::Quarantined, Reason::Quarantined { release, cause }, since);
     }
     if r.same(target.ordered(), Some(wanted)) && target.order.as_ref().is_some_and(Order::converged) {
@@ -129,5 +132,11 @@ fn at_rest(state: &FleetState, target: &Target) -> Why {
         let (in_flight, limit) = (state.tally.catching_up, admit::limit(r, state.tally.behind));
         return waiting(Reason::Turn { in_flight, limit });
     }
-    waiting(Reason::Acceptance)
+    match r.groups.values().rev().find(|group| group.whole) {
+        Some(group) if state.tally.quarantined > 0 => {
+            let (release, cause) = (group.commit, group.cause.clone());
+            waiting(Reason::QuarantinedElsewhere { release, cause })
+        }
+        _ => waiting(Reason::Acceptance),
+    }
 }

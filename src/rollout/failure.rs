@@ -124,7 +124,7 @@ pub(super) fn set_run(state: &mut FleetState, run: Run) {
 fn give_up(state: &mut FleetState, defeat: Defeat, now: Moment, effects: &mut Vec<Effect>) {
     let names = state.tally.failed.iter().filter_map(|index| state.r.targets.get(*index));
     let failed: BTreeSet<_> = names.map(|target| target.name.clone()).collect();
-    if let Some(commit) = state.r.head_commit() {
+    if let Some(commit) = state.r.subject() {
         let group = add_group(&mut state.r, commit, &defeat.cause, failed, true);
         let book = &state.r.book;
         for target in state.r.targets.iter_mut().filter(|target| target.member) {
@@ -166,7 +166,7 @@ pub(super) fn return_alone(state: &mut FleetState, index: usize, now: Moment, ef
     let name = target.name.clone();
     let elsewhere = target.base.is_some() && !state.r.same(target.ordered(), target.base);
     let good = target.base.is_some_and(|base| state.r.book.same(base, failure.release));
-    let commit = state.r.head_commit().filter(|_| !good);
+    let commit = state.r.subject().filter(|_| !good);
     if let Some(commit) = commit {
         let cause = format!("{name} {}", failure.cause);
         let group = add_group(&mut state.r, commit, &cause, BTreeSet::from([name]), false);
@@ -242,13 +242,14 @@ fn lift(r: &mut Record, groups: &BTreeSet<u32>) {
     all.retain(|number, _| !groups.contains(number));
 }
 
-/// It works after all: the verdict falls, and the quarantine of this cluster alone.
+/// It works after all: the verdict on this release falls, and its quarantine on this cluster alone.
 pub(super) fn healed(state: &mut FleetState, index: usize) {
     let Some(target) = state.r.targets.get_mut(index) else { return };
     target.failure = None;
-    let pairs = target.quarantine.iter().map(|pair| pair.1);
-    let alone = pairs.filter(|number| state.r.groups.get(number).is_some_and(|group| !group.whole));
-    let alone: BTreeSet<u32> = alone.collect();
+    let Some(works) = target.ordered() else { return };
+    let alone = |number: &u32| state.r.groups.get(number).is_some_and(|group| !group.whole);
+    let pairs = target.quarantine.iter().filter(|pair| state.r.book.same(pair.0, works));
+    let alone: BTreeSet<u32> = pairs.map(|pair| pair.1).filter(alone).collect();
     lift(&mut state.r, &alone);
     state.recount();
 }

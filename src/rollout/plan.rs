@@ -111,7 +111,7 @@ fn merge(
             Some(intent) => update(r, target, intent, effects),
             None => {
                 target.wanted = None;
-                (target.pinned, target.behind) = (false, false);
+                target.pinned = false;
                 if !unknown && target.leaving.is_none() {
                     target.leaving = Some(Leaving { commit, ordered: false, since: now });
                 }
@@ -146,6 +146,7 @@ fn update(r: &mut Record, target: &mut Target, intent: TargetIntent, effects: &m
         }
     }
     target.leaving = None;
+    target.behind |= target.order.is_none() && target.accepted.is_some();
     target.wanted = Some(match intent.release {
         Ok(release) => {
             let known = [target.accepted, target.ordered(), target.base, target.converged];
@@ -172,8 +173,15 @@ fn update(r: &mut Record, target: &mut Target, intent: TargetIntent, effects: &m
 /// Chooses whom the head's rollout affects. `again`: the head is the same, so who was in it stays in it.
 pub(super) fn choose_members(r: &mut Record, again: bool) {
     let mut members = Vec::with_capacity(r.targets.len());
+    let whole = |target: &Target| {
+        target.wanted().and_then(|wanted| r.quarantine_of(target, wanted)).is_some_and(|group| group.whole)
+    };
+    let quarantined = !r.groups.is_empty() && r.targets.iter().any(whole);
     for target in &r.targets {
-        members.push(is_member(r, target) || (again && target.member && may_be_member(r, target)));
+        // What failed on others is no release to start a new cluster with, in whatever words.
+        let newcomer = target.behind && target.base.is_none();
+        let stays = again && target.member && may_be_member(r, target);
+        members.push(!(quarantined && newcomer) && (stays || is_member(r, target)));
     }
     for (target, member) in r.targets.iter_mut().zip(members) {
         target.member = member;
@@ -182,7 +190,12 @@ pub(super) fn choose_members(r: &mut Record, again: bool) {
 
 fn may_be_member(r: &Record, target: &Target) -> bool {
     let wanted = target.wanted().filter(|_| !target.pinned && target.leaving.is_none());
-    wanted.is_some_and(|wanted| r.quarantine_of(target, wanted).is_none())
+    let failed = target.failure.as_ref().filter(|failure| !failure.excused).map(|failure| failure.release);
+    wanted.is_some_and(|wanted| match r.quarantine_of(target, wanted) {
+        None => true,
+        // It returned alone, and counts against the commit until that is accepted or ends.
+        Some(group) => !group.whole && failed.is_some_and(|failed| r.book.same(failed, wanted)),
+    })
 }
 
 pub(super) fn is_member(r: &Record, target: &Target) -> bool {
@@ -213,8 +226,9 @@ fn tidy(r: &mut Record) {
     for target in &mut r.targets {
         target.quarantine.retain(|pair| groups.contains_key(&pair.1));
     }
-    let names: BTreeSet<_> = r.targets.iter().map(|target| target.name.clone()).collect();
-    r.may_leave.retain(|name| names.contains(name));
+    let targets = r.targets.iter().filter(|target| target.leaving.is_some());
+    let leaving: BTreeSet<_> = targets.map(|target| target.name.clone()).collect();
+    r.may_leave.retain(|name| leaving.contains(name));
     let Record { book, targets, head, accepted, .. } = r;
     let used = targets.iter_mut().flat_map(Target::releases_mut);
     book.compact(used, head.iter_mut().map(|head| &mut head.revisions).chain(accepted.iter_mut()));

@@ -36,7 +36,7 @@ fn because(person: &Person) -> String {
 pub enum Reason {
     #[error("runs what it should")]
     Converged,
-    #[error("runs what it should; new since the last accepted commit, which is not yet the head")]
+    #[error("runs what it should; the commit is not accepted yet")]
     ConvergedAhead,
     #[error("not healthy: {cause}")]
     Unhealthy { cause: String },
@@ -76,6 +76,10 @@ pub enum Reason {
     },
     #[error("{release} is quarantined here: {cause}; fix it in a commit, or 'fairlead retry'", release = .release.short())]
     Quarantined { release: CommitId, cause: String },
+    #[error("runs {release}, which failed in the rollout ({cause}); there is nothing to go back to", release = .release.short())]
+    KeptQuarantined { release: CommitId, cause: String },
+    #[error("waits: {release} failed on other clusters ({cause}), and a new one does not start with it", release = .release.short())]
+    QuarantinedElsewhere { release: CommitId, cause: String },
     #[error("leaves the fleet when {commit} is accepted", commit = .commit.short())]
     Leaving { commit: CommitId },
     #[error("'fairlead leave' took everything away; 'fairlead retry' takes it up again")]

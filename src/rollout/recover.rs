@@ -23,7 +23,10 @@ pub(super) fn online(
         if let Link::Offline { since, .. } = target.link {
             resume_clock(target, since, now);
         }
-        target.link = Link::Online;
+        // What a person took out stays out until a person says otherwise.
+        if !matches!(target.link, Link::Left { .. }) {
+            target.link = Link::Online;
+        }
     });
     let Some(target) = state.r.targets.get(index) else { return };
     match ledger {

@@ -44,15 +44,13 @@ pub(super) fn order(state: &mut FleetState, effects: &mut Vec<Effect>) {
     {
         return;
     }
-    let mut leaving: Vec<usize> = state.tally.leaving.iter().copied().collect();
-    while let Some(index) = leaving.pop() {
-        let known = |target: &Target| target.order.is_some() || target.generation > 0;
-        if !state.r.targets.get(index).is_some_and(known) {
-            // Nothing of this fleet ever was there.
-            state.r.targets.remove(index);
-            state.recount();
-            continue;
-        }
+    // Nothing of this fleet ever was where no order went.
+    let known = |target: &Target| target.leaving.is_none() || target.order.is_some() || target.generation > 0;
+    if !state.r.targets.iter().all(known) {
+        state.r.targets.retain(known);
+        state.recount();
+    }
+    for index in state.tally.leaving.clone() {
         state.change(index, |target| {
             target.generation += 1;
             if let Some(leaving) = &mut target.leaving {
@@ -79,11 +77,12 @@ pub(super) fn removed(state: &mut FleetState, index: usize, now: Moment) {
         let (name, generation) = (target.name.clone(), target.generation);
         let (wanted, accepted, behind) = (target.wanted.clone(), target.accepted, target.accepted.is_some());
         let (suspend, pinned, leaving) = (target.suspend, target.pinned, target.leaving.clone());
-        let (wave, time_zone) = (target.wave, target.time_zone.clone());
+        let (wave, time_zone, quarantine) =
+            (target.wave, target.time_zone.clone(), target.quarantine.clone());
         let link = Link::Left { since: now };
         let kept =
             Target { generation, wanted, accepted, behind, suspend, pinned, leaving, ..Target::new(name) };
-        *target = Target { link, wave, time_zone, ..kept };
+        *target = Target { link, wave, time_zone, quarantine, ..kept };
     }
     state.recount();
 }

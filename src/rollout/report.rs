@@ -271,13 +271,16 @@ fn accepted(state: &FleetState, affected: usize) -> (CommitState, String, String
     if tally.behind > 0 {
         text.push_str(&format!(", {} to catch up", tally.behind));
     }
+    if tally.pinning > 0 {
+        text.push_str(&format!(", {} on the way to a pin", tally.pinning));
+    }
     if !tally.leaving.is_empty() {
         text.push_str(&format!(", {} to leave", tally.leaving.len()));
     }
     let new_ones = state.r.head.as_ref().is_some_and(|head| head.joined > 0) && tally.behind > 0;
     match trouble {
         Some(trouble) => (CommitState::Failure, format!("{text}, {trouble}"), String::new()),
-        None if new_ones => (CommitState::Pending, text, String::new()),
+        None if new_ones || tally.pinning > 0 => (CommitState::Pending, text, String::new()),
         None => (CommitState::Success, text, String::new()),
     }
 }

@@ -206,6 +206,11 @@ impl Record {
         self.head.as_ref().map(|head| self.commit_of(head.revisions))
     }
 
+    /// The commit that people know the head's change by: the one that bears the status.
+    pub fn subject(&self) -> Option<CommitId> {
+        self.head.as_ref()?.subjects.first().map(|revision| revision.commit)
+    }
+
     pub fn accepted_commit(&self) -> Option<CommitId> {
         self.accepted.map(|revs| self.commit_of(revs))
     }

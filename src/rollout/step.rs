@@ -276,19 +276,21 @@ fn approve(state: &mut FleetState, wave: Option<&WaveName>, now: Moment, effects
         return;
     }
     removal::approve(state);
-    let waits = |target: &Target| {
-        matches!(target.order, Some(Order { phase: Phase::Held { deletions: true, .. }, .. }))
+    let waits = |r: &Record, target: &Target| {
+        let held = matches!(target.order, Some(Order { phase: Phase::Held { deletions: true, .. }, .. }));
+        // A release that was superseded while it waited is not taken up again.
+        let mut current = [target.wanted(), target.accepted].into_iter().flatten();
+        held && current.any(|release| r.same(target.ordered(), Some(release)))
     };
-    for target in &mut state.r.targets {
-        if waits(target) {
-            target.approved = target.ordered();
-        } else if target.member {
-            target.approved = target.wanted();
-        }
+    let held = state.tally.held.iter().copied();
+    let waiting = held.filter(|index| state.r.targets.get(*index).is_some_and(|t| waits(&state.r, t)));
+    let waiting: Vec<usize> = waiting.collect();
+    for target in state.r.targets.iter_mut().filter(|target| target.member) {
+        target.approved = target.wanted();
     }
-    for index in state.tally.held.clone() {
-        let order = state.r.targets.get(index).filter(|target| waits(target));
-        if let Some(order) = order.and_then(|target| target.order.clone()) {
+    for index in waiting {
+        state.change(index, |target| target.approved = target.ordered());
+        if let Some(order) = state.r.targets.get(index).and_then(|target| target.order.clone()) {
             admit::assign(state, index, order.release, order.purpose, now, effects);
         }
     }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::book::Rel;
 use super::state::Record;
 use super::target::{Link, Moment, Phase, Target};
 use crate::model::assignment::Purpose;
@@ -18,7 +19,6 @@ pub(super) enum Queue {
     /// Back to a release that is known to be good: needs no room.
     Revert,
     Pin,
-    CatchUp,
 }
 
 /// What one target adds to the tally.
@@ -26,6 +26,7 @@ pub(super) enum Queue {
 pub(super) struct Class {
     wave: u16,
     queue: Option<Queue>,
+    catches_up: bool,
     deadline: Option<Moment>,
     member: bool,
     converged: bool,
@@ -41,6 +42,7 @@ pub(super) struct Class {
     invalid: bool,
     held: bool,
     bad: bool,
+    pinning: bool,
     quarantined: bool,
 }
 
@@ -60,7 +62,10 @@ pub(super) struct Tally {
     pub changing: usize,
     pub changing_to_wanted: usize,
     pub catching_up: usize,
+    /// Missed what was accepted, and may yet catch up.
     pub behind: usize,
+    /// On the way to their pins.
+    pub pinning: usize,
     pub returning: usize,
     /// Will leave, but are not told yet.
     pub leaving: BTreeSet<usize>,
@@ -83,7 +88,7 @@ pub(super) struct Tally {
 impl Class {
     pub fn of(target: &Target, r: &Record) -> Self {
         let wanted = target.wanted();
-        let order = target.order.as_ref();
+        let order = target.order.as_ref().filter(|_| !target.gone());
         let on = |release| order.is_some_and(|order| r.same(Some(order.release), release));
         let on_wanted = wanted.is_some() && on(wanted);
         let at_work = order.is_some_and(|order| order.at_work());
@@ -100,11 +105,13 @@ impl Class {
         let skips =
             target.suspend || r.head.as_ref().is_none_or(|head| head.policy.rollout.offline == Offline::Skip);
         let skipped = away && skips;
+        let bad = wanted.is_some() && (failed_here(wanted) || quarantine.is_some());
         let with_purpose = |purpose| at_work && order.is_some_and(|order| order.purpose == purpose);
         let changing = with_purpose(Purpose::Change) && !gone;
         Self {
             wave: target.wave,
             queue: queue(target, r),
+            catches_up: catches_up(target, r),
             deadline: deadline(target, r),
             member: target.member,
             converged,
@@ -114,47 +121,51 @@ impl Class {
             changing,
             changing_to_wanted: changing && on_wanted,
             catching_up: with_purpose(Purpose::CatchUp) && !gone,
-            behind: target.behind,
+            behind: target.behind && !bad,
             returning: order.is_some_and(|order| order.purpose == Purpose::Return && !order.converged()),
             leaving: target.leaving.is_some() && !target.gone(),
             invalid: matches!(target.wanted, Some(super::target::Want::Invalid(_))),
             held: order.is_some_and(|order| matches!(order.phase, Phase::Held { .. })),
-            bad: wanted.is_some() && (failed_here(wanted) || quarantine.is_some()),
+            bad,
+            pinning: target.pinned && !(gone || bad || (on_wanted && healthy)),
             quarantined: quarantine.is_some_and(|group| group.whole),
         }
     }
 }
 
+/// Whether a release may be ordered of a target, and would change something.
+fn needs(target: &Target, r: &Record, release: Rel) -> bool {
+    let failed = target.failure.as_ref().is_some_and(|failure| r.book.same(failure.release, release));
+    let barred = failed || r.quarantine_of(target, release).is_some();
+    let order = target.order.as_ref();
+    !barred && order.is_none_or(|order| !r.book.same(order.release, release) || order.failed())
+}
+
 fn queue(target: &Target, r: &Record) -> Option<Queue> {
-    if !target.can_start() {
+    let wanted = target.wanted().filter(|wanted| target.can_start() && needs(target, r, *wanted))?;
+    if target.pinned {
+        return Some(Queue::Pin);
+    }
+    if !target.member || !r.rolling() {
         return None;
     }
     let order = target.order.as_ref();
-    let barred = |release| {
-        let failed = target.failure.as_ref().is_some_and(|failure| r.book.same(failure.release, release));
-        failed || r.quarantine_of(target, release).is_some()
-    };
-    let needs = |release| {
-        !barred(release) && order.is_none_or(|order| !r.book.same(order.release, release) || order.failed())
-    };
-    if let Some(wanted) = target.wanted().filter(|wanted| needs(*wanted)) {
-        if target.pinned {
-            return Some(Queue::Pin);
-        }
-        if target.member && r.rolling() {
-            let swap = order.is_some_and(|order| order.at_work() && order.purpose == Purpose::Change);
-            let known_good = target.history.has(r.book.digest(wanted));
-            return Some(match known_good {
-                true => Queue::Revert,
-                false if swap => Queue::Swap,
-                false => Queue::Turn,
-            });
-        }
-    }
+    let stuck = order.is_some_and(|order| matches!(order.phase, Phase::Stalled { given_up: true, .. }));
+    let swap = order.is_some_and(|order| order.at_work() && order.purpose == Purpose::Change) && !stuck;
+    Some(match target.history.has(r.book.digest(wanted)) {
+        true => Queue::Revert,
+        false if swap => Queue::Swap,
+        false => Queue::Turn,
+    })
+}
+
+/// Whether a target could go to what is accepted, which it missed.
+fn catches_up(target: &Target, r: &Record) -> bool {
     let ahead = target.member && r.same(target.ordered(), target.wanted());
+    let order = target.order.as_ref();
     let free = order.is_none_or(|order| !order.at_work() || order.purpose == Purpose::CatchUp);
-    let catches_up = target.behind && !target.pinned && !ahead && free && target.leaving.is_none();
-    (catches_up && target.accepted.is_some_and(needs)).then_some(Queue::CatchUp)
+    let may = target.behind && !target.pinned && !ahead && free && target.leaving.is_none();
+    may && target.can_start() && target.accepted.is_some_and(|accepted| needs(target, r, accepted))
 }
 
 /// When something must be looked at, if nothing happens before.
@@ -191,7 +202,6 @@ impl Tally {
             Some(Queue::Swap) => self.swaps.insert(place),
             Some(Queue::Revert) => self.reverts.insert(index),
             Some(Queue::Pin) => self.pins.insert(index),
-            Some(Queue::CatchUp) => self.catch_ups.insert(index),
             None => false,
         };
         self.deadlines.extend(class.deadline.map(|deadline| (deadline, index)));
@@ -208,7 +218,6 @@ impl Tally {
             Some(Queue::Swap) => self.swaps.remove(&place),
             Some(Queue::Revert) => self.reverts.remove(&index),
             Some(Queue::Pin) => self.pins.remove(&index),
-            Some(Queue::CatchUp) => self.catch_ups.remove(&index),
             None => false,
         };
         if let Some(deadline) = class.deadline {
@@ -225,6 +234,7 @@ impl Tally {
         change(&mut self.changing_to_wanted, class.changing_to_wanted);
         change(&mut self.catching_up, class.catching_up);
         change(&mut self.behind, class.behind);
+        change(&mut self.pinning, class.pinning);
         change(&mut self.returning, class.returning);
         change(&mut self.quarantined, class.quarantined);
     }
@@ -236,6 +246,7 @@ impl Tally {
             (class.invalid, &mut self.invalid),
             (class.held, &mut self.held),
             (class.bad, &mut self.bad),
+            (class.catches_up, &mut self.catch_ups),
         ];
         for (_, set) in sets.into_iter().filter(|(yes, _)| *yes) {
             change(set);

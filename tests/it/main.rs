@@ -5,6 +5,7 @@ mod cluster;
 mod control_plane;
 mod harness;
 mod release_cache;
+mod rollout_properties;
 mod scenarios;
 mod server;
 mod store;
