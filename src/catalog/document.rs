@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::variables::VariablesSchema;
@@ -13,7 +14,7 @@ use crate::model::profile::ClusterProfile;
 use crate::model::target::ClusterTarget;
 
 /// Where documents are, from the repository's root; a setting of the daemon.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Folders {
     pub profiles: String,

@@ -12,6 +12,7 @@ mod labels;
 mod read;
 pub mod report;
 pub mod schema;
+mod single;
 mod variables;
 pub mod yaml;
 
@@ -27,6 +28,7 @@ use crate::model::profile::ClusterProfile;
 use crate::model::tree::Tree;
 
 pub use document::{Folders, Kind, Located, LocatedFleet, Presence, Profile, Target};
+pub use single::read_single;
 pub use variables::variables;
 
 use read::{Documents, Finding, Subject};

@@ -253,24 +253,26 @@ fn validate(kind: Kind, doc: &Doc) -> (Vec<Diagnostic>, Vec<String>) {
         let finding = Diagnostic::error(doc.places.value("/kind"), "wrong-folder", message);
         return (vec![finding.expected(kind.as_str())], Vec::new());
     }
-    let schema = schema::of(kind);
+    let (mut findings, wrong) = against(schema::of(kind), doc);
+    findings.extend(labels::metadata(doc));
+    (findings, wrong)
+}
+
+/// What the schema has to say about a document, and the JSON pointers of what it refuses.
+pub(super) fn against(schema: &schema::DocumentSchema, doc: &Doc) -> (Vec<Diagnostic>, Vec<String>) {
     let Some(validator) = &schema.validator else {
-        let message = format!("the schema of {} can't be compiled", kind.as_str());
+        let message = "the schema can't be compiled";
         return (vec![Diagnostic::error(doc.places.value(""), "internal", message)], Vec::new());
     };
     let problems = explain::problems(validator, &schema.schema, &doc.value);
     let wrong = problems.iter().map(|problem| problem.pointer.clone()).collect();
-    let mut findings: Vec<Diagnostic> = problems
-        .into_iter()
-        .map(|problem| {
-            let pointer = &problem.pointer;
-            let place = if problem.at_key { doc.places.key(pointer) } else { doc.places.value(pointer) };
-            let finding = Diagnostic::error(place, problem.code, problem.message);
-            Diagnostic { expected: problem.expected, hint: problem.hint, ..finding }
-        })
-        .collect();
-    findings.extend(labels::metadata(doc));
-    (findings, wrong)
+    let finding = |problem: explain::Problem| {
+        let pointer = &problem.pointer;
+        let place = if problem.at_key { doc.places.key(pointer) } else { doc.places.value(pointer) };
+        let finding = Diagnostic::error(place, problem.code, problem.message);
+        Diagnostic { expected: problem.expected, hint: problem.hint, ..finding }
+    };
+    (problems.into_iter().map(finding).collect(), wrong)
 }
 
 /// The JSON pointer of an entry of a mapping.

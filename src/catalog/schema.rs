@@ -108,6 +108,11 @@ pub(super) fn of(kind: Kind) -> &'static DocumentSchema {
     }
 }
 
+/// The compiled schema of any type.
+pub(super) fn of_type<T: JsonSchema>() -> DocumentSchema {
+    compiled(document::<T>("settings.json", &T::schema_name()))
+}
+
 fn compiled(schema: Value) -> DocumentSchema {
     let options = jsonschema::options()
         .offline()

@@ -147,6 +147,16 @@ impl FleetState {
         &self.r.fleet
     }
 
+    /// Every target that the fleet has a word on, those that are leaving too.
+    pub fn targets(&self) -> impl Iterator<Item = &TargetName> {
+        self.r.targets.iter().map(|target| &target.name)
+    }
+
+    /// The policy of the newest commit that could be read.
+    pub fn policy(&self) -> FleetPolicy {
+        self.r.head.as_ref().map(|head| head.policy.clone()).unwrap_or_default()
+    }
+
     /// For a target that the accepted commit does not know: the accepted revisions, whose profiles its
     /// first release is to be compiled with (its own definition comes from the head).
     pub fn entry_revisions(&self, target: &TargetName) -> Option<Revisions> {
