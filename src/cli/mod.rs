@@ -1,12 +1,83 @@
 //! Commands and printing.
+//!
+//! In: the command line. Out: text on standard output, diagnostics and errors on standard error, an exit
+//! code (0 done, 1 findings, 2 wrong usage, 3 something outside failed). Guarantees: commands hold no logic
+//! that another room could hold. IO: terminal.
 #![allow(clippy::disallowed_methods, reason = "the edge of the program: reads the clock and the environment")]
+
+mod args;
+pub mod client;
+mod error;
+mod offline;
+mod online;
+mod pin;
+mod rollback;
+pub mod table;
 
 use std::process::ExitCode;
 
-pub mod client;
-pub mod table;
+use clap::Parser;
+
+use args::{Cli, Color, Command, LogFormat};
+use error::CliError;
+
+use crate::daemon::{self, LogLines, Settings};
+
+type Outcome = Result<ExitCode, CliError>;
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let cli = Cli::parse();
+    match cli.color {
+        Color::Auto => {}
+        Color::Always => anstream::ColorChoice::Always.write_global(),
+        Color::Never => anstream::ColorChoice::Never.write_global(),
+    }
+    match dispatch(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            anstream::eprintln!("{error}");
+            error.exit_code()
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Outcome {
+    match command {
+        Command::Validate(args) => offline::validate(&args),
+        Command::Render(args) => offline::render(&args),
+        Command::Plan(args) if args.live => block_on(online::plan_live(args)),
+        Command::Plan(args) => offline::plan(&args),
+        Command::Schema(args) => offline::schema(&args),
+        Command::Rollback(args) => rollback::rollback(&args),
+        Command::Run(args) => run(&args),
+        Command::Status(args) => block_on(online::status(args)),
+        Command::History(args) => block_on(online::history(args)),
+        Command::Accept(args) => block_on(online::accept(args)),
+        Command::Retry(args) => block_on(online::retry(args)),
+        Command::Adopt(args) => block_on(online::adopt(args)),
+        Command::Leave(args) => block_on(online::leave(args)),
+        Command::Sync(args) => block_on(online::sync(args)),
+    }
+}
+
+fn block_on(work: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(CliError::outside)?.block_on(work)
+}
+
+fn run(args: &args::Run) -> Outcome {
+    let format = match args.log_format {
+        LogFormat::Text => LogLines::Text,
+        LogFormat::Json => LogLines::Json,
+    };
+    daemon::log_lines(format, &args.log).map_err(CliError::usage)?;
+    let settings = Settings::read(&args.config).map_err(CliError::usage)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::outside)?;
+    let result = runtime.block_on(daemon::run(settings));
+    // A fetch that hangs on a dead server must not keep the process.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    result.map_err(CliError::outside)?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -251,10 +251,6 @@ impl Resource {
     pub fn group_kind(&self) -> GroupKind {
         GroupKind { group: self.group.clone(), kind: self.kind.clone() }
     }
-
-    pub fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
-    }
 }
 
 /// Percent-encodes one segment of a path or one value of a query: a name can't leave its place.

@@ -1,1 +1,241 @@
 //! Starts and wires everything; owns every task and channel.
+//!
+//! In: the settings. Out: clusters that are true to the repository, and an API that tells how they stand.
+//! Guarantees: what is decided is saved before it is carried out; every task ends within 5 s of a signal;
+//! nothing in memory is authoritative. Assumes that no other daemon uses the same state folder (a lock sees
+//! to it) or, in the same clusters, the same instance name (the ledgers see to it). IO: all of it.
+#![allow(clippy::disallowed_methods, reason = "this room owns the clock")]
+
+mod engine;
+mod fleets;
+pub mod library;
+mod logging;
+mod orders;
+pub mod plans;
+mod questions;
+pub mod reader;
+mod releases;
+mod settings;
+mod signals;
+mod source;
+mod view;
+mod workers;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+pub use logging::{Format as LogLines, init as log_lines};
+pub use settings::{Settings, SettingsError};
+
+use crate::cluster::{Connector, FirstOf, KubeconfigFolder};
+use crate::model::digest::CommitId;
+use crate::model::name::SourceName;
+use crate::release::LayerCache;
+use crate::release::render::{DiskCache, DiskError};
+use crate::repo::{Mirror, RefEvent, RepoError};
+use crate::server::{Metrics, Publisher, RepositoryView, Server, ServerError, StatusView};
+use crate::store::{FleetRecord, Store, StoreError};
+
+use engine::{Engine, Inputs, Parts};
+use fleets::Fleets;
+use library::Library;
+use questions::Asked;
+use reader::Reader;
+use releases::Releases;
+use settings::ClusterSource;
+use source::Kick;
+use workers::Workers;
+
+/// Facts that may wait for the engine before workers wait for it.
+const FACTS: usize = 4096;
+/// Bytes of rendered layers on disk, beside those of assigned and base releases.
+const CACHE: u64 = 1 << 30;
+/// How long tasks may take to end after a signal.
+const STOP_WITHIN: Duration = Duration::from_millis(4500);
+
+/// Why the daemon can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    #[error("cannot make the state folder {path}")]
+    StateFolder { path: std::path::PathBuf, source: std::io::Error },
+    #[error("the store can't be used")]
+    Store(#[from] StoreError),
+    #[error("the repository can't be followed")]
+    Repository(#[from] RepoError),
+    #[error("the cache of releases can't be used")]
+    Cache(#[from] DiskError),
+    #[error("the server can't start")]
+    Server(#[from] ServerError),
+    #[error("signals can't be handled")]
+    Signals(#[source] std::io::Error),
+}
+
+/// Follows the repository until SIGTERM or SIGINT.
+pub async fn run(settings: Settings) -> Result<(), DaemonError> {
+    let cancel = CancellationToken::new();
+    signals::cancel_on_signal(cancel.clone()).map_err(DaemonError::Signals)?;
+    let state = settings.state.clone();
+    make_private(&state).map_err(|source| DaemonError::StateFolder { path: state.clone(), source })?;
+    let store = Store::open(&state, Timestamp::now())?;
+    if let Some(aside) = store.moved_aside() {
+        warn!(file = %aside.display(), "the store was damaged and is set aside; accepted commits come from the ledgers");
+    }
+    let saved = Saved::read(&store, &settings)?;
+    let (store, writer) = store.spawn()?;
+
+    let mirror = Mirror::open(&settings.mirror()?, &state.join("mirror.git"))?;
+    let disk = DiskCache::open(state.join("cache"), CACHE)?;
+    let layers = LayerCache::new(Some(Box::new(disk.clone())));
+    let library = Arc::new(Library::new(Some(mirror.history()), settings.repository.folders.clone(), layers));
+    let releases = Arc::new(Releases::new(library.clone(), disk));
+
+    let repository = RepositoryView {
+        url: settings.repository.url.clone(),
+        branch: settings.repository.branch.clone(),
+        ..RepositoryView::default()
+    };
+    let (publisher, views) = Publisher::new(StatusView::empty(settings.instance.clone(), repository.clone()));
+    let metrics = Arc::new(Metrics::new(views.clone()));
+    let (facts, facts_in) = mpsc::channel(FACTS);
+    let (observed, observations) = mpsc::channel(1);
+    let (orders, orders_in) = mpsc::channel(64);
+    let (read, readings) = mpsc::channel(1);
+    let kick = Kick::default();
+
+    let stop_workers = cancel.child_token();
+    let workers =
+        Workers::new(settings.instance.clone(), connector(&settings), releases.clone(), facts, stop_workers);
+    let asked = Arc::new(Asked::new(
+        &settings.instance,
+        library.clone(),
+        store.clone(),
+        workers.handles(),
+        views.clone(),
+    ));
+    let engine = Engine::new(Parts {
+        fleets: Fleets::restore(saved.fleets),
+        workers,
+        kick: kick.clone(),
+        store,
+        reader: Arc::new(Reader::new(library, settings.repository.allow_rewrite)),
+        releases,
+        readings: read,
+        publisher,
+        metrics: metrics.clone(),
+        repository,
+        accepted: saved.accepted,
+        remembered: saved.remembered,
+    });
+    let parts = crate::server::Parts { views, orders, questions: asked, metrics };
+    let server = Server::bind(settings.server_settings(), parts).await?;
+    if let Some(address) = server.address() {
+        info!(%address, socket = %settings.socket().display(), "fairlead {} is up", env!("CARGO_PKG_VERSION"));
+    }
+
+    let mut tasks = JoinSet::new();
+    tasks.spawn(server.run(cancel.clone()));
+    tasks.spawn(
+        engine.run(Inputs { observations, facts: facts_in, orders: orders_in, readings }, cancel.clone()),
+    );
+    tasks.spawn(watch_refs(settings.local_repository(), kick.clone(), cancel.clone()));
+    tasks.spawn(source::follow(mirror, settings.repository.poll.get(), kick, observed, cancel.clone()));
+    finish(tasks, &cancel).await;
+    let stopped = tokio::task::spawn_blocking(|| writer.stop()).await;
+    if let Err(error) = stopped {
+        tracing::error!(%error, "the store's writer did not end in order");
+    }
+    info!("stopped");
+    Ok(())
+}
+
+/// What the last run left behind.
+struct Saved {
+    fleets: Vec<FleetRecord>,
+    accepted: Option<CommitId>,
+    remembered: BTreeMap<String, CommitId>,
+}
+
+impl Saved {
+    fn read(store: &Store, settings: &Settings) -> Result<Self, StoreError> {
+        let records = store.records();
+        let ours = |source: &SourceName| *source == SourceName::control();
+        let mut heads = records.heads()?.into_iter();
+        let head = heads.find(|head| ours(&head.source) && head.branch == settings.repository.branch);
+        let tags = records.tags()?.into_iter().filter(|tag| ours(&tag.source));
+        Ok(Self {
+            fleets: records.fleets()?,
+            accepted: head.and_then(|head| head.accepted),
+            remembered: tags.map(|tag| (tag.name, tag.commit)).collect(),
+        })
+    }
+}
+
+/// Waits for a signal or for the end of a task, which ends all; then for the rest, but not for ever.
+async fn finish(mut tasks: JoinSet<()>, cancel: &CancellationToken) {
+    tokio::select! {
+        () = cancel.cancelled() => {}
+        ended = tasks.join_next() => {
+            if let Some(Err(error)) = ended {
+                tracing::error!(%error, "a task ended by itself");
+            }
+            cancel.cancel();
+        }
+    }
+    let all = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(STOP_WITHIN, all).await.is_err() {
+        warn!("some tasks did not end in time; they are cut off, and resume from the ledgers");
+    }
+}
+
+fn connector(settings: &Settings) -> Arc<dyn Connector> {
+    let sources = settings.clusters.iter().filter_map(|source| match source {
+        ClusterSource::Kubeconfigs(folder) => {
+            Some(Box::new(KubeconfigFolder::new(&folder.directory, folder.trusted)) as Box<dyn Connector>)
+        }
+        // Refused when the settings are read.
+        ClusterSource::Secrets(_) | ClusterSource::Simulated(_) => None,
+    });
+    Arc::new(FirstOf(sources.collect()))
+}
+
+/// Fetches at once when a local repository's refs change. Where that can't be watched, polling does.
+async fn watch_refs(repository: Option<std::path::PathBuf>, kick: Kick, cancel: CancellationToken) {
+    let Some(repository) = repository else { return cancel.cancelled().await };
+    let watched = crate::repo::watch_local(&repository, move |event| match event {
+        RefEvent::Changed => kick.now(),
+        RefEvent::Lost(reason) => warn!(reason, "changes of the repository may be missed; it is polled"),
+    });
+    let watch = match watched {
+        Ok(watch) => watch,
+        Err(error) => {
+            warn!(error = chain(&error), "the repository's folder can't be watched; it is polled");
+            return cancel.cancelled().await;
+        }
+    };
+    cancel.cancelled().await;
+    drop(watch);
+}
+
+fn make_private(folder: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// An error and all that caused it, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

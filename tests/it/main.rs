@@ -1,11 +1,20 @@
 //! Everything that needs more than one room, or something real: servers, processes, repositories.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test may fail loudly, and looks at the clock"
+)]
 
+mod architecture;
 mod cluster;
 mod control_plane;
+mod e2e;
 mod harness;
 mod release_cache;
 mod rollout_properties;
 mod scenarios;
 mod server;
 mod store;
+mod world;

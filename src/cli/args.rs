@@ -1,0 +1,260 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::table::Output;
+use crate::model::name::{FleetName, TargetName};
+
+/// Keeps a fleet of Kubernetes clusters true to the cluster profiles in a Git repository.
+#[derive(Debug, Parser)]
+#[command(name = "fairlead", version, propagate_version = true, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    /// Colour in the output.
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    pub color: Color,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Report every mistake in a fleet repository.
+    Validate(Validate),
+    /// Print the objects that a target should have, as YAML.
+    Render(Render),
+    /// Print what the change from one commit to another does to every target.
+    Plan(Plan),
+    /// Follow the repository and keep the clusters true to it.
+    Run(Run),
+    /// Show the fleets and targets of the running daemon.
+    Status(Status),
+    /// Show what a target has run.
+    History(History),
+    /// Take what is held: a rewritten branch, a moved tag, a commit that the branch does not reach.
+    Accept(Accept),
+    /// Take the releases of a failed rollout out of quarantine and try them again.
+    Retry(FleetCommand),
+    /// Take over objects that were in a cluster before, where other managers own fields of them.
+    Adopt(TargetCommand),
+    /// Release all objects of a target and remove its ledgers; the objects stay.
+    Leave(TargetCommand),
+    /// Fetch the repository now.
+    Sync(Sync),
+    /// Write a commit that brings a fleet back to what it was at an older one.
+    Rollback(Rollback),
+    /// Print the JSON Schemas of the documents, or write them into a folder.
+    Schema(Schema),
+}
+
+/// Where the fleet repository is.
+#[derive(Debug, Clone, Args)]
+pub struct Repo {
+    /// The fleet repository: a folder inside a clone, or a bare repository.
+    #[arg(long, value_name = "PATH", default_value = ".")]
+    pub repo: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Validate {
+    /// The fleet repository.
+    #[arg(default_value = ".")]
+    pub path: PathBuf,
+    /// Read this commit, branch or tag instead of the working tree.
+    #[arg(long, value_name = "REVISION")]
+    pub rev: Option<String>,
+    #[arg(short, long, value_enum, default_value_t = ReportFormat::Text)]
+    pub output: ReportFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    Text,
+    Json,
+    Sarif,
+}
+
+#[derive(Debug, Args)]
+pub struct Render {
+    pub target: TargetName,
+    /// Only this fleet's release; default: those of all fleets that the target is in.
+    #[arg(long)]
+    pub fleet: Option<FleetName>,
+    /// Read this commit, branch or tag instead of the working tree.
+    #[arg(long, value_name = "REVISION")]
+    pub rev: Option<String>,
+    /// Print the values of Secrets.
+    #[arg(long)]
+    pub reveal_secrets: bool,
+    #[command(flatten)]
+    pub repo: Repo,
+}
+
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// The commit, branch or tag before the change; with --live, what the clusters have takes its place.
+    #[arg(long, value_name = "REVISION", required_unless_present = "live")]
+    pub from: Option<String>,
+    /// The commit, branch or tag after the change.
+    #[arg(long, value_name = "REVISION", default_value = "HEAD")]
+    pub to: String,
+    /// Compare with what the clusters really have, through the running daemon.
+    #[arg(long, conflicts_with = "from")]
+    pub live: bool,
+    /// Only these targets.
+    #[arg(long, value_name = "NAME")]
+    pub target: Vec<TargetName>,
+    #[arg(short, long, value_enum, default_value_t = PlanFormat::Text)]
+    pub output: PlanFormat,
+    #[command(flatten)]
+    pub repo: Repo,
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PlanFormat {
+    Text,
+    Json,
+    Markdown,
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    #[arg(long, value_name = "FILE", default_value = "fairlead.yaml")]
+    pub config: PathBuf,
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// What to log, e.g. `info` or `fairlead=debug`.
+    #[arg(long, value_name = "FILTER", default_value = "info")]
+    pub log: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// How to reach the running daemon.
+#[derive(Debug, Clone, Args)]
+pub struct Daemon {
+    /// The daemon's settings file: its socket is in the state folder.
+    #[arg(long, value_name = "FILE", default_value = "fairlead.yaml")]
+    pub config: PathBuf,
+    /// The daemon's address, instead of its socket.
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+    /// A file that holds the token for --server.
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Go on showing what changes.
+    #[arg(short, long)]
+    pub watch: bool,
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+#[derive(Debug, Args)]
+pub struct History {
+    pub target: TargetName,
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+#[derive(Debug, Args)]
+pub struct Accept {
+    /// Only what this fleet's profiles hold; default: everything that is held.
+    pub fleet: Option<FleetName>,
+    #[command(flatten)]
+    pub why: Why,
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Why {
+    /// Why, for the audit log.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+impl Why {
+    pub fn text(&self) -> String {
+        self.reason.clone().unwrap_or_else(|| "no reason given".to_owned())
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct FleetCommand {
+    pub fleet: FleetName,
+    #[command(flatten)]
+    pub why: Why,
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+#[derive(Debug, Args)]
+pub struct TargetCommand {
+    pub target: TargetName,
+    /// Only for this fleet; default: all fleets that the target is in.
+    #[arg(long)]
+    pub fleet: Option<FleetName>,
+    #[command(flatten)]
+    pub why: Why,
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+#[derive(Debug, Args)]
+pub struct Sync {
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+#[derive(Debug, Args)]
+pub struct Rollback {
+    pub fleet: FleetName,
+    /// The commit to go back to.
+    #[arg(long, value_name = "REVISION")]
+    pub to: String,
+    /// Pin the fleet's profiles to that commit instead of restoring their folders.
+    #[arg(long)]
+    pub pin: bool,
+    /// The branch to write; default: rollback/<fleet>-<commit>.
+    #[arg(long, value_name = "NAME")]
+    pub branch: Option<String>,
+    /// The branch to start from.
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    pub base: String,
+    /// Push the branch to this remote, with the credentials of your Git.
+    #[arg(long, value_name = "REMOTE", num_args = 0..=1, default_missing_value = "origin")]
+    pub push: Option<String>,
+    #[command(flatten)]
+    pub why: Why,
+    #[command(flatten)]
+    pub repo: Repo,
+}
+
+#[derive(Debug, Args)]
+pub struct Schema {
+    /// Write the schemas into this folder instead of printing them.
+    #[arg(long, value_name = "FOLDER")]
+    pub write: Option<PathBuf>,
+}

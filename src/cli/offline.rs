@@ -1,0 +1,123 @@
+//! Commands that need no daemon: they read a clone.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use super::Outcome;
+use super::args::{self, PlanFormat, ReportFormat};
+use super::error::CliError;
+use crate::catalog::{Folders, report, schema};
+use crate::daemon::library::{Library, WORKING_TREE};
+use crate::daemon::plans;
+use crate::model::digest::CommitId;
+use crate::plan::offline::{FleetPlan, print};
+use crate::release::{self, LayerCache};
+use crate::repo::{History, WorkTree};
+
+/// A library of the repository at `path`, and the commit (or the working tree) to read of it.
+fn open(path: &Path, revision: Option<&str>) -> Result<(Arc<Library>, CommitId), CliError> {
+    let history = History::discover(path);
+    match revision {
+        Some(revision) => {
+            let history = history
+                .map_err(|error| CliError::usage(error).hint("name a clone of the fleet repository"))?;
+            let commit = history.resolve(revision).map_err(CliError::usage)?;
+            Ok((Arc::new(Library::new(Some(history), Folders::default(), LayerCache::default())), commit))
+        }
+        None => {
+            let tree = WorkTree::open(path).map_err(CliError::usage)?;
+            let (library, _) = Library::of_tree(Arc::new(tree), history.ok(), Folders::default());
+            Ok((Arc::new(library), WORKING_TREE))
+        }
+    }
+}
+
+pub fn validate(args: &args::Validate) -> Outcome {
+    let (library, commit) = open(&args.path, args.rev.as_deref())?;
+    let diagnostics = match plans::read(&library, commit) {
+        Ok(reading) => reading.diagnostics,
+        Err(error) => return Err(CliError::outside(error)),
+    };
+    let errors = diagnostics.iter().filter(|finding| finding.is_error()).count();
+    match args.output {
+        ReportFormat::Text => {
+            let source = |file: &str| read_text(&library, commit, file);
+            if anstream::AutoStream::choice(&std::io::stdout()) == anstream::ColorChoice::Never {
+                anstream::print!("{}", report::text(&diagnostics));
+            } else {
+                anstream::print!("{}", report::coloured(&diagnostics, &source));
+            }
+            anstream::eprintln!("{}", report::summary(&diagnostics));
+        }
+        ReportFormat::Json => anstream::println!("{}", report::json(&diagnostics)),
+        ReportFormat::Sarif => anstream::println!("{}", report::sarif(&diagnostics)),
+    }
+    Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A file of what was validated, for showing the line of a finding.
+fn read_text(library: &Library, commit: CommitId, file: &str) -> Option<String> {
+    let bytes = library.at(commit).ok()?.tree.read(file).ok()??;
+    String::from_utf8(bytes.to_vec()).ok()
+}
+
+pub fn render(args: &args::Render) -> Outcome {
+    let (library, commit) = open(&args.repo.repo, args.rev.as_deref())?;
+    let reading = plans::read(&library, commit).map_err(CliError::outside)?;
+    let wanted = plans::wanted(&library, reading);
+    let mine = wanted.into_iter().filter(|((fleet, target), _)| {
+        *target == args.target && args.fleet.as_ref().is_none_or(|only| only == fleet)
+    });
+    let mut found = false;
+    for (_, wanted) in mine {
+        found = true;
+        let release = wanted
+            .release
+            .map_err(|text| CliError::usage(text).hint("'fairlead validate' tells all of it"))?;
+        let yaml = release::to_yaml(&release, args.reveal_secrets).map_err(CliError::outside)?;
+        anstream::print!("{yaml}");
+    }
+    if !found {
+        let hint = "'fairlead validate' tells what is wrong with targets and fleets";
+        return Err(CliError::usage(format!("no fleet has a target {}", args.target)).hint(hint));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn plan(args: &args::Plan) -> Outcome {
+    let (library, to) = open(&args.repo.repo, Some(&args.to))?;
+    let failed = |error: plans::PlanError| CliError::usage(error);
+    let from = plans::resolve(&library, args.from.as_deref(), None).map_err(failed)?;
+    let mut plan = plans::between(&library, from, to).map_err(failed)?;
+    plan.keep_targets(&args.target);
+    show_plan(&plan, args.output)
+}
+
+/// Prints a plan; plans are shown alike whether they were made here or by the daemon.
+pub(super) fn show_plan(plan: &FleetPlan, format: PlanFormat) -> Outcome {
+    match format {
+        PlanFormat::Text => anstream::print!("{}", print::text(plan)),
+        PlanFormat::Markdown => anstream::print!("{}", print::markdown(plan)),
+        PlanFormat::Json => {
+            let json = serde_json::to_string_pretty(plan).map_err(CliError::outside)?;
+            anstream::println!("{json}");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn schema(args: &args::Schema) -> Outcome {
+    for (file, document) in schema::documents() {
+        let mut text = serde_json::to_string_pretty(&document).map_err(CliError::outside)?;
+        text.push('\n');
+        match &args.write {
+            None => anstream::print!("{text}"),
+            Some(folder) => {
+                std::fs::create_dir_all(folder).map_err(CliError::outside)?;
+                std::fs::write(folder.join(file), text).map_err(CliError::outside)?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,447 @@
+//! The one decision maker: takes in what was observed, read, reported and ordered, lets the fleets' state
+//! machines decide, saves, and only then carries out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::fleets::Fleets;
+use super::orders;
+use super::reader::{FleetReading, ReadRequest, Reader, Reading};
+use super::releases::Releases;
+use super::source::{Kick, Observation};
+use super::view;
+use super::workers::Workers;
+use crate::model::assignment::{Fact, FactBody};
+use crate::model::diagnostic::Diagnostic;
+use crate::model::digest::CommitId;
+use crate::model::name::{FleetName, SourceName};
+use crate::rollout::{Effect, Event, RevisionHold};
+use crate::server::{FetchResult, Metrics, NotReady, Order, Publisher, RepositoryView};
+use crate::store::{self, Head, HistoryEvent, Tag, Write};
+
+/// Inputs taken in before what they led to is saved and carried out.
+const BATCH: usize = 1024;
+/// Pages need no more than this many pictures a second.
+const PUBLISH_EVERY: Duration = Duration::from_millis(100);
+const SWEEP_EVERY: Duration = Duration::from_secs(3600);
+/// How long to wait before a store that refused a write is tried again.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
+/// Everything that the engine hears.
+pub struct Inputs {
+    pub observations: mpsc::Receiver<(Observation, Duration)>,
+    pub facts: mpsc::Receiver<Fact>,
+    pub orders: mpsc::Receiver<Order>,
+    pub readings: mpsc::Receiver<Result<Reading, String>>,
+}
+
+enum Input {
+    Observed(Observation, Duration),
+    Read(Result<Reading, String>),
+    Fact(Box<Fact>),
+    Order(Order),
+    /// A wake-up of a fleet, or time to publish.
+    Time,
+}
+
+/// What a batch of inputs led to.
+#[derive(Default)]
+pub(super) struct Turn {
+    pub effects: Vec<(FleetName, Effect)>,
+    pub writes: Vec<Write>,
+    pub answers: Vec<orders::Answer>,
+}
+
+pub struct Engine {
+    pub(super) fleets: Fleets,
+    pub(super) workers: Workers,
+    pub(super) kick: Kick,
+    pub(super) repository: Repository,
+    store: store::Handle,
+    reader: Arc<Reader>,
+    releases: Arc<Releases>,
+    readings: mpsc::Sender<Result<Reading, String>>,
+    publisher: Publisher,
+    metrics: Arc<Metrics>,
+    not_ready: Vec<NotReady>,
+    /// A reading is under way; another must follow when it is done, because something changed meanwhile.
+    reading: bool,
+    read_again: bool,
+    published: tokio::time::Instant,
+    swept: tokio::time::Instant,
+    changed: bool,
+}
+
+/// What is known of the fleet repository.
+pub(super) struct Repository {
+    pub view: RepositoryView,
+    pub head: Option<CommitId>,
+    pub tags: BTreeMap<String, CommitId>,
+    /// The last head that was taken over.
+    pub accepted: Option<CommitId>,
+    /// Tags as first seen or accepted, and commits off the branch that a person let in.
+    pub remembered: BTreeMap<String, CommitId>,
+    /// Fleets whose revisions may not be used until a person accepts them.
+    pub held: BTreeMap<FleetName, RevisionHold>,
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// What an engine is made of.
+pub struct Parts {
+    pub fleets: Fleets,
+    pub workers: Workers,
+    pub kick: Kick,
+    pub store: store::Handle,
+    pub reader: Arc<Reader>,
+    pub releases: Arc<Releases>,
+    pub readings: mpsc::Sender<Result<Reading, String>>,
+    pub publisher: Publisher,
+    pub metrics: Arc<Metrics>,
+    pub repository: RepositoryView,
+    pub accepted: Option<CommitId>,
+    pub remembered: BTreeMap<String, CommitId>,
+}
+
+impl Engine {
+    pub fn new(parts: Parts) -> Self {
+        let Parts { fleets, workers, kick, store, reader, releases, readings, publisher, metrics, .. } =
+            parts;
+        let starting = NotReady { code: "no-commit-yet".into(), message: "no commit was read yet".into() };
+        Self {
+            fleets,
+            workers,
+            kick,
+            repository: Repository {
+                view: parts.repository,
+                head: None,
+                tags: BTreeMap::new(),
+                accepted: parts.accepted,
+                remembered: parts.remembered,
+                held: BTreeMap::new(),
+                diagnostics: Vec::new(),
+            },
+            store,
+            reader,
+            releases,
+            readings,
+            publisher,
+            metrics,
+            not_ready: vec![starting],
+            reading: false,
+            read_again: false,
+            published: tokio::time::Instant::now(),
+            swept: tokio::time::Instant::now(),
+            changed: true,
+        }
+    }
+
+    /// Runs until cancelled. What the state machines ordered before the restart is ordered again first.
+    pub async fn run(mut self, mut inputs: Inputs, cancel: CancellationToken) {
+        let resumed = self.fleets.resume(Timestamp::now());
+        self.carry_out(resumed);
+        while let Some(batch) = self.next(&mut inputs, &cancel).await {
+            let mut turn = Turn::default();
+            for input in batch {
+                self.take(input, &mut turn);
+            }
+            self.fleets.writes_after(&turn.effects, &mut turn.writes);
+            if !self.save(std::mem::take(&mut turn.writes), &cancel).await {
+                break;
+            }
+            self.carry_out(turn.effects);
+            turn.answers.into_iter().for_each(orders::Answer::send);
+            self.publish(false);
+            self.sweep();
+        }
+        let writes = self.fleets.unsaved();
+        if let Err(error) = self.store.write(writes).await {
+            warn!(%error, "the last facts were not saved; the clusters will tell them again");
+        }
+        self.workers.ended().await;
+    }
+
+    /// The next inputs, at least one; none when cancelled.
+    async fn next(&self, inputs: &mut Inputs, cancel: &CancellationToken) -> Option<Vec<Input>> {
+        let publish = self.changed.then(|| self.published + PUBLISH_EVERY);
+        let first = tokio::select! {
+            () = cancel.cancelled() => return None,
+            Some((observation, took)) = inputs.observations.recv() => Input::Observed(observation, took),
+            Some(reading) = inputs.readings.recv() => Input::Read(reading),
+            Some(order) = inputs.orders.recv() => Input::Order(order),
+            Some(fact) = inputs.facts.recv() => Input::Fact(Box::new(fact)),
+            () = self.fleets.wake(), if self.fleets.next_wake().is_some() => Input::Time,
+            () = tokio::time::sleep_until(publish.unwrap_or(self.published)), if publish.is_some() => Input::Time,
+        };
+        let mut batch = vec![first];
+        while batch.len() < BATCH {
+            match inputs.facts.try_recv() {
+                Ok(fact) => batch.push(Input::Fact(Box::new(fact))),
+                Err(_) => break,
+            }
+        }
+        Some(batch)
+    }
+
+    fn take(&mut self, input: Input, turn: &mut Turn) {
+        self.changed = true;
+        let now = Timestamp::now();
+        match input {
+            Input::Observed(observation, took) => self.observed(observation, took, now),
+            Input::Read(Ok(reading)) => self.read(reading, now, turn),
+            Input::Read(Err(reason)) => {
+                warn!(reason, "the commit could not be read");
+                self.reading = false;
+                self.repository.view.last_error = Some(reason);
+            }
+            Input::Fact(fact) => self.fact(*fact, now, turn),
+            Input::Order(order) => self.order(order, now, turn),
+            Input::Time => self.fleets.tick(now, &mut turn.effects),
+        }
+    }
+
+    fn observed(&mut self, observation: Observation, took: Duration, now: Timestamp) {
+        match observation {
+            Observation::Fetched { head, tags, changed } => {
+                let result = if changed { FetchResult::Changed } else { FetchResult::Unchanged };
+                self.metrics.fetched(result, took);
+                self.repository.view.last_fetch = Some(now);
+                self.repository.view.last_error = None;
+                let tags = tags.into_iter().map(|tag| (tag.name, tag.commit)).collect();
+                if !changed && self.repository.head == Some(head) && self.not_ready.is_empty() {
+                    return;
+                }
+                if self.repository.head != Some(head) {
+                    info!(commit = %head, "observed");
+                    self.metrics.commit_observed(now);
+                }
+                self.repository.head = Some(head);
+                self.repository.tags = tags;
+                self.repository.view.observed = Some(head);
+                self.start_reading();
+            }
+            Observation::Failed { reason } => {
+                self.metrics.fetched(FetchResult::Failed, took);
+                self.repository.view.last_error = Some(reason);
+            }
+        }
+    }
+
+    /// Reads the head on a blocking thread; the reading comes back as an input.
+    pub(super) fn start_reading(&mut self) {
+        let Some(head) = self.repository.head else { return };
+        if self.reading {
+            self.read_again = true;
+            return;
+        }
+        self.reading = true;
+        let request = ReadRequest {
+            head,
+            tip: Some(head),
+            accepted: self.repository.accepted,
+            tags: self.repository.tags.clone(),
+            remembered: self.repository.remembered.clone(),
+            fleets: self.fleets.known(),
+        };
+        let (reader, readings) = (self.reader.clone(), self.readings.clone());
+        tokio::task::spawn_blocking(move || {
+            let reading = reader.read(&request).map_err(|error| super::chain(&error));
+            // The engine is gone only when the program ends.
+            readings.blocking_send(reading).unwrap_or_default();
+        });
+    }
+
+    fn read(&mut self, reading: Reading, now: Timestamp, turn: &mut Turn) {
+        self.reading = false;
+        if std::mem::take(&mut self.read_again) {
+            self.start_reading();
+            return;
+        }
+        self.not_ready.clear();
+        self.repository.view.last_error = None;
+        self.repository.view.hold = reading.hold.as_ref().map(ToString::to_string);
+        if reading.hold.is_none() {
+            self.repository.accepted = Some(reading.head);
+            self.repository.diagnostics = reading.diagnostics;
+            for (name, commit) in &self.repository.tags {
+                if self.repository.remembered.insert(name.clone(), *commit) != Some(*commit) {
+                    turn.writes.push(Write::Tag(Tag {
+                        source: SourceName::control(),
+                        name: name.clone(),
+                        commit: *commit,
+                    }));
+                }
+            }
+        }
+        turn.writes.push(Write::Head(Head {
+            source: SourceName::control(),
+            branch: self.repository.view.branch.clone(),
+            observed: Some(reading.head),
+            accepted: self.repository.accepted,
+            hold: self.repository.view.hold.clone(),
+        }));
+        let mut held = BTreeMap::new();
+        for (fleet, found) in reading.fleets {
+            let event = match found {
+                FleetReading::Intent(intent) => Event::CommitObserved(intent),
+                FleetReading::Invalid(summary) => Event::CommitInvalid { commit: reading.head, summary },
+                FleetReading::Held(reason) => {
+                    held.insert(fleet.clone(), reason.clone());
+                    Event::RevisionHeld { commit: reading.head, reason }
+                }
+            };
+            if self.repository.held.contains_key(&fleet) && !held.contains_key(&fleet) {
+                self.fleets.decide(&fleet, Event::RevisionReleased, now, &mut turn.effects);
+            }
+            self.fleets.decide(&fleet, event, now, &mut turn.effects);
+        }
+        self.repository.held = held;
+        self.kick.follow(reading.branches);
+        if self.fleets.wants_reading() {
+            self.start_reading();
+        }
+    }
+
+    fn fact(&mut self, fact: Fact, now: Timestamp, turn: &mut Turn) {
+        self.metrics.fact(&fact.body);
+        if let Some(outcome) = outcome(&fact.body)
+            && let Some(assigned) = self.fleets.assigned(&fact.fleet, &fact.target)
+        {
+            info!(fleet = %fact.fleet, cluster = %fact.target, commit = %assigned.revisions.control.commit, outcome);
+            turn.writes.push(Write::Event(HistoryEvent {
+                at: now,
+                target: fact.target.clone(),
+                fleet: fact.fleet.clone(),
+                release: assigned.digest,
+                control: assigned.revisions.control.commit,
+                outcome,
+            }));
+        }
+        self.fleets.note(&fact);
+        let fleet = fact.fleet.clone();
+        self.fleets.decide(&fleet, Event::from(fact), now, &mut turn.effects);
+        if self.fleets.wants_reading() {
+            self.start_reading();
+        }
+    }
+
+    /// Whether the writes are safe. A store that refuses (a full disk) is asked again until it takes them or
+    /// the daemon is told to stop: nothing is carried out that is not saved.
+    async fn save(&mut self, writes: Vec<Write>, cancel: &CancellationToken) -> bool {
+        if writes.is_empty() {
+            return true;
+        }
+        loop {
+            match self.store.write(writes.clone()).await {
+                Ok(()) => break,
+                Err(error) => {
+                    error!(
+                        error = super::chain(&error),
+                        "the store refused a write; nothing moves until it takes it"
+                    );
+                    let code = "store".to_owned();
+                    self.not_ready = vec![NotReady { code, message: super::chain(&error) }];
+                    self.publish(true);
+                }
+            }
+            tokio::select! {
+                () = cancel.cancelled() => return false,
+                () = tokio::time::sleep(STORE_RETRY) => {}
+            }
+        }
+        self.not_ready.retain(|reason| reason.code != "store");
+        true
+    }
+
+    fn carry_out(&mut self, effects: Vec<(FleetName, Effect)>) {
+        for (fleet, effect) in effects {
+            match effect {
+                Effect::Assign(assignment) => {
+                    info!(
+                        fleet = %fleet,
+                        cluster = %assignment.target,
+                        commit = %assignment.release.revisions.control.commit,
+                        release = %assignment.release.digest.short(),
+                        generation = assignment.generation,
+                        purpose = ?assignment.purpose,
+                        "assigned"
+                    );
+                    self.workers.of(&assignment.target, &fleet).assign(*assignment);
+                }
+                Effect::Remove { target, fleet, generation, policy } => {
+                    info!(fleet = %fleet, cluster = %target, ?policy, "leaves the fleet");
+                    let cluster = self.fleets.policy(&fleet).cluster;
+                    self.workers.of(&target, &fleet).remove(&fleet, generation, policy, cluster, false);
+                }
+                Effect::Suspend { target, suspend } => self.workers.of(&target, &fleet).suspend(suspend),
+                Effect::Report(status) => {
+                    info!(fleet = %fleet, commit = %status.revision.commit, state = ?status.state, "{}", status.description);
+                }
+                Effect::Hold { reason } => warn!(fleet = %fleet, "holds: {reason}"),
+                Effect::WakeAt(at) => self.fleets.wake_at(&fleet, at),
+            }
+        }
+        for (fleet, target) in self.fleets.unwatched() {
+            self.workers.of(&target, &fleet);
+        }
+    }
+
+    /// Keeps the disk's cache within its limit; what clusters run, and would go back to, stays.
+    fn sweep(&mut self) {
+        if self.swept.elapsed() < SWEEP_EVERY {
+            return;
+        }
+        self.swept = tokio::time::Instant::now();
+        let (releases, kept) = (self.releases.clone(), self.fleets.kept_releases());
+        tokio::task::spawn_blocking(move || releases.sweep(&kept));
+    }
+
+    fn publish(&mut self, at_once: bool) {
+        if !self.changed || (!at_once && self.published.elapsed() < PUBLISH_EVERY) {
+            return;
+        }
+        self.changed = false;
+        self.published = tokio::time::Instant::now();
+        let view = view::status(self);
+        self.publisher.publish(view);
+    }
+
+    pub(super) fn not_ready(&self) -> &[NotReady] {
+        &self.not_ready
+    }
+
+    pub(super) fn instance(&self) -> &crate::model::name::InstanceName {
+        self.workers.instance()
+    }
+}
+
+/// The facts that are part of a target's history.
+fn outcome(fact: &FactBody) -> Option<String> {
+    match fact {
+        FactBody::Converged { .. } => Some("converged".to_owned()),
+        FactBody::Failed { cause, .. } => Some(format!("failed: {cause}")),
+        FactBody::Held { reason, .. } => Some(format!("held: {reason}")),
+        FactBody::Unhealthy { cause, .. } => Some(format!("unhealthy: {cause}")),
+        FactBody::Drift { objects, healed } => {
+            let names: Vec<_> = objects.iter().take(3).map(ToString::to_string).collect();
+            let more =
+                if objects.len() > 3 { format!(" and {} more", objects.len() - 3) } else { String::new() };
+            let what = if *healed { "drift put right" } else { "drift" };
+            Some(format!("{what}: {}{more}", names.join(", ")))
+        }
+        FactBody::Contested { objects } => {
+            let names: Vec<_> = objects.iter().take(3).map(ToString::to_string).collect();
+            Some(format!("contested: {}", names.join(", ")))
+        }
+        FactBody::Removed => Some("left the fleet".to_owned()),
+        FactBody::Online { .. }
+        | FactBody::Offline { .. }
+        | FactBody::Progress { .. }
+        | FactBody::Stalled { .. } => None,
+    }
+}

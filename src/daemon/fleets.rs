@@ -1,0 +1,248 @@
+//! The fleets' states, and what the daemon must remember about each between two decisions.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tracing::error;
+
+use crate::model::assignment::{Fact, FactBody};
+use crate::model::digest::ReleaseDigest;
+use crate::model::name::{FleetName, TargetName};
+use crate::model::object::ObjectKey;
+use crate::model::release::ReleaseRef;
+use crate::rollout::{self, Effect, Event, FleetPolicy, FleetReport, FleetState};
+use crate::store::{FleetRecord, Write};
+
+/// Shape of the saved states; grows when the rollout room can no longer read older ones by itself.
+const FORMAT: u32 = 1;
+
+#[derive(Debug)]
+struct Fleet {
+    state: FleetState,
+    policy: FleetPolicy,
+    wake: Option<Timestamp>,
+    /// The state changed since it was saved.
+    unsaved: bool,
+    /// Targets of the newest intent; every one has a worker.
+    targets: BTreeSet<TargetName>,
+    /// What each target was last ordered.
+    assigned: BTreeMap<TargetName, ReleaseRef>,
+    details: BTreeMap<TargetName, Details>,
+}
+
+/// What pages show of a target beside its state.
+#[derive(Debug, Clone, Default)]
+pub struct Details {
+    pub objects: usize,
+    pub drift: Vec<ObjectKey>,
+}
+
+#[derive(Debug, Default)]
+pub struct Fleets {
+    fleets: BTreeMap<FleetName, Fleet>,
+    unwatched: Vec<(FleetName, TargetName)>,
+    wants_reading: bool,
+}
+
+impl Fleets {
+    /// Takes up what was saved. A state that can't be read is said and left out: the ledgers tell what it held.
+    pub fn restore(records: Vec<FleetRecord>) -> Self {
+        let mut fleets = Self::default();
+        for record in records {
+            match serde_json::from_slice::<FleetState>(&record.state) {
+                Ok(state) if record.format == FORMAT => {
+                    fleets.fleets.insert(record.fleet, Fleet::new(state));
+                }
+                Ok(_) => {
+                    error!(fleet = %record.fleet, format = record.format, "saved by another version; starts anew")
+                }
+                Err(error) => {
+                    error!(fleet = %record.fleet, %error, "the saved state can't be read; starts anew")
+                }
+            }
+        }
+        fleets
+    }
+
+    pub fn resume(&mut self, now: Timestamp) -> Vec<(FleetName, Effect)> {
+        let mut effects = Vec::new();
+        for (name, fleet) in &mut self.fleets {
+            let resumed = rollout::resume(&mut fleet.state, now);
+            fleet.remember(&resumed);
+            effects.extend(resumed.into_iter().map(|effect| (name.clone(), effect)));
+            let targets: Vec<_> = fleet.state.targets().cloned().collect();
+            self.unwatched.extend(targets.iter().map(|target| (name.clone(), target.clone())));
+            fleet.targets.extend(targets);
+        }
+        effects
+    }
+
+    /// Lets a fleet decide about one event.
+    pub fn decide(
+        &mut self,
+        name: &FleetName,
+        event: Event,
+        now: Timestamp,
+        effects: &mut Vec<(FleetName, Effect)>,
+    ) {
+        let fleet =
+            self.fleets.entry(name.clone()).or_insert_with(|| Fleet::new(FleetState::new(name.clone())));
+        if let Event::CommitObserved(intent) = &event {
+            fleet.policy = intent.policy.clone();
+            for (target, intended) in &intent.targets {
+                if fleet.targets.insert(target.clone()) {
+                    self.unwatched.push((name.clone(), target.clone()));
+                }
+                let missing = intended.entry.is_none() && !intended.pinned;
+                self.wants_reading |= missing && fleet.state.entry_revisions(target).is_some();
+            }
+        }
+        let decided = rollout::step(&mut fleet.state, event, now);
+        fleet.unsaved = true;
+        fleet.remember(&decided);
+        effects.extend(decided.into_iter().map(|effect| (name.clone(), effect)));
+    }
+
+    pub fn tick(&mut self, now: Timestamp, effects: &mut Vec<(FleetName, Effect)>) {
+        let due = |fleet: &Fleet| fleet.wake.is_some_and(|at| at <= now);
+        let names: Vec<_> =
+            self.fleets.iter().filter(|(_, f)| due(f)).map(|(name, _)| name.clone()).collect();
+        for name in names {
+            if let Some(fleet) = self.fleets.get_mut(&name) {
+                fleet.wake = None;
+            }
+            self.decide(&name, Event::Tick, now, effects);
+        }
+    }
+
+    pub fn wake_at(&mut self, fleet: &FleetName, at: Timestamp) {
+        if let Some(fleet) = self.fleets.get_mut(fleet) {
+            fleet.wake = Some(at);
+        }
+    }
+
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        self.fleets.values().filter_map(|fleet| fleet.wake).min()
+    }
+
+    /// Returns at the next wake-up; at once if there is none.
+    pub async fn wake(&self) {
+        let left = self.next_wake().map(|at| at.duration_since(Timestamp::now()));
+        let left = left.and_then(|left| Duration::try_from(left).ok()).unwrap_or_default();
+        tokio::time::sleep(left).await;
+    }
+
+    /// The states that must be saved before `effects` are carried out: those that had effects.
+    pub fn writes_after(&mut self, effects: &[(FleetName, Effect)], writes: &mut Vec<Write>) {
+        let names: BTreeSet<_> = effects.iter().map(|(name, _)| name).collect();
+        for name in names {
+            if let Some(fleet) = self.fleets.get_mut(name) {
+                writes.extend(fleet.record(name));
+            }
+        }
+    }
+
+    /// All states that changed since they were saved.
+    pub fn unsaved(&mut self) -> Vec<Write> {
+        self.fleets.iter_mut().filter_map(|(name, fleet)| fleet.record(name)).collect()
+    }
+
+    /// Targets that have no worker yet.
+    pub fn unwatched(&mut self) -> Vec<(FleetName, TargetName)> {
+        std::mem::take(&mut self.unwatched)
+    }
+
+    /// Whether a state machine asks for releases that the last reading did not give; asks once.
+    pub fn wants_reading(&mut self) -> bool {
+        std::mem::take(&mut self.wants_reading)
+    }
+
+    /// Keeps what pages show beside the state.
+    pub fn note(&mut self, fact: &Fact) {
+        let Some(fleet) = self.fleets.get_mut(&fact.fleet) else { return };
+        let details = fleet.details.entry(fact.target.clone()).or_default();
+        match &fact.body {
+            FactBody::Online { ledger } => {
+                details.objects = ledger.as_ref().map_or(0, |ledger| ledger.objects)
+            }
+            FactBody::Progress { progress, .. } => details.objects = progress.total,
+            FactBody::Drift { objects, healed: false } | FactBody::Contested { objects } => {
+                details.drift.clone_from(objects);
+            }
+            FactBody::Drift { healed: true, .. } | FactBody::Converged { .. } => details.drift.clear(),
+            _ => {}
+        }
+    }
+
+    pub fn assigned(&self, fleet: &FleetName, target: &TargetName) -> Option<&ReleaseRef> {
+        self.fleets.get(fleet)?.assigned.get(target)
+    }
+
+    pub fn policy(&self, fleet: &FleetName) -> FleetPolicy {
+        self.fleets.get(fleet).map(|fleet| fleet.policy.clone()).unwrap_or_default()
+    }
+
+    pub fn details(&self, fleet: &FleetName, target: &TargetName) -> Details {
+        self.fleets.get(fleet).and_then(|fleet| fleet.details.get(target)).cloned().unwrap_or_default()
+    }
+
+    /// The states, for reading a commit.
+    pub fn known(&self) -> BTreeMap<FleetName, FleetState> {
+        self.fleets.iter().map(|(name, fleet)| (name.clone(), fleet.state.clone())).collect()
+    }
+
+    pub fn reports(&self) -> Vec<FleetReport> {
+        self.fleets.values().map(|fleet| rollout::report(&fleet.state)).collect()
+    }
+
+    pub fn contains(&self, fleet: &FleetName) -> bool {
+        self.fleets.contains_key(fleet)
+    }
+
+    /// The fleets that a target is in.
+    pub fn of_target(&self, target: &TargetName) -> Vec<FleetName> {
+        self.fleets.iter().filter(|(_, f)| f.targets.contains(target)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Releases whose bytes must be kept: what is assigned, accepted, or a base.
+    pub fn kept_releases(&self) -> BTreeSet<ReleaseDigest> {
+        let kept = self.fleets.values().flat_map(|fleet| fleet.state.kept_releases());
+        kept.map(|(_, release)| release.digest).collect()
+    }
+}
+
+impl Fleet {
+    fn new(state: FleetState) -> Self {
+        Self {
+            state,
+            policy: FleetPolicy::default(),
+            wake: None,
+            unsaved: false,
+            targets: BTreeSet::new(),
+            assigned: BTreeMap::new(),
+            details: BTreeMap::new(),
+        }
+    }
+
+    fn remember(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            if let Effect::Assign(assignment) = effect {
+                self.assigned.insert(assignment.target.clone(), assignment.release.clone());
+            }
+        }
+    }
+
+    fn record(&mut self, name: &FleetName) -> Option<Write> {
+        if !std::mem::take(&mut self.unsaved) {
+            return None;
+        }
+        match serde_json::to_vec(&self.state) {
+            Ok(state) => Some(Write::Fleet(FleetRecord { fleet: name.clone(), format: FORMAT, state })),
+            Err(error) => {
+                error!(fleet = %name, %error, "the state can't be written as JSON");
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Commits as validated documents, and releases compiled from them. What the daemon and the commands share.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::catalog::{Catalog, Folders};
+use crate::model::diagnostic::{Diagnostic, Place};
+use crate::model::digest::CommitId;
+use crate::model::name::{FleetName, ProfileName, TargetName};
+use crate::model::release::Release;
+use crate::model::revision::Revisions;
+use crate::model::tree::Tree;
+use crate::release::{self, LayerCache, ProfileAt, Request};
+use crate::repo::{History, RepoError};
+
+/// Commits that are kept read: the head, what is accepted, a few bases and tags.
+const KEPT: usize = 16;
+
+/// The id that stands for files which are not committed.
+pub const WORKING_TREE: CommitId = CommitId::from_bytes([0; 20]);
+
+/// One commit, read.
+pub struct Edition {
+    pub commit: CommitId,
+    pub tree: Arc<dyn Tree>,
+    pub catalog: Catalog,
+}
+
+/// Reads commits of one repository, each once, and compiles releases from them. For any thread.
+pub struct Library {
+    history: Option<History>,
+    folders: Folders,
+    cache: LayerCache,
+    editions: Mutex<VecDeque<Arc<Edition>>>,
+    working_tree: Option<Arc<Edition>>,
+}
+
+/// Why a release can't be compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// Not now; what the content is, is unknown.
+    #[error(transparent)]
+    Repository(#[from] RepoError),
+    #[error("{}", summary(.0))]
+    Content(Vec<Diagnostic>),
+}
+
+impl CompileError {
+    pub fn into_diagnostics(self) -> Vec<Diagnostic> {
+        match self {
+            CompileError::Repository(error) => {
+                vec![Diagnostic::error(Place::file(""), "repository", super::chain(&error))]
+            }
+            CompileError::Content(diagnostics) => diagnostics,
+        }
+    }
+}
+
+/// The first finding, and how many more there are.
+pub fn summary(diagnostics: &[Diagnostic]) -> String {
+    match diagnostics {
+        [] => "nothing is wrong".to_owned(),
+        [only] => only.to_string(),
+        [first, more @ ..] => format!("{first} (and {} more)", more.len()),
+    }
+}
+
+impl Library {
+    pub fn new(history: Option<History>, folders: Folders, cache: LayerCache) -> Self {
+        Self { history, folders, cache, editions: Mutex::default(), working_tree: None }
+    }
+
+    /// A library of one tree that is not committed.
+    pub fn of_tree(tree: Arc<dyn Tree>, history: Option<History>, folders: Folders) -> (Self, Arc<Edition>) {
+        let mut library = Self::new(history, folders, LayerCache::default());
+        let catalog = Catalog::read(tree.as_ref(), &library.folders);
+        let edition = Arc::new(Edition { commit: WORKING_TREE, tree, catalog });
+        library.working_tree = Some(edition.clone());
+        (library, edition)
+    }
+
+    pub fn history(&self) -> Option<&History> {
+        self.history.as_ref()
+    }
+
+    /// A commit, read. Its content never changes, so a commit that was read is not read again.
+    pub fn at(&self, commit: CommitId) -> Result<Arc<Edition>, RepoError> {
+        if let Some(edition) = self.working_tree.as_ref().filter(|_| commit == WORKING_TREE) {
+            return Ok(edition.clone());
+        }
+        if let Some(edition) = self.kept(commit) {
+            return Ok(edition);
+        }
+        let Some(history) = &self.history else { return Err(RepoError::UnknownCommit { commit }) };
+        Ok(self.keep(commit, Arc::new(history.tree(commit)?)))
+    }
+
+    fn kept(&self, commit: CommitId) -> Option<Arc<Edition>> {
+        let mut editions = self.editions.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = editions.iter().position(|edition| edition.commit == commit)?;
+        let edition = editions.remove(found)?;
+        editions.push_front(edition.clone());
+        Some(edition)
+    }
+
+    /// Reads a tree. An edition with something unreadable in it is not kept: the next look may read it.
+    fn keep(&self, commit: CommitId, tree: Arc<dyn Tree>) -> Arc<Edition> {
+        let catalog = Catalog::read(tree.as_ref(), &self.folders);
+        let whole = catalog.diagnostics().iter().all(|finding| finding.code != "unreadable");
+        let edition = Arc::new(Edition { commit, tree, catalog });
+        if whole {
+            let mut editions = self.editions.lock().unwrap_or_else(PoisonError::into_inner);
+            editions.push_front(edition.clone());
+            editions.truncate(KEPT);
+        }
+        edition
+    }
+
+    /// What a target should run for a fleet at these revisions: fleet, target and variables from the control
+    /// commit, each profile from its own.
+    pub fn compile(
+        &self,
+        fleet: &FleetName,
+        target: &TargetName,
+        revisions: &Revisions,
+    ) -> Result<Release, CompileError> {
+        let control = self.at(revisions.control.commit)?;
+        let missing = |what: String| {
+            let text = format!("{what} is not in commit {}, or not valid there", control.commit.short());
+            CompileError::Content(vec![Diagnostic::error(Place::file(""), "missing", text)])
+        };
+        let fleet_document = control.catalog.fleet(fleet).ok_or_else(|| missing(format!("fleet {fleet}")))?;
+        let target_document =
+            control.catalog.target(target).ok_or_else(|| missing(format!("target {target}")))?;
+        held(control.catalog.problems_for(fleet, target))?;
+        let editions = self.profile_editions(revisions)?;
+        let mut profiles = Vec::new();
+        for used in &fleet_document.spec.profiles {
+            let Some(edition) = editions.get(&used.name) else {
+                return Err(missing(format!("a revision of profile {}", used.name)));
+            };
+            held(edition.catalog.problems_of_profile(&used.name))?;
+            let Some(profile) = edition.catalog.profile(&used.name) else {
+                let (name, at) = (&used.name, edition.commit.short());
+                let text = format!("profile {name} is not in commit {at}, or not valid there");
+                let place = fleet_document.place("/spec/profiles");
+                return Err(CompileError::Content(vec![Diagnostic::error(place, "unknown-profile", text)]));
+            };
+            profiles.push(ProfileAt { profile, tree: edition.tree.as_ref() });
+        }
+        let request = Request { fleet: fleet_document, target: target_document, profiles: &profiles };
+        release::compile(request, &self.cache).map_err(CompileError::Content)
+    }
+
+    fn profile_editions(
+        &self,
+        revisions: &Revisions,
+    ) -> Result<BTreeMap<ProfileName, Arc<Edition>>, RepoError> {
+        revisions
+            .profiles
+            .iter()
+            .map(|(name, revision)| Ok((name.clone(), self.at(revision.commit)?)))
+            .collect()
+    }
+}
+
+fn held(problems: Vec<&Diagnostic>) -> Result<(), CompileError> {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(CompileError::Content(problems.into_iter().cloned().collect()))
+}

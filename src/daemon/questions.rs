@@ -1,0 +1,123 @@
+//! What the API asks beyond the view: plans and histories.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use futures::stream::{self, StreamExt};
+use serde_json::Value;
+
+use super::library::Library;
+use super::plans::{self, PlanError, Wanted};
+use super::workers::Handles;
+use crate::model::name::{FleetName, InstanceName, TargetName};
+use crate::plan::offline::{Change, FleetPlan, Member, Unplanned};
+use crate::server::{HistoryView, PlanQuestion, Questions, Refusal, Views};
+use crate::store;
+
+/// Clusters that are asked at a time for a live plan.
+const AT_A_TIME: usize = 16;
+
+/// Answers from the repository, the store and the clusters.
+pub struct Asked {
+    library: Arc<Library>,
+    store: store::Handle,
+    workers: Handles,
+    views: Views,
+    /// Our field manager.
+    manager: String,
+}
+
+impl Asked {
+    pub fn new(
+        instance: &InstanceName,
+        library: Arc<Library>,
+        store: store::Handle,
+        workers: Handles,
+        views: Views,
+    ) -> Self {
+        Self { library, store, workers, views, manager: format!("fairlead-{instance}") }
+    }
+
+    async fn compare(&self, question: PlanQuestion) -> Result<Value, Refusal> {
+        let (library, views) = (self.library.clone(), self.views.clone());
+        let accepted = views.borrow().fleets.iter().find_map(|fleet| fleet.accepted);
+        let observed = views.borrow().repository.observed;
+        let (from, to) = (question.from, question.to);
+        let plan = tokio::task::spawn_blocking(move || {
+            let to = plans::resolve(&library, to.as_deref(), observed)?;
+            let from = plans::resolve(&library, from.as_deref(), accepted)?;
+            plans::between(&library, from, to)
+        });
+        let plan = plan.await.map_err(|error| Refusal::Internal(error.to_string()))?.map_err(refusal)?;
+        serde_json::to_value(plan).map_err(|error| Refusal::Internal(error.to_string()))
+    }
+
+    async fn live(&self, to: Option<String>) -> Result<Value, Refusal> {
+        let (library, observed) = (self.library.clone(), self.views.borrow().repository.observed);
+        let releases = tokio::task::spawn_blocking(move || {
+            let to = plans::resolve(&library, to.as_deref(), observed)?;
+            plans::releases(&library, to)
+        });
+        let releases =
+            releases.await.map_err(|error| Refusal::Internal(error.to_string()))?.map_err(refusal)?;
+        let asked = releases.into_iter().map(|((fleet, target), wanted)| async move {
+            let change = self.live_change(&fleet, &target, wanted).await;
+            (Member { fleet, target }, change)
+        });
+        let found: Vec<_> = stream::iter(asked).buffer_unordered(AT_A_TIME).collect().await;
+        let (mut changes, mut unplanned) = (Vec::new(), Vec::new());
+        for (member, change) in found {
+            match change {
+                Ok(change) => changes.push((member, change)),
+                Err(reason) => {
+                    unplanned.push(Unplanned { fleet: member.fleet, target: member.target, reason })
+                }
+            }
+        }
+        let plan = FleetPlan::of(changes).unplanned(unplanned);
+        serde_json::to_value(plan).map_err(|error| Refusal::Internal(error.to_string()))
+    }
+
+    async fn live_change(
+        &self,
+        fleet: &FleetName,
+        target: &TargetName,
+        wanted: Wanted,
+    ) -> Result<Change, String> {
+        let (release, name) = (wanted.release?, wanted.name.ok_or("no release")?);
+        let worker = self.workers.get(target).ok_or("no fleet of the daemon has this target yet")?;
+        let release = Arc::new(release);
+        let view = worker.live(fleet, release.clone()).await.map_err(|error| error.to_string())?;
+        Ok(plans::live(&release, &name, &wanted.policy, &view, &self.manager))
+    }
+}
+
+fn refusal(error: PlanError) -> Refusal {
+    match error {
+        PlanError::Unknown(text) => Refusal::NotFound(text),
+        PlanError::Repository(error) => Refusal::Unavailable(super::chain(&error)),
+    }
+}
+
+impl Questions for Asked {
+    fn plan(&self, question: PlanQuestion) -> BoxFuture<'_, Result<Value, Refusal>> {
+        Box::pin(async move {
+            if question.live { self.live(question.to).await } else { self.compare(question).await }
+        })
+    }
+
+    fn history(&self, target: TargetName, limit: u32) -> BoxFuture<'_, Result<Vec<HistoryView>, Refusal>> {
+        Box::pin(async move {
+            let events = self.store.read(move |records| records.history(&target, limit)).await;
+            let events = events.map_err(|error| Refusal::Unavailable(super::chain(&error)))?;
+            let view = |event: store::HistoryEvent| HistoryView {
+                at: event.at,
+                fleet: event.fleet,
+                release: event.release,
+                commit: event.control,
+                outcome: event.outcome,
+            };
+            Ok(events.into_iter().map(view).collect())
+        })
+    }
+}

@@ -1,0 +1,92 @@
+//! The clusters' workers: one each, started when a fleet first names its target.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::{self, Connector, ReleaseSource, WorkerHandle, WorkerSettings};
+use crate::model::assignment::Fact;
+use crate::model::name::{FleetName, InstanceName, TargetName};
+
+/// The workers by target, for those who only ask them something.
+#[derive(Clone, Default)]
+pub struct Handles(Arc<Mutex<BTreeMap<TargetName, WorkerHandle>>>);
+
+impl Handles {
+    pub fn get(&self, target: &TargetName) -> Option<WorkerHandle> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(target).cloned()
+    }
+
+    fn put(&self, target: TargetName, handle: WorkerHandle) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(target, handle);
+    }
+}
+
+/// Owns every worker.
+pub struct Workers {
+    instance: InstanceName,
+    connector: Arc<dyn Connector>,
+    source: Arc<dyn ReleaseSource>,
+    facts: mpsc::Sender<Fact>,
+    handles: Handles,
+    tasks: JoinSet<()>,
+    cancel: CancellationToken,
+}
+
+impl Workers {
+    pub fn new(
+        instance: InstanceName,
+        connector: Arc<dyn Connector>,
+        source: Arc<dyn ReleaseSource>,
+        facts: mpsc::Sender<Fact>,
+        cancel: CancellationToken,
+    ) -> Self {
+        Self {
+            instance,
+            connector,
+            source,
+            facts,
+            handles: Handles::default(),
+            tasks: JoinSet::new(),
+            cancel,
+        }
+    }
+
+    /// The worker of a target; it reports about `fleet` from now on.
+    pub fn of(&mut self, target: &TargetName, fleet: &FleetName) -> WorkerHandle {
+        if let Some(handle) = self.handles.get(target) {
+            handle.track(fleet);
+            return handle;
+        }
+        let settings = WorkerSettings {
+            fleets: vec![fleet.clone()],
+            ..WorkerSettings::new(self.instance.clone(), target.clone())
+        };
+        let (connector, source) = (self.connector.clone(), self.source.clone());
+        let cancel = self.cancel.child_token();
+        let (handle, task) = cluster::spawn(settings, connector, source, self.facts.clone(), cancel);
+        self.tasks.spawn(async move {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a worker ended by itself");
+            }
+        });
+        self.handles.put(target.clone(), handle.clone());
+        handle
+    }
+
+    pub fn handles(&self) -> Handles {
+        self.handles.clone()
+    }
+
+    pub fn instance(&self) -> &InstanceName {
+        &self.instance
+    }
+
+    /// Waits until all have ended; they do so when the token they were made with is cancelled.
+    pub async fn ended(&mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+}

@@ -1,0 +1,82 @@
+//! Holds the rooms to the architecture: pure rooms know no IO, and only the daemon knows all rooms.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const PURE: [&str; 5] = ["model", "catalog", "plan", "rollout", "release"];
+/// The one part of a pure room that may touch the disk: the cache of rendered layers.
+const EXEMPT: [&str; 1] = ["src/release/render/"];
+const IO: [&str; 6] = ["repo", "cluster", "store", "server", "daemon", "cli"];
+const BANNED: [&str; 9] = [
+    "async fn",
+    "std::fs",
+    "std::net",
+    "std::env",
+    "std::process",
+    "tokio::",
+    "SystemTime",
+    "Instant::now",
+    "Timestamp::now",
+];
+
+#[test]
+fn pure_rooms_have_no_io() {
+    let mut wrong = Vec::new();
+    for room in PURE {
+        for file in sources(Path::new("src").join(room)) {
+            let name = file.display().to_string();
+            if EXEMPT.iter().any(|exempt| name.starts_with(exempt)) {
+                continue;
+            }
+            let code = code_of(&file);
+            let imports = IO.iter().map(|io| format!("crate::{io}::"));
+            for banned in BANNED.iter().map(|b| (*b).to_owned()).chain(imports) {
+                for (number, _) in code.lines().enumerate().filter(|(_, line)| line.contains(&banned)) {
+                    wrong.push(format!("{name}:{}: {banned}", number + 1));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "pure rooms reach outside:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn only_the_edge_knows_the_daemon() {
+    for room in PURE.iter().chain(&["repo", "cluster", "store", "server"]) {
+        for file in sources(Path::new("src").join(room)) {
+            let code = code_of(&file);
+            for above in ["crate::daemon::", "crate::cli::"] {
+                assert!(!code.contains(above), "{} imports {above}", file.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_room_opens_with_its_contract() {
+    for room in PURE.iter().chain(&IO) {
+        let text = fs::read_to_string(format!("src/{room}/mod.rs")).unwrap();
+        assert!(text.starts_with("//! "), "src/{room}/mod.rs says nothing of itself");
+    }
+}
+
+/// A file's text with comments and everything from its unit tests on blanked, line by line.
+fn code_of(file: &Path) -> String {
+    let text = fs::read_to_string(file).unwrap();
+    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    code.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+fn sources(folder: PathBuf) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(sources(path));
+        } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("tests.rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}

@@ -1,0 +1,112 @@
+//! The real daemon as a process of its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::eventually;
+
+/// A daemon with a state folder that outlives its process, so that it can be killed and started again.
+pub struct Daemon {
+    folder: TempDir,
+    child: Option<Child>,
+}
+
+impl Daemon {
+    /// Writes the settings; `kubeconfigs` is a folder of `<target>.yaml`.
+    pub fn new(instance: &str, repository: &Path, kubeconfigs: &Path) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = format!(
+            "instance: {instance}\nrepository:\n  url: {}\n  branch: main\n  poll: 1s\nclusters:\n- kubeconfigs: {{directory: {}}}\nstate: state\nserver: {{listen: \"127.0.0.1:0\"}}\n",
+            repository.display(),
+            kubeconfigs.display(),
+        );
+        fs::write(folder.path().join("fairlead.yaml"), settings).unwrap();
+        Self { folder, child: None }
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("fairlead.yaml")
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    pub fn start(&mut self) -> &mut Self {
+        assert!(self.child.is_none(), "the daemon runs already");
+        let log = fs::File::options().create(true).append(true).open(self.folder.path().join("log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_fairlead"))
+            .args(["run", "--log", "fairlead=debug,info", "--config"])
+            .arg(self.config())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+        self
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) -> &mut Self {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        self
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub fn stop(&mut self) -> std::process::ExitStatus {
+        let mut child = self.child.take().expect("the daemon runs");
+        Command::new("kill").arg(child.id().to_string()).status().unwrap();
+        child.wait().unwrap()
+    }
+
+    /// Runs a command that asks this daemon.
+    pub fn command(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fairlead"));
+        command.args(args).arg("--config").arg(self.config()).output().unwrap()
+    }
+
+    /// `fairlead status -o json`.
+    pub fn status(&self) -> Result<Value, String> {
+        let output = self.command(&["status", "-o", "json"]);
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        serde_json::from_slice(&output.stdout).map_err(|e| e.to_string())
+    }
+
+    /// Waits until the status is as wanted; on failure prints the status and the end of the log.
+    pub async fn until(&self, what: &str, limit: Duration, wanted: impl Fn(&Value) -> bool) -> Value {
+        let check = async || {
+            let status = self.status()?;
+            if wanted(&status) { Ok(status) } else { Err(format!("{status:#}")) }
+        };
+        let seen = std::panic::AssertUnwindSafe(eventually(what, limit, check));
+        match futures::FutureExt::catch_unwind(seen).await {
+            Ok(status) => status,
+            Err(panic) => {
+                let log = self.log();
+                let tail: Vec<_> = log.lines().rev().take(60).collect();
+                eprintln!("--- the daemon's log:\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
+                std::panic::resume_unwind(panic)
+            }
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
