@@ -1,3 +1,4 @@
+mod example;
 mod findings;
 mod isolation;
 mod report;

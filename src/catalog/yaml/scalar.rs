@@ -37,6 +37,8 @@ impl Scalar {
             Scalar::Bool(b) => b.to_string(),
             Scalar::Int(n) => n.to_string(),
             Scalar::Unsigned(n) => n.to_string(),
+            Scalar::Float(f) if f.is_nan() => ".nan".to_owned(),
+            Scalar::Float(f) if f.is_infinite() => if f > 0.0 { ".inf" } else { "-.inf" }.to_owned(),
             Scalar::Float(f) => f.to_string(),
             Scalar::Text(text) => text,
         })
@@ -98,12 +100,9 @@ pub(super) fn resolve(
     }
 }
 
-/// The beginning of a text, for messages.
+/// The beginning of a text, for messages: on one line, and nothing in it that steers a terminal.
 pub(super) fn shortened(text: &str) -> String {
-    match text.char_indices().nth(60) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.to_owned(),
-    }
+    crate::catalog::explain::shorten(text)
 }
 
 fn binary(text: &str) -> Result<String, String> {
