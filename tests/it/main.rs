@@ -12,6 +12,7 @@ mod cluster;
 mod control_plane;
 mod e2e;
 mod harness;
+mod objects;
 mod release_cache;
 mod rollout_properties;
 mod scenarios;
