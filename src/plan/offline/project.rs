@@ -28,23 +28,33 @@ pub fn covers(desired: &Value, live: &Value) -> bool {
 }
 
 /// A manifest in the form in which a server keeps it: a Secret's `stringData` is part of its `data`, and what is
-/// empty is not there.
+/// null is not there.
 pub(super) fn comparable(desired: &Value) -> Value {
     let mut desired = desired.clone();
-    if desired["kind"] == "Secret"
-        && let Some(Value::Object(strings)) = desired.as_object_mut().and_then(|o| o.remove("stringData"))
-    {
-        use base64::Engine;
-        let encode = |value: &Value| {
-            base64::engine::general_purpose::STANDARD.encode(value.as_str().unwrap_or_default())
-        };
-        let data = desired.as_object_mut().map(|o| o.entry("data").or_insert_with(|| Map::new().into()));
-        if let Some(Value::Object(data)) = data {
-            data.extend(strings.iter().map(|(name, value)| (name.clone(), encode(value).into())));
-        }
-    }
+    fold_string_data(&mut desired);
     drop_nulls(&mut desired);
     desired
+}
+
+/// Moves a Secret's `stringData` into its `data`, as a server does. It must be sent so: `managedFields` would keep
+/// `stringData` as ours and not the `data` that it became, and nobody would see a foreign write to that.
+pub fn fold_string_data(manifest: &mut Value) {
+    use base64::Engine;
+    if manifest["kind"] != "Secret" || manifest["apiVersion"] != "v1" {
+        return;
+    }
+    let Some(object) = manifest.as_object_mut() else { return };
+    let Some(Value::Object(strings)) = object.get("stringData").cloned() else { return };
+    let data = object.entry("data").or_insert_with(|| Map::new().into());
+    if data.is_null() {
+        *data = Map::new().into();
+    }
+    // What is no text, or no map, is left for the server to refuse.
+    let (Value::Object(data), true) = (data, strings.values().all(Value::is_string)) else { return };
+    let encode =
+        |value: &Value| base64::engine::general_purpose::STANDARD.encode(value.as_str().unwrap_or_default());
+    data.extend(strings.iter().map(|(name, value)| (name.clone(), encode(value).into())));
+    object.remove("stringData");
 }
 
 fn drop_nulls(value: &mut Value) {

@@ -1,7 +1,7 @@
 //! Release against live objects.
 
 use super::*;
-use crate::plan::offline::{FleetPlan, LayerChange, Member, What, against, covers, print};
+use crate::plan::offline::{FleetPlan, LayerChange, Member, What, against, covers, fold_string_data, print};
 
 fn live_change(
     desired: &Value,
@@ -136,9 +136,13 @@ fn covering_knows_what_servers_write_otherwise() {
             json!({"ports": [{"port": 443, "name": "tls", "protocol": "TCP"}, {"port": 80, "protocol": "TCP"}]}),
             true,
         ),
-        (json!({"kind": "Secret", "stringData": {"k": "v"}}), json!({"data": {"k": "dg=="}}), true),
         (
-            json!({"kind": "Secret", "stringData": {"k": "w"}}),
+            json!({"apiVersion": "v1", "kind": "Secret", "stringData": {"k": "v"}}),
+            json!({"data": {"k": "dg=="}}),
+            true,
+        ),
+        (
+            json!({"apiVersion": "v1", "kind": "Secret", "stringData": {"k": "w"}}),
             json!({"kind": "Secret", "data": {"k": "dg=="}}),
             false,
         ),
@@ -151,4 +155,33 @@ fn covering_knows_what_servers_write_otherwise() {
     for (desired, live, expected) in table {
         assert_eq!(covers(&desired, &live), expected, "{desired} {live}");
     }
+}
+
+#[test]
+fn string_data_becomes_data_as_a_server_does_it() {
+    let secret = |more: Value| {
+        let mut secret = json!({"apiVersion": "v1", "kind": "Secret"});
+        secret.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        secret
+    };
+    let table = [
+        (json!({"stringData": {"a": "b"}}), json!({"data": {"a": "Yg=="}})),
+        (
+            json!({"stringData": {"a": "b"}, "data": {"a": "eA==", "c": "ZA=="}}),
+            json!({"data": {"a": "Yg==", "c": "ZA=="}}),
+        ),
+        (json!({"stringData": {"a": "b"}, "data": null}), json!({"data": {"a": "Yg=="}})),
+        (json!({"data": {"c": "ZA=="}}), json!({"data": {"c": "ZA=="}})),
+        // For the server to refuse.
+        (json!({"stringData": {"a": 1}, "data": {}}), json!({"stringData": {"a": 1}, "data": {}})),
+        (json!({"stringData": "x"}), json!({"stringData": "x"})),
+    ];
+    for (before, after) in table {
+        let mut folded = secret(before);
+        fold_string_data(&mut folded);
+        assert_eq!(folded, secret(after));
+    }
+    let mut other = json!({"apiVersion": "v1", "kind": "ConfigMap", "stringData": {"a": "b"}});
+    fold_string_data(&mut other);
+    assert_eq!(other["stringData"]["a"], "b");
 }
