@@ -35,10 +35,7 @@ fn open(path: &Path, revision: Option<&str>) -> Result<(Arc<Library>, CommitId),
 
 pub fn validate(args: &args::Validate) -> Outcome {
     let (library, commit) = open(&args.path, args.rev.as_deref())?;
-    let diagnostics = match plans::read(&library, commit) {
-        Ok(reading) => reading.diagnostics,
-        Err(error) => return Err(CliError::outside(error)),
-    };
+    let diagnostics = plans::findings(&library, commit).map_err(CliError::outside)?;
     let errors = diagnostics.iter().filter(|finding| finding.is_error()).count();
     match args.output {
         ReportFormat::Text => {

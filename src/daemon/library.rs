@@ -152,6 +152,12 @@ impl Library {
         release::compile(request, &self.cache).map_err(CompileError::Content)
     }
 
+    /// What is wrong with the layers of an edition's profiles, whoever runs them.
+    pub fn lint(&self, edition: &Edition) -> Vec<Diagnostic> {
+        let at = |profile| ProfileAt { profile, tree: edition.tree.as_ref() };
+        edition.catalog.profiles().flat_map(|profile| release::lint(at(profile), &self.cache)).collect()
+    }
+
     fn profile_editions(
         &self,
         revisions: &Revisions,

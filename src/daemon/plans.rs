@@ -8,6 +8,7 @@ use super::reader::{FleetReading, ReadRequest, Reader, Reading};
 use crate::cluster::LiveView;
 use crate::cluster::fields::our_paths;
 use crate::model::assignment::{Assignment, ClusterPolicy, Purpose};
+use crate::model::diagnostic::Diagnostic;
 use crate::model::digest::CommitId;
 use crate::model::name::{FleetName, TargetName};
 use crate::model::release::{Release, ReleaseRef};
@@ -62,6 +63,13 @@ pub fn read(library: &Arc<Library>, commit: CommitId) -> Result<Reading, RepoErr
         fleets: BTreeMap::new(),
     };
     Reader::new(library.clone(), false).read(&request)
+}
+
+/// Everything that is wrong at a commit, or in the working tree, by place: also in profiles that no fleet runs.
+pub fn findings(library: &Arc<Library>, commit: CommitId) -> Result<Vec<Diagnostic>, RepoError> {
+    let mut found: BTreeSet<_> = read(library, commit)?.diagnostics.into_iter().collect();
+    found.extend(library.lint(library.at(commit)?.as_ref()));
+    Ok(found.into_iter().collect())
 }
 
 /// What a commit wants of every target.

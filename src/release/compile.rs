@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::catalog::{self, LocatedFleet, Profile, Target};
 use crate::model::diagnostic::Diagnostic;
+use crate::model::labels::Labels;
 use crate::model::object::ObjectKey;
 use crate::model::profile::LayerSpec;
 use crate::model::release::{LayerId, Release, ReleaseLayer, ReleaseObject};
@@ -81,20 +82,18 @@ pub fn compile(request: Request<'_>, cache: &LayerCache) -> Result<Release, Vec<
     Ok(release)
 }
 
-/// What is worth saying about the content of a release though it can be used. What keeps it from being
-/// compiled is for [`compile`] to say.
-pub fn warnings(request: Request<'_>, cache: &LayerCache) -> Vec<Diagnostic> {
-    let nothing = Variables::new();
-    let mut found: Vec<Diagnostic> = Vec::new();
-    for at in request.profiles {
-        for (n, spec) in at.profile.document.spec.layers.iter().enumerate() {
-            let warned = with_source(*at, &request, &nothing, n, spec, |source| source.warnings(cache));
-            found.extend(warned.unwrap_or_default());
-        }
-    }
-    found.sort();
-    found.dedup();
-    found
+/// What is wrong with the content of a profile's layers, whoever runs it, and what is worth saying about it
+/// though it can be used. What only a target's values can show is for [`compile`] to say.
+pub fn lint(at: ProfileAt<'_>, cache: &LayerCache) -> Vec<Diagnostic> {
+    let (variables, labels) = (Variables::new(), Labels::new());
+    let inputs = Inputs { variables: &variables, cluster_name: "", labels: &labels };
+    let layers = at.profile.document.spec.layers.iter().enumerate();
+    let read = layers.filter(|(_, spec)| spec.manifests.is_some());
+    let found =
+        read.flat_map(|(n, spec)| match with_source(at, inputs, n, spec, |source| source.lint(cache)) {
+            Ok(found) | Err(found) => found,
+        });
+    found.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
 }
 
 type Content = (bool, std::sync::Arc<crate::model::release::RenderedLayer>);
@@ -107,9 +106,14 @@ fn layers_of(
     findings: &mut Vec<Diagnostic>,
 ) -> Vec<(Node, Content)> {
     let document = &at.profile.document;
+    let inputs = Inputs {
+        variables,
+        cluster_name: request.target.metadata.name.as_str(),
+        labels: &request.target.metadata.labels,
+    };
     let mut layers = Vec::new();
     for (n, spec) in document.spec.layers.iter().enumerate() {
-        match with_source(at, request, variables, n, spec, |source| source.render(cache)) {
+        match with_source(at, inputs, n, spec, |source| source.render(cache)) {
             Ok(content) => {
                 let node = Node {
                     id: LayerId { profile: at.profile.name().clone(), layer: spec.name.clone() },
@@ -127,8 +131,7 @@ fn layers_of(
 
 fn with_source<T>(
     at: ProfileAt<'_>,
-    request: &Request<'_>,
-    variables: &Variables,
+    inputs: Inputs<'_>,
     n: usize,
     spec: &LayerSpec,
     use_it: impl FnOnce(&Source<'_>) -> Result<T, Vec<Diagnostic>>,
@@ -151,11 +154,7 @@ fn with_source<T>(
         path: &path,
         used: &used,
         expressions: spec.expressions,
-        inputs: Inputs {
-            variables,
-            cluster_name: request.target.metadata.name.as_str(),
-            labels: &request.target.metadata.labels,
-        },
+        inputs,
         profile: at.profile.name().as_str(),
         declares: &|name| at.profile.declares(name),
         declared: &declared,

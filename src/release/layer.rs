@@ -105,9 +105,14 @@ impl Source<'_> {
         }
     }
 
-    /// What is worth saying about the content though it can be used.
-    pub(super) fn warnings(&self, cache: &LayerCache) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
+    /// What can be said of the content without a target: it can't be read, it names what the profile does not
+    /// declare, or it is worth a warning.
+    pub(super) fn lint(&self, cache: &LayerCache) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
         let files = self.files_digest()?;
-        Ok(self.templates(&files, cache)?.warnings.clone())
+        let templates = self.templates(&files, cache)?;
+        let undeclared = templates.undeclared(self.declares, &|name| self.undeclared(name));
+        let mut found = manifests::placed_in(undeclared, self.tree, self.used);
+        found.extend(templates.warnings.iter().cloned());
+        Ok(found)
     }
 }

@@ -29,7 +29,7 @@ mod template;
 
 pub use cache::{LayerCache, LayerStore};
 pub use canonical::{canonical_bytes, layer_digest, object_digest, release_digest};
-pub use compile::{ProfileAt, Request, collisions, compile, warnings};
+pub use compile::{ProfileAt, Request, collisions, compile, lint};
 pub use expression::References;
 pub use manifests::RENDERER;
 pub use object::ANNOTATIONS;

@@ -248,19 +248,14 @@ fn a_variable_no_profile_declares_is_named_with_its_place() {
 #[test]
 fn status_is_kept_and_warned_of() {
     use crate::catalog::{Catalog, Folders};
-    use crate::release::{ProfileAt, Request, warnings};
+    use crate::release::{ProfileAt, lint};
     let tree = repository().with(
         "profiles/other/disk/x.yaml",
         "apiVersion: v1\nkind: Node\nmetadata: {name: x}\nstatus: {a: 1}\n",
     );
     let catalog = Catalog::read(&tree, &Folders::default());
     let profile = catalog.profile(&"other".parse().unwrap()).unwrap();
-    let fleet = catalog.fleet(&"retail".parse().unwrap()).unwrap();
-    let target = catalog.target(&"a".parse().unwrap()).unwrap();
-    let found = warnings(
-        Request { fleet, target, profiles: &[ProfileAt { profile, tree: &tree }] },
-        &LayerCache::default(),
-    );
+    let found = lint(ProfileAt { profile, tree: &tree }, &LayerCache::default());
     assert_eq!(
         found.iter().map(|f| (f.place.to_string(), f.is_error())).collect::<Vec<_>>(),
         [("profiles/other/disk/x.yaml:4:9".to_owned(), false)]
