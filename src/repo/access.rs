@@ -40,7 +40,7 @@ impl Access {
     /// Reads what this fetch needs and puts it into the callbacks of libgit2.
     pub(super) fn prepare(&self) -> Result<Session, RepoError> {
         if let Some(file) = &self.ca_file {
-            libgit2_options::trust_ca_file(file)
+            super::options::trust_ca_file(file)
                 .map_err(|reason| RepoError::CredentialFile { path: file.clone(), reason: clean(&reason) })?;
         }
         let login = match &self.credentials {

@@ -20,6 +20,7 @@ mod known_hosts;
 mod maintain;
 mod mirror;
 mod refs;
+mod options;
 mod remote;
 mod settings;
 mod store;

@@ -64,12 +64,12 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Sets what holds for every use of libgit2 in this process; cheap after the first call.
 pub(super) fn prepare() -> Result<(), RepoError> {
     // A forge answers a connection in well under a second, and sends progress while it counts objects.
-    let options = libgit2_options::Options {
+    let options = super::options::Options {
         connect_timeout: Duration::from_secs(10),
         silence_timeout: Duration::from_secs(30),
         object_cache: 16 << 20,
     };
-    libgit2_options::configure(options)
+    super::options::configure(options)
         .map_err(|reason| RepoError::Failed { doing: "prepare libgit2".into(), reason })
 }
 

@@ -1,7 +1,8 @@
 //! The process-wide options of libgit2 that Fairlead sets, behind safe functions.
 //!
-//! A crate of its own because Fairlead forbids unsafe code: these options are globals of a C library, and
-//! there is no safe way to a time-out or a CA file. Everything unsafe is on this page.
+//! These options are globals of a C library, and there is no safe way to a time-out or a CA file. Everything
+//! unsafe in Fairlead is on this page.
+#![allow(unsafe_code, reason = "git2 has no safe way to these options of libgit2")]
 
 use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
