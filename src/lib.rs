@@ -3,26 +3,28 @@
 //! The way of a commit: `repo` fetches it, `catalog` validates its documents, `release` compiles what each
 //! target should run, `rollout` decides who gets it when, `cluster` brings it there and says what happened.
 
-/// The words of the design as types.
+// The rooms. Plain comments: with an outer doc comment, links in a room's own header would be looked up here.
+
+// The words of the design as types.
 pub mod model;
 
-/// A tree's files to validated documents, or every diagnostic at once.
+// A tree's files to validated documents, or every diagnostic at once.
 pub mod catalog;
-/// Commands and printing.
+// Commands and printing.
 pub mod cli;
-/// One worker a cluster: connect, observe, apply, prune, health, ledger, heal.
+// One worker a cluster: connect, observe, apply, prune, health, ledger, heal.
 pub mod cluster;
-/// Starts and wires everything; owns every task and channel.
+// Starts and wires everything; owns every task and channel.
 pub mod daemon;
-/// A release and what a cluster has to a plan.
+// A release and what a cluster has to a plan.
 pub mod plan;
-/// Documents, commits and a target to a release.
+// Documents, commits and a target to a release.
 pub mod release;
-/// Mirror, fetch, trees, history.
+// Mirror, fetch, trees, history.
 pub mod repo;
-/// The state machine over a fleet.
+// The state machine over a fleet.
 pub mod rollout;
-/// HTTP: API, metrics, health.
+// HTTP: API, metrics, health.
 pub mod server;
-/// What survives a restart and is in neither Git nor a ledger.
+// What survives a restart and is in neither Git nor a ledger.
 pub mod store;

@@ -4,7 +4,7 @@
 const MAX_CHARS: usize = 600;
 
 /// Makes foreign text safe to print and store: no control or bidirectional-override characters, white space
-/// runs become one space, cut at [`MAX_CHARS`].
+/// runs become one space, cut at 600 characters.
 pub fn clean(text: &str) -> String {
     let mut out = String::new();
     let mut chars = 0;

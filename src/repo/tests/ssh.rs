@@ -1,4 +1,4 @@
-//! Fetching over ssh, from the machine's own sshd on loopback; left out, and said so, where there is none.
+//! Fetching over ssh, from the machine's own sshd on loopback (Debian: openssh-server; `tests/run` installs it).
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -33,11 +33,11 @@ fn keygen(file: &Path, kind: &str) -> String {
 }
 
 /// A server with these host keys that lets `client` in as the present user.
-fn sshd(world: &World, host_keys: &[PathBuf]) -> Option<Sshd> {
-    if !Path::new(SSHD).exists() {
-        println!("left out: there is no {SSHD} (Debian: openssh-server)");
-        return None;
-    }
+fn sshd(world: &World, host_keys: &[PathBuf]) -> Sshd {
+    assert!(
+        Path::new(SSHD).exists(),
+        "there is no {SSHD}: install openssh-server, or run tests/run, which does"
+    );
     let user = Command::new("id").arg("-un").output().unwrap().stdout;
     let user = String::from_utf8(user).unwrap().trim().to_owned();
     if user == "root" {
@@ -64,7 +64,7 @@ fn sshd(world: &World, host_keys: &[PathBuf]) -> Option<Sshd> {
     let server = Sshd { child, port, user };
     for _ in 0..100 {
         if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-            return Some(server);
+            return server;
         }
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -93,7 +93,7 @@ fn threat_ssh_host_keys() {
     keygen(&world.path("client"), "ed25519");
     let host_key = keygen(&world.path("host"), "ed25519");
     let other_key = keygen(&world.path("other"), "ed25519");
-    let Some(server) = sshd(&world, &[world.path("host")]) else { return };
+    let server = sshd(&world, &[world.path("host")]);
     let settings = settings(&world, &server);
     let mut mirror = Mirror::open(&settings, &world.mirror_path()).unwrap();
     // Another key is pinned; then none.
@@ -126,7 +126,7 @@ fn a_repository_that_is_not_there_is_told_over_ssh() {
     let world = World::new();
     keygen(&world.path("client"), "ed25519");
     let host_key = keygen(&world.path("host"), "ecdsa");
-    let Some(server) = sshd(&world, &[world.path("host")]) else { return };
+    let server = sshd(&world, &[world.path("host")]);
     pin(&world, &server, &host_key);
     fs::remove_dir_all(world.source_path()).unwrap();
     let mut mirror = Mirror::open(&settings(&world, &server), &world.mirror_path()).unwrap();
