@@ -145,6 +145,16 @@ const IMMUTABLE: [&str; 5] = [
 const WEBHOOK_CALL: [&str; 3] =
     ["failed calling webhook", "failed to call webhook", "conversion webhook for"];
 
+/// Words of an object that can't be decoded. A server answers an apply of such a one with 500 and no reason.
+const UNDECODABLE: [&str; 6] = [
+    "illegal base64",
+    "cannot unmarshal",
+    "error decoding",
+    "unable to decode",
+    "unable to convert",
+    "decoding error",
+];
+
 impl ApiError {
     /// What this means for `object`, which the request was about.
     pub fn meaning(&self, object: &ObjectKey) -> Meaning {
@@ -191,6 +201,9 @@ impl Status {
         }
         match self.code {
             401 => Meaning::Unauthorized,
+            500 if UNDECODABLE.iter().any(|words| self.says(words)) => {
+                Meaning::Refused(self.describe(object))
+            }
             404 if self.details_kind == "namespaces" && !object.is("", "Namespace") => {
                 Meaning::NamespaceMissing
             }

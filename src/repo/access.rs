@@ -91,7 +91,7 @@ impl Session {
     fn answer_logins(&self, callbacks: &mut RemoteCallbacks<'static>) {
         let (url, login, cause) = (self.url.clone(), Rc::clone(&self.login), Rc::clone(&self.cause));
         let mut asked = false;
-        callbacks.credentials(move |asking, _, wanted| {
+        callbacks.credentials(move |_, _, wanted| {
             let stop = |error: RepoError| {
                 let text = error.to_string();
                 *cause.borrow_mut() = Some(error);
@@ -102,10 +102,6 @@ impl Session {
                 && let Login::Ssh { user, .. } = &*login
             {
                 return Cred::username(user);
-            }
-            // libgit2 follows a redirect on one host to another port, which may be another's.
-            if !is_same_server(&url, asking) {
-                return stop(RepoError::RedirectRefused { url: url.clone(), reason: clean(asking) });
             }
             if std::mem::replace(&mut asked, true) {
                 return stop(RepoError::AuthenticationFailed { url: url.clone() });
@@ -181,10 +177,6 @@ impl Session {
             (_, ErrorClass::Ssl) if says("certificate") => RepoError::CertificateRejected { url, reason },
             (ErrorCode::Certificate, _) => RepoError::CertificateRejected { url, reason },
             (ErrorCode::Timeout, _) => RepoError::Timeout { url, reason },
-            // What OpenSSL makes of a socket whose time-out has passed.
-            _ if says("temporarily unavailable") => {
-                RepoError::Timeout { url, reason: "it fell silent".into() }
-            }
             _ if says("timed out") || says("Timed out") || says("timeout") => {
                 RepoError::Timeout { url, reason }
             }
@@ -204,13 +196,6 @@ impl Session {
             _ => RepoError::disk(format!("fetch {url}"), error),
         }
     }
-}
-
-/// Whether who asks for a login is who we connected to.
-fn is_same_server(ours: &RepositoryUrl, asking: &str) -> bool {
-    asking.parse::<RepositoryUrl>().is_ok_and(|asking| {
-        (asking.host(), asking.port(), asking.is_ssh()) == (ours.host(), ours.port(), ours.is_ssh())
-    })
 }
 
 /// Why a host's key is not taken.

@@ -1,4 +1,3 @@
-mod example;
 mod findings;
 mod isolation;
 mod report;

@@ -23,7 +23,7 @@ struct Part {
     weight: usize,
     /// How many collections stand in each other, itself included.
     height: usize,
-    /// What it is as a key, if it was read as one; none for collections and null.
+    /// What it is as a key; none for collections and null.
     key: Option<String>,
 }
 
@@ -153,17 +153,16 @@ impl<'input, I: BorrowedInput<'input>> Composer<'input, I> {
     /// Composes one document from its first event on.
     pub(super) fn document(&mut self, event: Event<'input>, span: Span) -> Result<Doc, Halt> {
         self.anchors.clear();
-        let part = self.part(event, span, 0, false)?;
+        let part = self.part(event, span, 0)?;
         self.anchors.clear();
         Ok(Doc { value: part.value, places: Places { file: self.file.clone(), root: part.node } })
     }
 
-    fn part(&mut self, event: Event<'input>, span: Span, depth: usize, is_key: bool) -> Result<Part, Halt> {
+    fn part(&mut self, event: Event<'input>, span: Span, depth: usize) -> Result<Part, Halt> {
         let at = Mark::from(span);
         let (part, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
-                // An alias may want an anchored key as a value.
-                (self.scalar(&text, style, tag.as_deref(), at, is_key && anchor == 0)?, anchor)
+                (self.scalar(&text, style, tag.as_deref(), at)?, anchor)
             }
             Event::Alias(anchor) => return self.alias(anchor, at, depth),
             Event::SequenceStart(_, anchor, tag) => {
@@ -182,7 +181,6 @@ impl<'input, I: BorrowedInput<'input>> Composer<'input, I> {
         if anchor != 0 {
             self.weigh(at, part.weight)?;
             self.anchors.insert(anchor, part.clone());
-            return Ok(Part { key: key_of(&part.value), ..part });
         }
         Ok(part)
     }
@@ -200,18 +198,10 @@ impl<'input, I: BorrowedInput<'input>> Composer<'input, I> {
         let mut part = self.anchors.get(&anchor).cloned().ok_or(Halt::Document)?;
         // The alias is where people look for the value; what is in it stays where it was written.
         part.node.at = at;
-        part.key = key_of(&part.value);
         Ok(part)
     }
 
-    fn scalar(
-        &mut self,
-        text: &str,
-        style: ScalarStyle,
-        tag: Option<&Tag>,
-        at: Mark,
-        is_key: bool,
-    ) -> Result<Part, Halt> {
+    fn scalar(&mut self, text: &str, style: ScalarStyle, tag: Option<&Tag>, at: Mark) -> Result<Part, Halt> {
         let weight = VALUE_WEIGHT + text.len();
         self.weigh(at, weight)?;
         let name = tag.filter(|t| t.original() != "!").map(tag_name);
@@ -223,20 +213,16 @@ impl<'input, I: BorrowedInput<'input>> Composer<'input, I> {
                 Scalar::Null
             }
         };
-        if is_key {
-            let key = match self.dialect {
-                Dialect::Kubernetes => scalar.into_key(),
-                Dialect::Fairlead => (scalar != Scalar::Null).then(|| text.to_owned()),
-            };
-            let node = Node { at, inside: Inside::Nothing };
-            return Ok(Part { value: Value::Null, node, weight, height: 0, key });
-        }
+        let key = match self.dialect {
+            Dialect::Kubernetes => scalar.clone().into_key(),
+            Dialect::Fairlead => (scalar != Scalar::Null).then(|| text.to_owned()),
+        };
         let value = scalar.into_value().unwrap_or_else(|| {
             let message = format!("'{}' is not a number that JSON can hold", shortened(text));
             self.report(at, "yaml-not-finite", message, Some("put it in quotes if it is meant as a text"));
             Value::Null
         });
-        Ok(Part { value, node: Node { at, inside: Inside::Nothing }, weight, height: 0, key: None })
+        Ok(Part { value, node: Node { at, inside: Inside::Nothing }, weight, height: 0, key })
     }
 
     /// Tags of collections say nothing that JSON could hold; kubectl ignores them.
@@ -266,7 +252,7 @@ impl<'input, I: BorrowedInput<'input>> Composer<'input, I> {
             if event == Event::SequenceEnd {
                 break;
             }
-            let part = self.part(event, span, depth, false)?;
+            let part = self.part(event, span, depth)?;
             weight += part.weight;
             height = height.max(part.height);
             values.push(part.value);
@@ -286,9 +272,9 @@ impl<'input, I: BorrowedInput<'input>> Composer<'input, I> {
             }
             let key_at = Mark::from(span);
             let merge = is_merge(&event);
-            let key = self.part(event, span, depth, true)?;
+            let key = self.part(event, span, depth)?;
             let (event, span) = self.expect()?;
-            let value = self.part(event, span, depth, false)?;
+            let value = self.part(event, span, depth)?;
             building.height = building.height.max(value.height);
             match (merge, self.dialect) {
                 (true, Dialect::Kubernetes) => self.merge(&mut building, value, key_at)?,
@@ -373,15 +359,6 @@ impl Mapping {
     fn put(&mut self, name: String, value: Value, node: Node, at: Mark) {
         self.entries.push(Entry { name: name.as_str().into(), at, node });
         self.values.insert(name, value);
-    }
-}
-
-/// The key that an anchored value stands for.
-fn key_of(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
 

@@ -37,8 +37,6 @@ impl Scalar {
             Scalar::Bool(b) => b.to_string(),
             Scalar::Int(n) => n.to_string(),
             Scalar::Unsigned(n) => n.to_string(),
-            Scalar::Float(f) if f.is_nan() => ".nan".to_owned(),
-            Scalar::Float(f) if f.is_infinite() => if f > 0.0 { ".inf" } else { "-.inf" }.to_owned(),
             Scalar::Float(f) => f.to_string(),
             Scalar::Text(text) => text,
         })
@@ -100,9 +98,12 @@ pub(super) fn resolve(
     }
 }
 
-/// The beginning of a text, for messages: on one line, and nothing in it that steers a terminal.
+/// The beginning of a text, for messages.
 pub(super) fn shortened(text: &str) -> String {
-    crate::catalog::explain::shorten(text)
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 fn binary(text: &str) -> Result<String, String> {

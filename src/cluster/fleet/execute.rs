@@ -33,11 +33,8 @@ impl Fleet {
         if !run.is_applied() {
             return Ok(());
         }
-        if run.is_pruned() {
-            return self.finish().await;
-        }
         self.prune();
-        Ok(())
+        if self.run.as_ref().is_some_and(|run| run.is_pruned()) { self.finish().await } else { Ok(()) }
     }
 
     /// Starts the next request for an object of the release.
@@ -237,6 +234,7 @@ impl Fleet {
         }
         let assignment = &goal.assignment;
         let digest = assignment.release.digest;
+        self.settle_layers();
         let ledger = &mut self.stored.ledger;
         if self.dirty || !ledger.is_converged_at(&digest) {
             let generation = ledger.generation;
@@ -266,6 +264,20 @@ impl Fleet {
         tracing::info!(cluster = %self.cx.settings.target, fleet = %self.name, generation, release = %digest.short(), "converged");
         self.say(FactBody::Converged { generation, release: digest }).await;
         Ok(())
+    }
+
+    /// Objects that moved to another layer as they are were not written, but belong to it now.
+    fn settle_layers(&mut self) {
+        let Some(run) = &self.run else { return };
+        for (number, item) in run.items.iter().enumerate() {
+            let entry = self.stored.ledger.inventory.objects.get_mut(&item.action.key);
+            if let (Some(entry), Some(layer)) = (entry, run.layer_id(number))
+                && entry.layer != *layer
+            {
+                entry.layer = layer.clone();
+                self.dirty = true;
+            }
+        }
     }
 
     /// The target left the fleet and everything stays: only the ledger says so.

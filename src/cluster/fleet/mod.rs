@@ -77,6 +77,8 @@ struct Said {
     held: Option<(u64, Hold)>,
     stalled: bool,
     progress: Option<(Progress, Instant)>,
+    /// Something may have moved since.
+    moved: bool,
 }
 
 struct Fleet {
@@ -182,6 +184,7 @@ impl Fleet {
                 changes = self.eye.next() => Heard::Changes(changes),
                 () = sleep_until(wake) => Heard::Time,
             };
+            self.said.moved = true;
             if let Err(end) = self.hear(heard).await {
                 return end;
             }
@@ -191,6 +194,8 @@ impl Fleet {
     async fn hear(&mut self, heard: Heard) -> Result<(), FleetEnd> {
         match heard {
             Heard::Orders => self.take_orders(),
+            // Nothing is known of what it did.
+            Heard::Done(None) => return Err(FleetEnd::Reread),
             Heard::Done(done) => {
                 let mut next = done.map(|done| *done);
                 while let Some(done) = next {
@@ -330,10 +335,8 @@ impl Fleet {
     }
 
     fn progress_due(&self) -> Option<Instant> {
-        let run = self.run.as_ref()?;
-        let (said, at) = self.said.progress.as_ref()?;
-        let now = run.progress(|key| self.why_unhealthy(key));
-        (*said != now).then_some(*at + PROGRESS_EVERY)
+        let (_, at) = self.said.progress.as_ref()?;
+        self.said.moved.then_some(*at + PROGRESS_EVERY)
     }
 
     /// Says how far the present assignment has come, if that moved.
@@ -347,6 +350,7 @@ impl Fleet {
             return;
         }
         let progress = run.progress(|key| self.why_unhealthy(key));
+        self.said.moved = false;
         if self.said.progress.as_ref().is_some_and(|(said, _)| *said == progress) {
             return;
         }
@@ -364,10 +368,14 @@ impl Fleet {
 
     /// A step of preparation failed: tried again later, or the session is over.
     async fn prepare_again(&mut self, error: &ApiError) -> Result<(), FleetEnd> {
-        if error.is_unauthorized() || error.is_unreachable() {
+        if error.is_unauthorized() {
             return Err(FleetEnd::Lost(lost(error)));
         }
-        self.say_stalled(chain(error)).await;
+        if error.is_unreachable() {
+            self.probe();
+        } else {
+            self.say_stalled(chain(error)).await;
+        }
         self.phase = Phase::Stopped;
         self.wake = Some(Instant::now() + self.backoff.next_wait());
         Ok(())

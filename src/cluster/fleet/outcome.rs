@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::jobs::Done;
 use super::run::State;
-use super::{Fleet, FleetEnd};
+use super::{Fleet, FleetEnd, Phase};
 use crate::cluster::backoff::jitter;
 use crate::cluster::error::{ApiError, Meaning};
 use crate::cluster::fields::{FieldConflict, managers_and_fields};
@@ -154,6 +154,9 @@ impl Fleet {
             }
             None => self.eye.forget(&action.key),
         }
+        if self.phase != Phase::Executing {
+            return Ok(());
+        }
         if action.force {
             if let Some(entry) = self.run.as_mut().and_then(|run| run.items.get_mut(item)) {
                 entry.action.verb = Verb::Heal;
@@ -206,6 +209,10 @@ impl Fleet {
     }
 
     async fn leaver_trouble(&mut self, key: &ObjectKey, error: &ApiError) -> Result<(), FleetEnd> {
+        if self.phase != Phase::Executing {
+            // Trouble of an order that was overtaken.
+            return Ok(());
+        }
         let why = match error.meaning(key) {
             Meaning::NotFound | Meaning::NoSuchResource => {
                 self.eye.forget(key);
@@ -247,7 +254,10 @@ impl Fleet {
 
     /// A request for an object of the release failed.
     pub(super) async fn trouble(&mut self, item: usize, error: &ApiError) -> Result<(), FleetEnd> {
-        let Some(action) = self.action(item) else { return Ok(()) };
+        let Some(action) = self.action(item).filter(|_| self.phase == Phase::Executing) else {
+            // Trouble of an order that was overtaken.
+            return Ok(());
+        };
         let retry = self.cx.settings.retry;
         let Some(run) = &mut self.run else { return Ok(()) };
         let tries = run.items.get(item).map_or(0, |entry| entry.tries);

@@ -41,6 +41,8 @@ pub struct Item {
     pub state: State,
     /// Failed tries in a row.
     pub tries: u32,
+    /// Why the last try failed: still the reason while it is tried again.
+    pub why: Option<String>,
     /// A first apply without force has shown whose fields it would take: not another set's.
     pub may_force: bool,
     /// Whether the present work puts right what someone else did.
@@ -149,13 +151,14 @@ impl Run {
         let healing = action.verb == Verb::Heal;
         let ours = action.verb.applies() && !healing;
         let (heals, reported) = (VecDeque::new(), None);
-        let (tries, may_force) = (0, false);
+        let (tries, why, may_force) = (0, None, false);
         self.items.push(Item {
             layer,
             first,
             action,
             state,
             tries,
+            why,
             may_force,
             healing,
             ours,
@@ -195,6 +198,11 @@ impl Run {
         }
         if state == State::Done && !was_done && self.applied < self.total {
             self.applied += 1;
+        }
+        match &state {
+            State::Later { why, .. } => entry.why = Some(why.clone()),
+            State::Done => entry.why = None,
+            _ => {}
         }
         entry.state = state;
         self.touch(item, healthy);
@@ -290,10 +298,10 @@ impl Run {
             let item = self.items.get(item)?;
             let reason = match &item.state {
                 State::Later { why, .. } => why.clone(),
+                State::Todo | State::Running => item.why.clone()?,
                 State::Done => why(&item.action.key)?,
                 State::Leaving => "is being deleted".to_owned(),
                 State::Held => "held".to_owned(),
-                State::Todo | State::Running => return None,
             };
             Some(Waiting { layer: layer.id.clone(), object: item.action.key.clone(), reason })
         });

@@ -32,6 +32,8 @@ immutable|RoleBinding|422|Invalid|RoleBinding "x" is invalid: roleRef: Invalid v
 refused|Pod|403|Forbidden|pods "web" is forbidden: violates PodSecurity "restricted:latest"
 refused|Pod|400|BadRequest|admission webhook "policy.example.com" denied the request: no
 refused|Pod|400|BadRequest|failed to create typed patch object: .spec.nope: field not declared in schema
+refused|Secret|500||illegal base64 data at input byte 0
+stalled|Pod|500||etcdserver: request timed out
 stalled|Pod|500|InternalError|Internal error occurred: failed calling webhook "x.example.com": failed to call webhook: Post "https://x": dial tcp: connection refused
 stalled|Pod|403|Forbidden|failed calling webhook "x.example.com": no endpoints
 stalled|Pod|504|Timeout|Timeout: request did not complete within requested timeout

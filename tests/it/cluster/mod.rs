@@ -2,4 +2,6 @@
 
 mod apply;
 mod drift;
+mod faults;
+mod layers;
 mod world;

@@ -127,6 +127,14 @@ impl World {
         }
     }
 
+    pub fn kubeconfig(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(self.folder.path().join("edge-001.yaml"))?)
+    }
+
+    pub fn set_kubeconfig(&self, text: &str) -> Result<()> {
+        Ok(std::fs::write(self.folder.path().join("edge-001.yaml"), text)?)
+    }
+
     pub fn handle(&self) -> &WorkerHandle {
         &self.running.as_ref().unwrap().handle
     }
@@ -177,8 +185,9 @@ impl World {
     pub async fn until(&mut self, what: &str, mut is: impl FnMut(&FactBody) -> bool) -> Vec<FactBody> {
         let mut heard = Vec::new();
         let facts = &mut self.running.as_mut().unwrap().facts;
+        let end = tokio::time::Instant::now() + SOON;
         loop {
-            match tokio::time::timeout(SOON, facts.recv()).await {
+            match tokio::time::timeout_at(end, facts.recv()).await {
                 Ok(Some(fact)) => {
                     let found = is(&fact.body);
                     heard.push(fact.body);
