@@ -14,6 +14,7 @@ use kube::client::{Body, ConfigExt as _};
 use tower::{BoxError, ServiceBuilder};
 
 use super::credentials::{ConnectError, read_kubeconfig};
+use super::observe::{ObserveLayer, RequestObserver};
 use crate::model::name::TargetName;
 
 /// Until when a TCP connection must stand.
@@ -32,16 +33,23 @@ pub trait Connector: Send + Sync + 'static {
 }
 
 /// A folder of kubeconfig files, `<target name>.yaml`.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct KubeconfigFolder {
     directory: PathBuf,
     trusted: bool,
+    observer: Option<RequestObserver>,
 }
 
 impl KubeconfigFolder {
     /// `trusted` allows what runs programs, reads files or weakens TLS.
     pub fn new(directory: impl Into<PathBuf>, trusted: bool) -> Self {
-        Self { directory: directory.into(), trusted }
+        Self { directory: directory.into(), trusted, observer: None }
+    }
+
+    /// Tells `observer` of every request to these clusters.
+    #[must_use]
+    pub fn observed(self, observer: RequestObserver) -> Self {
+        Self { observer: Some(observer), ..self }
     }
 
     fn path(&self, target: &TargetName) -> PathBuf {
@@ -58,6 +66,7 @@ impl KubeconfigFolder {
 impl Connector for KubeconfigFolder {
     fn connect(&self, target: &TargetName) -> BoxFuture<'static, Result<kube::Client, ConnectError>> {
         let (path, trusted, target) = (self.path(target), self.trusted, target.clone());
+        let observer = self.observer.clone();
         Box::pin(async move {
             let config = match read_kubeconfig(&path, trusted).await {
                 Err(ConnectError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
@@ -65,7 +74,7 @@ impl Connector for KubeconfigFolder {
                 }
                 other => other?,
             };
-            client(&config, &path)
+            client(&config, &path, observer)
         })
     }
 
@@ -101,7 +110,11 @@ impl Connector for FirstOf {
 }
 
 /// A client whose requests share one HTTP/2 connection if the server speaks it, else HTTP/1.1.
-pub(super) fn client(config: &kube::Config, path: &Path) -> Result<kube::Client, ConnectError> {
+pub(super) fn client(
+    config: &kube::Config,
+    path: &Path,
+    observer: Option<RequestObserver>,
+) -> Result<kube::Client, ConnectError> {
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     // Without it HTTP/2 waits out delayed acknowledgements, 40 ms each.
@@ -109,14 +122,14 @@ pub(super) fn client(config: &kube::Config, path: &Path) -> Result<kube::Client,
     http.set_connect_timeout(Some(CONNECT_TIMEOUT));
     http.set_keepalive(Some(PING_EVERY));
     let Some(proxy) = config.proxy_url.clone() else {
-        return with_tls(config, path, http);
+        return with_tls(config, path, http, observer);
     };
     let refuse = |reason: &str| ConnectError::Proxy { path: path.to_owned(), reason: reason.to_owned() };
     match proxy.scheme_str() {
-        Some("http") => with_tls(config, path, through(&proxy, http).map_err(refuse)?),
+        Some("http") => with_tls(config, path, through(&proxy, http).map_err(refuse)?, observer),
         Some("socks5") => {
             let socks = hyper_util::client::legacy::connect::proxy::SocksV5::new(proxy, http);
-            with_tls(config, path, socks)
+            with_tls(config, path, socks, observer)
         }
         _ => Err(refuse("only http:// and socks5:// proxies")),
     }
@@ -136,7 +149,12 @@ fn through(proxy: &Uri, http: HttpConnector) -> Result<Tunnel<HttpConnector>, &'
     Ok(Tunnel::new(address, http).with_auth(value))
 }
 
-fn with_tls<C>(config: &kube::Config, path: &Path, connector: C) -> Result<kube::Client, ConnectError>
+fn with_tls<C>(
+    config: &kube::Config,
+    path: &Path,
+    connector: C,
+    observer: Option<RequestObserver>,
+) -> Result<kube::Client, ConnectError>
 where
     C: tower::Service<Uri> + Clone + Send + Sync + 'static,
     C::Response: hyper::rt::Read + hyper::rt::Write + legacy::connect::Connection + Send + Unpin + 'static,
@@ -172,6 +190,7 @@ where
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer().map_err(failed)?)
         .map_err(BoxError::from)
+        .layer(ObserveLayer(observer))
         .service(transport);
     Ok(kube::Client::new(service, config.default_namespace.clone()))
 }

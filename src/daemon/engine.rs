@@ -73,6 +73,8 @@ pub struct Engine {
     /// A reading is under way; another must follow when it is done, because something changed meanwhile.
     reading: bool,
     read_again: bool,
+    /// The head is still to be read, or could not be.
+    unread: bool,
     published: tokio::time::Instant,
     swept: tokio::time::Instant,
     changed: bool,
@@ -135,6 +137,7 @@ impl Engine {
             not_ready: vec![starting],
             reading: false,
             read_again: false,
+            unread: true,
             published: tokio::time::Instant::now(),
             swept: tokio::time::Instant::now(),
             changed: true,
@@ -195,8 +198,8 @@ impl Engine {
             Input::Observed(observation, took) => self.observed(observation, took, now),
             Input::Read(Ok(reading)) => self.read(reading, now, turn),
             Input::Read(Err(reason)) => {
-                warn!(reason, "the commit could not be read");
-                self.reading = false;
+                warn!(reason, "the commit could not be read; it is tried again at the next fetch");
+                (self.reading, self.unread) = (false, true);
                 self.repository.view.last_error = Some(reason);
             }
             Input::Fact(fact) => self.fact(*fact, now, turn),
@@ -213,7 +216,7 @@ impl Engine {
                 self.repository.view.last_fetch = Some(now);
                 self.repository.view.last_error = None;
                 let tags = tags.into_iter().map(|tag| (tag.name, tag.commit)).collect();
-                if !changed && self.repository.head == Some(head) && self.not_ready.is_empty() {
+                if !changed && self.repository.head == Some(head) && !self.unread {
                     return;
                 }
                 if self.repository.head != Some(head) {
@@ -257,7 +260,7 @@ impl Engine {
     }
 
     fn read(&mut self, reading: Reading, now: Timestamp, turn: &mut Turn) {
-        self.reading = false;
+        (self.reading, self.unread) = (false, false);
         if std::mem::take(&mut self.read_again) {
             self.start_reading();
             return;
@@ -309,6 +312,9 @@ impl Engine {
 
     fn fact(&mut self, fact: Fact, now: Timestamp, turn: &mut Turn) {
         self.metrics.fact(&fact.body);
+        if let FactBody::Drift { objects, healed: true } = &fact.body {
+            self.metrics.drift_healed(objects.len() as u64);
+        }
         if let Some(outcome) = outcome(&fact.body)
             && let Some(assigned) = self.fleets.assigned(&fact.fleet, &fact.target)
         {

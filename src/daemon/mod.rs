@@ -34,7 +34,7 @@ use tracing::{info, warn};
 pub use logging::{Format as LogLines, init as log_lines};
 pub use settings::{Settings, SettingsError};
 
-use crate::cluster::{Connector, FirstOf, KubeconfigFolder};
+use crate::cluster::{Connector, FirstOf, KubeconfigFolder, RequestObserver};
 use crate::model::digest::CommitId;
 use crate::model::name::SourceName;
 use crate::release::LayerCache;
@@ -110,8 +110,13 @@ pub async fn run(settings: Settings) -> Result<(), DaemonError> {
     let kick = Kick::default();
 
     let stop_workers = cancel.child_token();
-    let workers =
-        Workers::new(settings.instance.clone(), connector(&settings), releases.clone(), facts, stop_workers);
+    let workers = Workers::new(
+        settings.instance.clone(),
+        connector(&settings, &metrics),
+        releases.clone(),
+        facts,
+        stop_workers,
+    );
     let asked = Arc::new(Asked::new(
         &settings.instance,
         library.clone(),
@@ -194,10 +199,13 @@ async fn finish(mut tasks: JoinSet<()>, cancel: &CancellationToken) {
     }
 }
 
-fn connector(settings: &Settings) -> Arc<dyn Connector> {
+fn connector(settings: &Settings, metrics: &Arc<Metrics>) -> Arc<dyn Connector> {
+    let metrics = metrics.clone();
+    let observer: RequestObserver = Arc::new(move |verb, status| metrics.api_request(verb, status));
     let sources = settings.clusters.iter().filter_map(|source| match source {
         ClusterSource::Kubeconfigs(folder) => {
-            Some(Box::new(KubeconfigFolder::new(&folder.directory, folder.trusted)) as Box<dyn Connector>)
+            let folder = KubeconfigFolder::new(&folder.directory, folder.trusted).observed(observer.clone());
+            Some(Box::new(folder) as Box<dyn Connector>)
         }
         // Refused when the settings are read.
         ClusterSource::Secrets(_) | ClusterSource::Simulated(_) => None,

@@ -31,7 +31,7 @@ pub use api::{Parts, ReadyView};
 pub use command::{Caller, Command, Done, Order, Orders, PlanQuestion, Questions, Refusal, Via};
 pub use commands::{AcceptBody, ReasonBody, TargetBody};
 pub use listen::{Server, ServerError};
-pub use metrics::{FetchResult, Metrics, Verb};
+pub use metrics::{FetchResult, Metrics};
 pub use problem::Problem;
 pub use settings::{DEFAULT_LISTEN, Settings};
 pub use tokens::TokenFileError;

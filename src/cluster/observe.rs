@@ -1,0 +1,100 @@
+//! Tells somebody of every request to an API server, for metrics.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::header::CONTENT_TYPE;
+use http::{Method, Request, Response};
+use tower::{Layer, Service};
+
+/// Hears of every request: its verb (`get`, `list`, `watch`, `create`, `apply`, `patch`, `update`, `delete`), and
+/// the status of the answer (none: there was no answer).
+pub type RequestObserver = Arc<dyn Fn(&'static str, Option<u16>) + Send + Sync>;
+
+#[derive(Clone)]
+pub(super) struct ObserveLayer(pub Option<RequestObserver>);
+
+#[derive(Clone)]
+pub(super) struct Observe<S> {
+    inner: S,
+    observer: Option<RequestObserver>,
+}
+
+impl<S> Layer<S> for ObserveLayer {
+    type Service = Observe<S>;
+    fn layer(&self, inner: S) -> Observe<S> {
+        Observe { inner, observer: self.0.clone() }
+    }
+}
+
+impl<S, A, B> Service<Request<A>> for Observe<S>
+where
+    S: Service<Request<A>, Response = Response<B>>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<A>) -> Self::Future {
+        let (verb, observer) = (verb(&request), self.observer.clone());
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let answer = answer.await;
+            if let Some(observer) = observer {
+                observer(verb, answer.as_ref().ok().map(|answer| answer.status().as_u16()));
+            }
+            answer
+        })
+    }
+}
+
+/// What Kubernetes calls the request. A list is a GET whose path ends in a resource, which the path does not
+/// tell apart from a name; ours carry a selector or a limit.
+fn verb<A>(request: &Request<A>) -> &'static str {
+    let query = request.uri().query().unwrap_or_default();
+    let has = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
+    match *request.method() {
+        Method::GET if has("watch") => "watch",
+        Method::GET if has("labelSelector") || has("limit") => "list",
+        Method::GET => "get",
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::DELETE => "delete",
+        Method::PATCH => {
+            let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+            if kind.is_some_and(|kind| kind.contains("apply-patch")) { "apply" } else { "patch" }
+        }
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_have_kubernetes_verbs() {
+        let ask = |method: Method, uri: &str, kind: &str| {
+            verb(&Request::builder().method(method).uri(uri).header(CONTENT_TYPE, kind).body(()).unwrap())
+        };
+        for (method, uri, kind, expected) in [
+            (Method::GET, "/api/v1/pods?labelSelector=a&watch=true", "", "watch"),
+            (Method::GET, "/api/v1/pods?labelSelector=a&limit=500", "", "list"),
+            (Method::GET, "/api/v1/namespaces/a", "", "get"),
+            (Method::PATCH, "/api/v1/namespaces/a?fieldManager=f", "application/apply-patch+yaml", "apply"),
+            (Method::PATCH, "/api/v1/namespaces/a", "application/merge-patch+json", "patch"),
+            (Method::DELETE, "/api/v1/namespaces/a", "", "delete"),
+            (Method::POST, "/api/v1/namespaces", "", "create"),
+            (Method::PUT, "/api/v1/namespaces/a", "", "update"),
+        ] {
+            assert_eq!(ask(method, uri, kind), expected, "{uri}");
+        }
+    }
+}
