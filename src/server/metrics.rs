@@ -8,9 +8,7 @@
 //! | `fairlead_fetch_duration_seconds` | histogram | how long fetches take |
 //! | `fairlead_targets{fleet,state}` | gauge | targets by state; every state that has any |
 //! | `fairlead_rollout_state{fleet,state}` | gauge | 1 for the state that the fleet is in, else 0 |
-//! | `fairlead_api_requests_total{verb,code}` | counter | requests to clusters' API servers; `code` is `error` without an answer |
-//! | `fairlead_objects_applied_total` | counter | objects applied, healing included |
-//! | `fairlead_objects_pruned_total` | counter | objects deleted because a commit dropped them |
+//! | `fairlead_api_requests_total{verb,code}` | counter | requests to clusters' API servers; `verb` as in Kubernetes, `apply` for server-side apply; `code` is `error` without an answer |
 //! | `fairlead_drift_healed_total` | counter | objects put right after someone else changed them |
 //! | `fairlead_facts_total{kind}` | counter | what clusters' workers said |
 //! | `process_resident_memory_bytes`, `process_cpu_seconds_total`, `process_open_fds`, `process_start_time_seconds` | | of this process |
@@ -203,8 +201,6 @@ mod tests {
             "fairlead_fetch_total{result=\"changed\"} 1",
             "fairlead_fetch_duration_seconds_bucket{le=\"0.01\"} 1",
             "fairlead_api_requests_total{verb=\"apply\",code=\"200\"} 1",
-            "fairlead_objects_applied_total 0",
-            "fairlead_objects_pruned_total 0",
             "fairlead_drift_healed_total 0",
             "fairlead_facts_total{kind=\"removed\"} 1",
         ] {
