@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::daemon::chain;
+
 /// What went wrong in a command.
 #[derive(Debug)]
 pub struct CliError {
@@ -52,16 +54,4 @@ impl fmt::Display for CliError {
             None => Ok(()),
         }
     }
-}
-
-/// An error and all that caused it, on one line.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -34,6 +34,7 @@ use tracing::{info, warn};
 pub use logging::{Format as LogLines, init as log_lines};
 pub use settings::{Settings, SettingsError};
 
+pub(crate) use crate::cluster::text::chain;
 use crate::cluster::{Connector, FirstOf, KubeconfigFolder, RequestObserver};
 use crate::model::digest::CommitId;
 use crate::model::name::SourceName;
@@ -234,16 +235,4 @@ async fn watch_refs(repository: Option<std::path::PathBuf>, kick: Kick, cancel: 
 fn make_private(folder: &std::path::Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
-
-/// An error and all that caused it, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
