@@ -249,10 +249,12 @@ impl Fleet {
             }
         } else if said {
             let since = *self.unhealthy.get_or_insert_with(Instant::now);
-            if since.elapsed() >= UNHEALTHY_AFTER
-                && let Some(cause) = self.first_unhealthy()
-            {
-                self.say_health(Some(cause)).await;
+            if since.elapsed() >= UNHEALTHY_AFTER {
+                match self.first_unhealthy() {
+                    Some(cause) => self.say_health(Some(cause)).await,
+                    // Something is under work: how that ends is waited for.
+                    None => self.unhealthy = Some(Instant::now()),
+                }
             }
         }
         if self.dirty && self.jobs.is_empty() && healthy && !self.write_ledger().await? {

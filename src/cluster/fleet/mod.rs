@@ -281,10 +281,11 @@ impl Fleet {
 
     fn next_wake(&self) -> Option<Instant> {
         let run = self.run.as_ref().filter(|_| self.phase == Phase::Executing);
-        let items = run.and_then(|run| run.next_wake());
+        let items = run.and_then(|run| run.next_wake(Instant::now()));
         let converged = run.is_some_and(|run| run.converged);
         let progress = (run.is_some() && !converged).then(|| self.progress_due()).flatten();
-        let unhealthy = self.unhealthy.filter(|_| converged).map(|since| since + drift::UNHEALTHY_AFTER);
+        let unsaid = converged && run.is_some_and(|run| run.said_healthy == Some(true));
+        let unhealthy = self.unhealthy.filter(|_| unsaid).map(|since| since + drift::UNHEALTHY_AFTER);
         let verify = converged.then_some(self.verify_at);
         [self.wake, items, progress, unhealthy, verify].into_iter().flatten().min()
     }

@@ -265,10 +265,10 @@ impl Run {
         self.stage >= self.prune.len()
     }
 
-    /// When something that waits may go on.
-    pub fn next_wake(&self) -> Option<Instant> {
+    /// When something that waits may go on. What is due already waits for something else than time.
+    pub fn next_wake(&self, now: Instant) -> Option<Instant> {
         let later = |state: &State| match state {
-            State::Later { at, .. } => Some(*at),
+            State::Later { at, .. } if *at > now => Some(*at),
             _ => None,
         };
         let items = self.todo.iter().filter_map(|item| later(&self.items.get(*item)?.state));

@@ -108,7 +108,8 @@ fn what_someone_changed_is_put_right_whatever_its_layer_waits_for() {
     let at = Instant::now() + Duration::from_secs(60);
     run.set(0, State::Later { at, why: "429".into() }, false);
     assert_eq!(names(&run, 9), ["web"]);
-    assert_eq!(run.next_wake(), Some(at));
+    assert_eq!(run.next_wake(Instant::now()), Some(at));
+    assert_eq!(run.next_wake(at), None, "time is not what it waits for");
     let progress = run.progress(|_| None);
     assert_eq!((progress.applied, progress.total), (0, 3));
     assert_eq!(progress.waiting[0].reason, "429");

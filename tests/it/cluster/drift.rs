@@ -191,3 +191,35 @@ async fn two_instances_leave_each_other_alone() -> Result<()> {
     assert!(first.map("second").await?.is_some());
     Ok(())
 }
+
+#[tokio::test]
+async fn what_falls_ill_after_it_converged_is_said_once() -> Result<()> {
+    let mut world = World::new(shared("alpha").await?, "drift-ill").await?;
+    let labels = json!({"app": "web"});
+    let container = json!({"name": "main", "image": "registry.example/web:1"});
+    let mut web = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": world.namespace},
+        "spec": {"selector": {"matchLabels": labels}, "template": {
+            "metadata": {"labels": labels}, "spec": {"containers": [container]}}}});
+    web["spec"]["replicas"] = json!(1);
+    world.policy.drift.ignore = vec![fairlead::model::fleet::IgnoredPath {
+        kind: None,
+        group: None,
+        name: None,
+        path: "/spec/template/spec/nodeSelector".into(),
+    }];
+    world.converge(vec![web]).await;
+    // Someone else's field, which we neither own nor heal: no node has this label.
+    let api = world.api("apps/v1", "Deployment", "deployments");
+    let params = PatchParams { field_manager: Some("meddler".into()), ..PatchParams::default() };
+    let nowhere = json!({"spec": {"strategy": {"type": "Recreate", "rollingUpdate": null},
+        "template": {"spec": {"nodeSelector": {"nowhere": "x"}}}}});
+    api.patch("web", &params, &Patch::Merge(nowhere)).await?;
+    let heard = world.until("unhealthy", |fact| matches!(fact, FactBody::Unhealthy { .. })).await;
+    assert!(!heard.iter().any(|fact| matches!(fact, FactBody::Converged { .. })), "{heard:#?}");
+    let cured = json!({"spec": {"template": {"spec": {"nodeSelector": null}}}});
+    api.patch("web", &params, &Patch::Merge(cured)).await?;
+    let heard = world.until("healthy", |fact| matches!(fact, FactBody::Converged { .. })).await;
+    assert!(!heard.iter().any(|fact| matches!(fact, FactBody::Unhealthy { .. })), "{heard:#?}");
+    Ok(())
+}
