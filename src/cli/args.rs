@@ -103,9 +103,9 @@ pub struct Plan {
     /// The commit, branch or tag before the change; with --live, what the clusters have takes its place.
     #[arg(long, value_name = "REVISION", required_unless_present = "live")]
     pub from: Option<String>,
-    /// The commit, branch or tag after the change.
-    #[arg(long, value_name = "REVISION", default_value = "HEAD")]
-    pub to: String,
+    /// The commit, branch or tag after the change; default: HEAD, with --live the daemon's head.
+    #[arg(long, value_name = "REVISION")]
+    pub to: Option<String>,
     /// Compare with what the clusters really have, through the running daemon.
     #[arg(long, conflicts_with = "from")]
     pub live: bool,

@@ -83,7 +83,7 @@ pub fn render(args: &args::Render) -> Outcome {
 }
 
 pub fn plan(args: &args::Plan) -> Outcome {
-    let (library, to) = open(&args.repo.repo, Some(&args.to))?;
+    let (library, to) = open(&args.repo.repo, Some(args.to.as_deref().unwrap_or("HEAD")))?;
     let failed = |error: plans::PlanError| CliError::usage(error);
     let from = plans::resolve(&library, args.from.as_deref(), None).map_err(failed)?;
     let mut plan = plans::between(&library, from, to).map_err(failed)?;

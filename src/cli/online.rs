@@ -209,7 +209,7 @@ pub async fn history(args: args::History) -> Outcome {
 }
 
 pub async fn plan_live(args: args::Plan) -> Outcome {
-    let query = [("live", Some("true")), ("to", Some(args.to.as_str()))];
+    let query = [("live", Some("true")), ("to", args.to.as_deref())];
     let client = client(&args.daemon)?.timeout(PLAN_TIMEOUT);
     let mut plan: FleetPlan = client.get_json(&with_query("/api/v1/plan", &query)).await.map_err(failed)?;
     plan.keep_targets(&args.target);
