@@ -88,6 +88,8 @@ pub(super) enum Order {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct FleetOrders {
     pub order: Option<Order>,
+    /// Grows when a target comes (back) to the fleet: what the cluster has is said again.
+    pub greetings: u32,
     /// Objects that a person lets us take over; all of the fleet's with `adopt_all`.
     pub adopt: BTreeSet<ObjectKey>,
     pub adopt_all: bool,
@@ -159,6 +161,15 @@ impl WorkerHandle {
     /// Says that facts about a fleet are wanted, whether or not the cluster has a ledger of it.
     pub fn track(&self, fleet: &FleetName) {
         self.change(fleet, |_| {});
+    }
+
+    /// Says that the target is new in a fleet, or back in it: whoever asks knows nothing of what the cluster has.
+    /// An order to leave was carried out, and stands no more.
+    pub fn greet(&self, fleet: &FleetName) {
+        self.change(fleet, |orders| {
+            orders.greetings = orders.greetings.wrapping_add(1);
+            orders.order.take_if(|order| matches!(order, Order::Remove { .. }));
+        });
     }
 
     /// The order of this moment for a fleet.

@@ -149,7 +149,7 @@ impl Worker {
         let mut fleets = Fleets {
             session: Arc::new(session),
             ledgers,
-            online: BTreeSet::new(),
+            online: BTreeMap::new(),
             running: BTreeSet::new(),
             tasks: JoinSet::new(),
             orders: self.orders.clone(),
@@ -198,8 +198,8 @@ struct Fleets {
     session: Arc<Session>,
     /// As read last; a task takes its own.
     ledgers: Ledgers,
-    /// Fleets that the daemon was told about.
-    online: BTreeSet<FleetName>,
+    /// Fleets that the daemon was told about, and after how many greetings.
+    online: BTreeMap<FleetName, u32>,
     running: BTreeSet<FleetName>,
     tasks: JoinSet<(FleetName, FleetEnd)>,
     orders: watch::Receiver<Orders>,
@@ -224,7 +224,10 @@ impl Fleets {
     }
 
     async fn say_online(&mut self, fleet: &FleetName) {
-        if !self.online.insert(fleet.clone()) {
+        let greetings = self.orders.borrow().fleets.get(fleet).map_or(0, |orders| orders.greetings);
+        let told = self.online.insert(fleet.clone(), greetings);
+        // A fleet's task knows its ledger better, and answers greetings itself.
+        if told == Some(greetings) || self.running.contains(fleet) {
             return;
         }
         let body = match self.ledgers.get(fleet.as_str()) {
@@ -250,8 +253,9 @@ impl Fleets {
 
     fn spawn(&mut self, fleet: FleetName, ledger: Option<Result<Stored, LedgerDamage>>) {
         let (session, orders) = (Arc::clone(&self.session), self.orders.clone());
+        let greeted = self.online.get(&fleet).copied().unwrap_or_default();
         self.tasks.spawn(async move {
-            let end = fleet::run(session, fleet.clone(), ledger, orders).await;
+            let end = fleet::run(session, fleet.clone(), ledger, orders, greeted).await;
             (fleet, end)
         });
     }

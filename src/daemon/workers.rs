@@ -77,6 +77,14 @@ impl Workers {
         handle
     }
 
+    /// For a target that is new in a fleet, or back in it: its worker says what the cluster has.
+    pub fn greet(&mut self, target: &TargetName, fleet: &FleetName) {
+        match self.handles.get(target) {
+            Some(handle) => handle.greet(fleet),
+            None => drop(self.of(target, fleet)),
+        }
+    }
+
     pub fn handles(&self) -> Handles {
         self.handles.clone()
     }

@@ -89,6 +89,8 @@ struct Fleet {
     eye: Eye,
     orders: watch::Receiver<Orders>,
     told: FleetOrders,
+    /// Greetings that were answered.
+    greeted: u32,
     phase: Phase,
     goal: Option<Goal>,
     run: Option<Box<Run>>,
@@ -108,12 +110,14 @@ struct Fleet {
     verify_at: Instant,
 }
 
-/// Works on one fleet's share until the session or its ledger is lost.
+/// Works on one fleet's share until the session or its ledger is lost. What the ledger says was said after
+/// `greeted` greetings.
 pub async fn run(
     session: Arc<Session>,
     name: FleetName,
     ledger: Option<Result<Stored, LedgerDamage>>,
     orders: watch::Receiver<Orders>,
+    greeted: u32,
 ) -> FleetEnd {
     let settings = &session.settings;
     let stored = match ledger {
@@ -141,7 +145,8 @@ pub async fn run(
         stored,
         eye,
         orders,
-        told: FleetOrders::default(),
+        told: FleetOrders { greetings: greeted, ..FleetOrders::default() },
+        greeted,
         phase: Phase::Idle,
         goal: None,
         run: None,
@@ -168,6 +173,7 @@ impl Fleet {
     async fn work(mut self) -> FleetEnd {
         self.take_orders();
         loop {
+            self.answer_greeting().await;
             if let Err(end) = self.advance().await {
                 return end;
             }
@@ -227,13 +233,27 @@ impl Fleet {
         Ok(())
     }
 
+    /// Says what the cluster has to whoever was not told yet.
+    async fn answer_greeting(&mut self) {
+        if self.greeted != self.told.greetings {
+            self.greeted = self.told.greetings;
+            let ledger = self.stored.is_written().then(|| self.stored.ledger.summary());
+            self.say(FactBody::Online { ledger }).await;
+        }
+    }
+
     /// Takes what this fleet is told, if it is news. What is under way for an older order is given up at once.
     fn take_orders(&mut self) {
         let told = self.orders.borrow_and_update().fleets.get(&self.name).cloned().unwrap_or_default();
         if told == self.told {
             return;
         }
-        self.told = told;
+        let before = std::mem::replace(&mut self.told, told);
+        if (&before.order, &before.adopt, before.adopt_all)
+            == (&self.told.order, &self.told.adopt, self.told.adopt_all)
+        {
+            return;
+        }
         self.prep = None;
         self.goal = None;
         self.backoff.reset();
