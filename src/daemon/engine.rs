@@ -2,6 +2,7 @@
 //! machines decide, saves, and only then carries out.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -214,7 +215,9 @@ impl Engine {
                 let result = if changed { FetchResult::Changed } else { FetchResult::Unchanged };
                 self.metrics.fetched(result, took);
                 self.repository.view.last_fetch = Some(now);
-                self.repository.view.last_error = None;
+                if !self.unread {
+                    self.repository.view.last_error = None;
+                }
                 let tags = tags.into_iter().map(|tag| (tag.name, tag.commit)).collect();
                 if !changed && self.repository.head == Some(head) && !self.unread {
                     return;
@@ -271,15 +274,7 @@ impl Engine {
         if reading.hold.is_none() {
             self.repository.accepted = Some(reading.head);
             self.repository.diagnostics = reading.diagnostics;
-            for (name, commit) in &self.repository.tags {
-                if self.repository.remembered.insert(name.clone(), *commit) != Some(*commit) {
-                    turn.writes.push(Write::Tag(Tag {
-                        source: SourceName::control(),
-                        name: name.clone(),
-                        commit: *commit,
-                    }));
-                }
-            }
+            self.remember_tags(&mut turn.writes);
         }
         turn.writes.push(Write::Head(Head {
             source: SourceName::control(),
@@ -298,7 +293,7 @@ impl Engine {
                     Event::RevisionHeld { commit: reading.head, reason }
                 }
             };
-            if self.repository.held.contains_key(&fleet) && !held.contains_key(&fleet) {
+            if !held.contains_key(&fleet) && self.fleets.holds_revision(&fleet) {
                 self.fleets.decide(&fleet, Event::RevisionReleased, now, &mut turn.effects);
             }
             self.fleets.decide(&fleet, event, now, &mut turn.effects);
@@ -307,6 +302,18 @@ impl Engine {
         self.kick.follow(reading.branches);
         if self.fleets.wants_reading() {
             self.start_reading();
+        }
+    }
+
+    /// Remembers tags that are new. One that moved stays as it was remembered until a person accepts it:
+    /// whatever else comes meanwhile must not let it in.
+    fn remember_tags(&mut self, writes: &mut Vec<Write>) {
+        for (name, commit) in &self.repository.tags {
+            if let Entry::Vacant(new) = self.repository.remembered.entry(name.clone()) {
+                new.insert(*commit);
+                let (source, name) = (SourceName::control(), name.clone());
+                writes.push(Write::Tag(Tag { source, name, commit: *commit }));
+            }
         }
     }
 
@@ -393,7 +400,7 @@ impl Engine {
             }
         }
         for (fleet, target) in self.fleets.unwatched() {
-            self.workers.of(&target, &fleet);
+            self.workers.greet(&target, &fleet);
         }
     }
 

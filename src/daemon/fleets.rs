@@ -90,6 +90,8 @@ impl Fleets {
             self.fleets.entry(name.clone()).or_insert_with(|| Fleet::new(FleetState::new(name.clone())));
         if let Event::CommitObserved(intent) = &event {
             fleet.policy = intent.policy.clone();
+            // A target that left is forgotten; one that comes back is as new as others.
+            fleet.targets = fleet.state.targets().cloned().collect();
             for (target, intended) in &intent.targets {
                 if fleet.targets.insert(target.clone()) {
                     self.unwatched.push((name.clone(), target.clone()));
@@ -194,6 +196,11 @@ impl Fleets {
 
     pub fn reports(&self) -> Vec<FleetReport> {
         self.fleets.values().map(|fleet| rollout::report(&fleet.state)).collect()
+    }
+
+    /// Whether a fleet holds because a revision may not be used; that outlives a restart.
+    pub fn holds_revision(&self, fleet: &FleetName) -> bool {
+        self.fleets.get(fleet).is_some_and(|fleet| fleet.state.holds_revision())
     }
 
     pub fn contains(&self, fleet: &FleetName) -> bool {

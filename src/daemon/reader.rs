@@ -310,7 +310,11 @@ impl Reader {
     /// commits of forks by hash, so that it can be had says nothing.
     fn usable(&self, pass: &Pass<'_>, commit: CommitId) -> Result<bool, RepoError> {
         if self.allow_rewrite || pass.request.remembered.contains_key(&let_in(commit)) {
-            return Ok(true);
+            // Only what is here can be used: no branch or tag that is followed may bring it.
+            return match self.history.as_ref().map(|history| history.commit_info(commit)) {
+                Some(Err(RepoError::UnknownCommit { .. })) | None => Ok(false),
+                Some(found) => found.map(|_| true),
+            };
         }
         let unmoved = pass.tags.iter().filter(|tag| !pass.moved.contains_key(&tag.name));
         let tips: Vec<_> = pass.request.tip.into_iter().chain(unmoved.map(|tag| tag.commit)).collect();
