@@ -155,8 +155,13 @@ fn rollout(state: &FleetState) -> RolloutState {
         0 => RolloutState::Failed { cause, to },
         left => RolloutState::Returning { left, cause, to },
     };
+    let nothing_new = |cause: String| RolloutState::Failed { cause, to: state.r.accepted_commit() };
+    if let (Some(invalid), Run::Accepted { .. }) = (&state.r.invalid, &head.run) {
+        return nothing_new(invalid.summary.clone());
+    }
     match &head.run {
         Run::Accepted { .. } => RolloutState::Converged,
+        Run::Rolling if admit::useless(state) => nothing_new(trouble(state).unwrap_or_default()),
         Run::Failed(defeat) => undone(defeat.cause.clone(), defeat.back_to),
         Run::Rolling if state.tally.quarantined > 0 && state.tally.blocking == 0 => {
             undone(quarantine_cause(&state.r).unwrap_or_default(), state.r.accepted_commit())
