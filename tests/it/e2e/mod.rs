@@ -2,6 +2,9 @@
 //!
 //! Every test has an instance name and control planes, or namespaces, of its own.
 
+mod bad_commits;
+mod git_moves;
+mod kill;
 mod main_job;
 
 use std::path::PathBuf;
@@ -107,6 +110,13 @@ pub fn config_map(namespace: &str, name: &str, value: &str) -> String {
     format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: {namespace}}}\ndata: {{value: \"{value}\"}}\n"
     )
+}
+
+/// What [`config_map`] holds in the cluster; none if it is not there.
+pub async fn value(plane: &ControlPlane, namespace: &str, name: &str) -> Option<String> {
+    let get =
+        ["get", "configmap", name, "-n", namespace, "--ignore-not-found", "-o", "jsonpath={.data.value}"];
+    Some(plane.kubectl(&get).await.unwrap()).filter(|value| !value.is_empty())
 }
 
 /// A Namespace as a manifest.
