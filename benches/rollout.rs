@@ -129,7 +129,7 @@ fn main() {
     say("a fact", &mut facts, Duration::from_micros(100));
 
     let mut commits: Vec<_> = (20..40).map(|commit| fleet.commit(commit)).collect();
-    say("a commit that changes every cluster", &mut commits, Duration::from_millis(50));
+    say("a commit that changes every cluster", &mut commits, Duration::from_millis(250));
 
     let stored = serde_json::to_string(&fleet.state).unwrap();
     let mut again: Vec<_> = (0..20)
@@ -140,7 +140,7 @@ fn main() {
             start.elapsed()
         })
         .collect();
-    say("taking up after a restart, with every order that stands", &mut again, Duration::from_millis(50));
+    say("taking up after a restart, with every order that stands", &mut again, Duration::from_millis(250));
 
     println!("the stored state in mid-rollout: {} kB (limit 2000 kB)", stored.len() / 1000);
     assert!(stored.len() < 2_000_000);
@@ -173,5 +173,5 @@ fn main() {
             start.elapsed()
         })
         .collect();
-    say("a report on every cluster", &mut reports, Duration::from_millis(50));
+    say("a report on every cluster", &mut reports, Duration::from_millis(250));
 }
