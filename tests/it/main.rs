@@ -18,4 +18,5 @@ mod rollout_properties;
 mod scenarios;
 mod server;
 mod store;
+mod walkthrough;
 mod world;
