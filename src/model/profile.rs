@@ -18,7 +18,7 @@ pub enum ClusterProfileKind {
     ClusterProfile,
 }
 
-/// A document's name and labels; `N` is the kind of name.
+/// A document's name and labels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Metadata<N> {

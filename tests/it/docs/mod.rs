@@ -1,0 +1,167 @@
+//! Holds the documents for people to the program: examples validate, commands exist, tables are those of
+//! the schemas.
+//!
+//! `FAIRLEAD_BLESS=1 cargo test docs::` writes the tables anew.
+
+mod fields;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
+
+use fairlead::catalog::schema;
+use fairlead::daemon::Settings;
+use serde::Deserialize;
+use serde_json::Value;
+
+const PAGES: [&str; 5] =
+    ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/format.md", "docs/operations.md"];
+
+fn read(page: &str) -> String {
+    fs::read_to_string(page).unwrap_or_else(|error| panic!("{page}: {error}"))
+}
+
+/// The fenced blocks of a language, each with the number of its first line.
+fn blocks(page: &str, language: &str) -> Vec<(usize, String)> {
+    let mut blocks = Vec::new();
+    let mut open: Option<(usize, String)> = None;
+    for (number, line) in read(page).lines().enumerate() {
+        match &mut open {
+            None if line == format!("```{language}") => open = Some((number + 2, String::new())),
+            Some(_) if line == "```" => blocks.extend(open.take()),
+            Some((_, text)) => *text += &format!("{line}\n"),
+            None => {}
+        }
+    }
+    blocks
+}
+
+#[test]
+fn examples_of_documents_and_settings_validate() {
+    let schemas: BTreeMap<String, Value> = schema::documents()
+        .into_iter()
+        .map(|(_, schema)| (schema["title"].as_str().unwrap().to_owned(), schema))
+        .collect();
+    let folder = tempfile::tempdir().unwrap();
+    let (mut documents, mut settings) = (0, 0);
+    for page in PAGES {
+        for (line, text) in blocks(page, "yaml") {
+            for document in serde_norway::Deserializer::from_str(&text) {
+                let value = Value::deserialize(document).unwrap_or_else(|e| panic!("{page}:{line}: {e}"));
+                if value["apiVersion"] == fairlead::model::API_VERSION {
+                    let kind = value["kind"].as_str().unwrap_or_default();
+                    let schema = schemas.get(kind).unwrap_or_else(|| panic!("{page}:{line}: kind {kind:?}"));
+                    let validator = jsonschema::options().offline().build(schema).unwrap();
+                    let errors: Vec<String> = validator
+                        .iter_errors(&value)
+                        .map(|e| format!("{}: {e}", e.instance_path()))
+                        .collect();
+                    assert!(errors.is_empty(), "{page}:{line}: {errors:#?}");
+                    documents += 1;
+                } else if value["repository"].is_object() {
+                    let file = folder.path().join("fairlead.yaml");
+                    fs::write(&file, &text).unwrap();
+                    Settings::read(&file).unwrap_or_else(|error| panic!("{page}:{line}: {error}"));
+                    settings += 1;
+                }
+            }
+        }
+    }
+    assert!(documents >= 5 && settings >= 2, "{documents} documents, {settings} settings");
+}
+
+fn help(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_fairlead")).args(arguments).arg("--help").output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn commands() -> Vec<String> {
+    let help = help(&[]);
+    let (_, list) = help.split_once("Commands:\n").unwrap();
+    let lines = list.lines().take_while(|line| !line.is_empty());
+    let names = lines.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    let names = names.filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| *name != "help").map(str::to_owned).collect()
+}
+
+/// What follows `fairlead ` where a page shows a command: in code, or after a prompt.
+fn shown(page: &str) -> Vec<(usize, String)> {
+    let mut shown = Vec::new();
+    for (number, line) in read(page).lines().enumerate() {
+        for start in ["`fairlead ", "$ fairlead ", "run -- "] {
+            for (at, _) in line.match_indices(start) {
+                let rest = &line[at + start.len()..];
+                let end = rest.find(['`', '#', '|']).unwrap_or(rest.len());
+                shown.push((number + 1, rest[..end].trim().to_owned()));
+            }
+        }
+    }
+    shown
+}
+
+#[test]
+fn commands_and_options_that_pages_show_exist() {
+    let commands = commands();
+    let helps: BTreeMap<&str, String> = commands.iter().map(|name| (name.as_str(), help(&[name]))).collect();
+    let mut seen = 0;
+    for page in PAGES {
+        for (line, command) in shown(page) {
+            let mut words = command.split_whitespace();
+            let Some(name) = words.next().filter(|name| !name.starts_with('-')) else { continue };
+            let help = helps.get(name).unwrap_or_else(|| panic!("{page}:{line}: no command {name}"));
+            for option in words.filter(|word| word.starts_with("--")) {
+                let option = option.split('=').next().unwrap_or(option);
+                assert!(help.contains(option), "{page}:{line}: fairlead {name} has no {option}\n{help}");
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen}");
+    let operations = read("docs/operations.md");
+    for name in &commands {
+        assert!(
+            operations.contains(&format!("`fairlead {name}")),
+            "docs/operations.md lacks fairlead {name}"
+        );
+    }
+}
+
+#[test]
+fn tables_of_fields_are_those_of_the_schemas() {
+    let documents: BTreeMap<&str, Value> = schema::documents().into_iter().collect();
+    for name in documents.keys() {
+        hold("docs/format.md", name, &fields::table(&documents[name]));
+    }
+    let settings = schemars::schema_for!(Settings).to_value();
+    hold("docs/operations.md", "settings", &fields::table(&settings));
+}
+
+/// Holds what a page has between two marks to what it should have; or writes it.
+fn hold(page: &str, name: &str, wanted: &str) {
+    let text = read(page);
+    let (start, end) = (format!("<!-- made from {name} -->\n"), "<!-- end -->");
+    let (before, rest) = text.split_once(&start).unwrap_or_else(|| panic!("{page} has no {start}"));
+    let (found, after) = rest.split_once(end).unwrap();
+    let wanted = format!("\n{wanted}\n");
+    if std::env::var_os("FAIRLEAD_BLESS").is_some() {
+        fs::write(page, format!("{before}{start}{wanted}{end}{after}")).unwrap();
+    } else {
+        assert!(found == wanted, "{page}: the table of {name} is old: FAIRLEAD_BLESS=1 writes it");
+    }
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    for page in PAGES {
+        let text = read(page);
+        let folder = std::path::Path::new(page).parent().unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+            // Measured and written by itself; see CONTRIBUTING.md.
+            let measured = link.ends_with("benchmarks.md");
+            if !link.is_empty() && !link.contains("://") && !measured {
+                assert!(folder.join(link).exists(), "{page}: {link} is not there");
+            }
+        }
+    }
+}
