@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::model::diagnostic::Diagnostic;
 use crate::model::digest::{InputDigest, ReleaseDigest};
-use crate::model::release::RenderedLayer;
+use crate::model::release::{ReleaseObject, RenderedLayer};
 
 use super::expression::References;
 use super::template::Templates;
@@ -29,6 +29,8 @@ pub(super) type Read = Result<Arc<Templates>, Arc<[Diagnostic]>>;
 /// Guarantees: while anyone holds a layer, equal inputs give that same `Arc`. Shared between threads.
 pub struct LayerCache {
     templates: Mutex<Recent<InputDigest, Read>>,
+    /// Files without expressions: a layer of which one file changed reads just that one.
+    plain: Mutex<Recent<InputDigest, Arc<[ReleaseObject]>>>,
     references: Mutex<Recent<InputDigest, Arc<References>>>,
     layers: Mutex<Recent<InputDigest, Arc<RenderedLayer>>>,
     /// Releases whose objects were compared: targets with equal layers need that once.
@@ -40,6 +42,8 @@ pub struct LayerCache {
 const COMPARED: usize = 10_000;
 /// Bytes of memory for files that are read and not yet rendered: one large profile, and room.
 const TEMPLATES: usize = 24 << 20;
+/// Bytes of memory for files without expressions. Templates and layers share their objects' bytes.
+const PLAIN: usize = 24 << 20;
 /// Bytes of memory for rendered layers beyond those that are in use.
 const LAYERS: usize = 48 << 20;
 /// Bytes of memory for references.
@@ -55,6 +59,7 @@ impl LayerCache {
     pub fn new(store: Option<Box<dyn LayerStore>>) -> Self {
         Self {
             templates: Mutex::new(Recent::new(TEMPLATES)),
+            plain: Mutex::new(Recent::new(PLAIN)),
             references: Mutex::new(Recent::new(REFERENCES)),
             layers: Mutex::new(Recent::new(LAYERS)),
             compared: Mutex::new(Recent::new(COMPARED)),
@@ -87,6 +92,15 @@ impl LayerCache {
                 store.keep_references(files, &templates.references);
             }
         }
+    }
+
+    pub(super) fn plain_file(&self, inputs: &InputDigest) -> Option<Arc<[ReleaseObject]>> {
+        lock(&self.plain).get(inputs)
+    }
+
+    pub(super) fn keep_plain_file(&self, inputs: &InputDigest, objects: Arc<[ReleaseObject]>) {
+        let weight = objects.iter().map(|object| object.bytes.len() + 300).sum::<usize>() + 100;
+        lock(&self.plain).put(*inputs, objects, weight, |_| true);
     }
 
     fn remember(&self, files: &InputDigest, references: &Arc<References>) {

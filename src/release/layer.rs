@@ -58,7 +58,7 @@ impl Source<'_> {
         if let Some(templates) = cache.templates(files) {
             return templates.map_err(|findings| findings.to_vec());
         }
-        let read = manifests::read(self.tree, self.path, self.expressions, self.used);
+        let read = manifests::read(self.tree, self.path, self.expressions, self.used, cache);
         // What could not be read may be readable the next time, and the profile's file may say the same
         // elsewhere; the rest is a matter of the content.
         let passing =

@@ -2,8 +2,10 @@
 
 use crate::catalog::yaml::{self, Dialect};
 use crate::model::diagnostic::{Diagnostic, Place};
+use crate::model::digest::{InputDigest, TreeId};
 use crate::model::tree::{EntryKind, Tree, TreeError};
 
+use super::cache::LayerCache;
 use super::locate;
 use super::scan::OPENING;
 use super::template::{Finding, Templates};
@@ -21,6 +23,7 @@ const MAX_FOLDERS: usize = 32;
 const MAX_FINDINGS: usize = 100;
 
 /// Reads every manifest at or below `path`, in the order of their paths. `used` is where a profile names the path.
+/// Files that the cache has as they are now, and that hold no expressions, are not read again.
 ///
 /// # Errors
 /// All that is wrong. A tree that can't be read in full is an error, never a smaller layer.
@@ -29,12 +32,25 @@ pub(super) fn read(
     path: &str,
     expressions: bool,
     used: &Place,
+    cache: &LayerCache,
 ) -> Result<Templates, Vec<Diagnostic>> {
     let files = files(tree, path, used)?;
     let mut templates = Templates::default();
     let mut findings = Vec::new();
-    for file in files {
-        if let Err(found) = read_file(tree, &file, expressions, &mut templates) {
+    for (file, id) in files {
+        let inputs = file_digest(&file, id, expressions);
+        let added = match cache.plain_file(&inputs) {
+            Some(objects) => templates.add_ready(&objects),
+            None => {
+                let before = templates.mark();
+                let added = read_file(tree, &file, expressions, &mut templates);
+                if let (Ok(()), Some(objects)) = (&added, templates.plain_since(before)) {
+                    cache.keep_plain_file(&inputs, objects);
+                }
+                added
+            }
+        };
+        if let Err(found) = added {
             findings.extend(found);
         }
         if findings.len() > MAX_FINDINGS {
@@ -42,6 +58,12 @@ pub(super) fn read(
         }
     }
     if findings.is_empty() { Ok(templates) } else { Err(capped(findings, used)) }
+}
+
+/// What the objects of a file without expressions are made from; their places name the path.
+fn file_digest(path: &str, id: TreeId, expressions: bool) -> InputDigest {
+    let how: &[u8] = if expressions { b"expressions" } else { b"literal" };
+    InputDigest::of([b"fairlead file 1".as_slice(), RENDERER.as_bytes(), path.as_bytes(), id.as_bytes(), how])
 }
 
 fn capped(mut findings: Vec<Diagnostic>, used: &Place) -> Vec<Diagnostic> {
@@ -146,13 +168,13 @@ fn is_manifest(name: &str) -> bool {
     [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end))
 }
 
-/// The manifests at or below a path, sorted.
-fn files(tree: &dyn Tree, path: &str, used: &Place) -> Result<Vec<String>, Vec<Diagnostic>> {
+/// The manifests at or below a path, sorted, with Git's hashes of them.
+fn files(tree: &dyn Tree, path: &str, used: &Place) -> Result<Vec<(String, TreeId)>, Vec<Diagnostic>> {
     let missing = |message: String| vec![Diagnostic::error(used.clone(), "missing-path", message)];
     match tree.entry(path).map_err(|error| vec![tree_error(&error)])? {
         None => return Err(missing(format!("there is nothing at {path}"))),
         Some(entry) if entry.kind == EntryKind::File && is_manifest(path) => {
-            return Ok(vec![path.to_owned()]);
+            return Ok(vec![(path.to_owned(), entry.id)]);
         }
         Some(entry) if entry.kind == EntryKind::File => {
             return Err(missing(format!(
@@ -193,7 +215,9 @@ fn files(tree: &dyn Tree, path: &str, used: &Place) -> Result<Vec<String>, Vec<D
                 Ok(entry) if entry.kind == EntryKind::Folder => {
                     folders.push((format!("{folder}/{}", entry.name), depth + 1))
                 }
-                Ok(entry) if is_manifest(&entry.name) => found.push(format!("{folder}/{}", entry.name)),
+                Ok(entry) if is_manifest(&entry.name) => {
+                    found.push((format!("{folder}/{}", entry.name), entry.id))
+                }
                 Ok(_) => {}
             }
         }

@@ -56,6 +56,13 @@ pub(super) struct Templates {
     pub(super) weight: usize,
 }
 
+/// A moment while templates are filled.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark {
+    slots: usize,
+    warnings: usize,
+}
+
 #[derive(Debug)]
 enum Slot {
     /// Without expressions: all targets share it.
@@ -102,6 +109,39 @@ impl Templates {
         if findings.is_empty() { Ok(()) } else { Err(findings) }
     }
 
+    /// Adds the objects of a file that was read before.
+    pub(super) fn add_ready(&mut self, objects: &[ReleaseObject]) -> Result<(), Vec<Diagnostic>> {
+        for object in objects {
+            if self.slots.len() >= MAX_OBJECTS {
+                return Err(vec![too_many(object.place.clone())]);
+            }
+            self.push_ready(object.clone());
+        }
+        Ok(())
+    }
+
+    fn push_ready(&mut self, object: ReleaseObject) {
+        self.weight += object.bytes.len() + 300;
+        self.slots.push(Slot::Ready(object));
+    }
+
+    /// How far it has been filled.
+    pub(super) fn mark(&self) -> Mark {
+        Mark { slots: self.slots.len(), warnings: self.warnings.len() }
+    }
+
+    /// What was added since then, if it is the same for all targets and nothing was to be said about it.
+    pub(super) fn plain_since(&self, mark: Mark) -> Option<Arc<[ReleaseObject]>> {
+        if self.warnings.len() > mark.warnings {
+            return None;
+        }
+        let ready = |slot: &Slot| match slot {
+            Slot::Ready(object) => Some(object.clone()),
+            Slot::Open(_) => None,
+        };
+        self.slots.get(mark.slots..)?.iter().map(ready).collect()
+    }
+
     fn add_object(
         &mut self,
         mut value: Value,
@@ -111,8 +151,7 @@ impl Templates {
     ) -> Result<(), Vec<Finding>> {
         let place = |pointer: &str| places.value(&format!("{within}{pointer}"));
         if self.slots.len() >= MAX_OBJECTS {
-            let message = format!("the layer has more than {MAX_OBJECTS} objects");
-            return Err(vec![Diagnostic::error(place(""), "too-many-objects", message).into()]);
+            return Err(vec![too_many(place("")).into()]);
         }
         if value.get("status").is_some_and(|status| !status.is_null()) {
             let warning = Diagnostic::warning(
@@ -136,8 +175,7 @@ impl Templates {
         if holes.is_empty() {
             let object = finish(&value, &place)
                 .map_err(|found| found.into_iter().map(Finding::from).collect::<Vec<_>>())?;
-            self.weight += object.bytes.len() + 300;
-            self.slots.push(Slot::Ready(object));
+            self.push_ready(object);
         } else {
             // A parsed value takes about five times its text, and so do the places.
             self.weight += least_size(&value) * 10;
@@ -289,6 +327,11 @@ impl Hole {
         }
         Ok(Value::String(text))
     }
+}
+
+fn too_many(place: Place) -> Diagnostic {
+    let message = format!("the layer has more than {MAX_OBJECTS} objects");
+    Diagnostic::error(place, "too-many-objects", message)
 }
 
 /// No more than the value's canonical bytes.

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::fixture::{PROFILE, Watched, release, release_of, repository};
 use crate::model::diagnostic::Diagnostic;
-use crate::model::tree::TreeError;
+use crate::model::tree::{MemoryTree, TreeError};
 use crate::release::{LayerCache, collisions};
 
 fn texts(found: &[Diagnostic]) -> Vec<String> {
@@ -141,6 +141,35 @@ fn every_file_of_a_layer_is_an_input() {
     let moved = release(&moved, "a", &cache).unwrap();
     assert_eq!(moved.digest, before.digest);
     assert_eq!(moved.layers[1].content.objects[0].place.file, "profiles/other/disk/moved.yaml");
+}
+
+#[test]
+fn a_file_without_expressions_is_read_again_only_when_it_or_its_place_changes() {
+    let cache = LayerCache::default();
+    let map = |name: &str, value: &str| {
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{v: \"{value}\"}}\n")
+    };
+    let plain = |file: &str, text: String| (format!("profiles/edge/shop/plain/{file}.yaml"), text);
+    let mut tree = repository();
+    for (path, text) in [plain("a", map("a", "1")), plain("b", map("b", "1")), plain("c", map("c", "1"))] {
+        tree = tree.with(&path, text);
+    }
+    release(&tree, "a", &cache).unwrap();
+    let reads = |tree: &MemoryTree| {
+        let watched = Watched::new(tree.clone());
+        let after = release(&watched, "a", &cache).unwrap();
+        let fresh = release(tree, "a", &LayerCache::default()).unwrap();
+        // Places too.
+        assert_eq!(format!("{after:?}"), format!("{fresh:?}"));
+        watched.reads()
+    };
+    // The file with expressions is read with each change of its layer.
+    let (path, text) = plain("b", map("b", "2"));
+    assert_eq!(reads(&tree.clone().with(&path, text)), 2);
+    let (moved, text) = plain("d", map("c", "1"));
+    let tree = tree.without(&plain("c", String::new()).0).with(&moved, text);
+    assert_eq!(reads(&tree), 2);
+    assert_eq!(reads(&tree), 0);
 }
 
 #[test]
