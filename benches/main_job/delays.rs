@@ -1,0 +1,96 @@
+//! Delays: from a push, and from a foreign write, to the answer to our PATCH; beside those of bare PATCHes, one after
+//! each sample.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::audit::{Tail, seconds};
+use crate::bare::Bare;
+use crate::content::{CONFIG_MAPS, config_map, name};
+use crate::figures::{Figures, p99};
+use crate::harness::{ControlPlane, Error, Result};
+use crate::world::World;
+
+const SOON: Duration = Duration::from_secs(60);
+/// Between the end of one sample and the next.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Allowed: so many times a bare PATCH's p99, plus so many ms.
+const GOAL: (f64, f64) = (3.0, 50.0);
+
+/// The objects that the bare client changes.
+const BARE: &str = "bare-delays";
+
+/// Milliseconds from moving the branch to the answer to the PATCH of the one file that changed.
+pub async fn push(
+    plane: &ControlPlane,
+    bare: &Bare,
+    world: &mut World,
+    samples: usize,
+    figures: &mut Figures,
+) -> Result<()> {
+    plane.create_namespace(BARE).await?;
+    let (mut delays, mut patches) = (Vec::new(), Vec::new());
+    for sample in 0..samples {
+        let object = config_map(&world.namespace, sample % CONFIG_MAPS, &format!("pushed {sample}"));
+        let commit = world.commit(std::slice::from_ref(&object))?;
+        let mut tail = Tail::new(plane)?;
+        let pushed = world.repository.push(commit)?;
+        let applied = changed(&mut tail, name(&object), true).await;
+        let applied = applied.map_err(|error| Error::new(format!("{error}\n{}", world.daemon.tail())))?;
+        delays.push(1_000.0 * seconds(pushed, applied));
+        patches.push(bare_patch(bare, sample).await?);
+    }
+    judged(figures, "one-file change, push to PATCH", delays, patches);
+    Ok(())
+}
+
+/// Milliseconds from the answer to a foreign write to the answer to the PATCH that heals it.
+pub async fn heal(
+    plane: &ControlPlane,
+    bare: &Bare,
+    world: &mut World,
+    samples: usize,
+    figures: &mut Figures,
+) -> Result<()> {
+    plane.create_namespace(BARE).await?;
+    let (mut delays, mut patches) = (Vec::new(), Vec::new());
+    for sample in 0..samples {
+        // Another one each time: one that is changed again and again is contested, and waits.
+        let object = config_map(&world.namespace, CONFIG_MAPS - 1 - sample % CONFIG_MAPS, "");
+        let mut tail = Tail::new(plane)?;
+        bare.overwrite(&world.namespace, name(&object), "foreign").await?;
+        let written = Timestamp::now();
+        let applied = changed(&mut tail, name(&object), false).await;
+        let applied = applied.map_err(|error| Error::new(format!("{error}\n{}", world.daemon.tail())))?;
+        delays.push(1_000.0 * seconds(written, applied));
+        patches.push(bare_patch(bare, sample).await?);
+    }
+    judged(figures, "foreign write to healing PATCH", delays, patches);
+    Ok(())
+}
+
+/// The answer to the PATCH; with a ledger, once its second write is answered too.
+async fn changed(tail: &mut Tail, name: &str, ledger: bool) -> Result<Timestamp> {
+    tail.until(&format!("the PATCH of {name}"), SOON, |entries| {
+        let patched = entries.iter().any(|entry| entry.is_apply() && entry.object_ref.name == name);
+        let writes = entries.iter().filter(|entry| entry.is_ledger_write()).count();
+        patched && (!ledger || writes >= 2)
+    })
+    .await?;
+    tail.applied(name).ok_or_else(|| Error::new("the audit log has changed"))
+}
+
+async fn bare_patch(bare: &Bare, sample: usize) -> Result<f64> {
+    tokio::time::sleep(PAUSE).await;
+    let object = config_map(BARE, sample % CONFIG_MAPS, &format!("bare {sample}"));
+    let took = bare.apply(&object).await?;
+    tokio::time::sleep(PAUSE).await;
+    Ok(1_000.0 * took.as_secs_f64())
+}
+
+fn judged(figures: &mut Figures, what: &str, delays: Vec<f64>, patches: Vec<f64>) {
+    let most = GOAL.0 * p99(&patches) + GOAL.1;
+    figures.add(&format!("bare PATCH beside: {what}"), "ms", patches);
+    figures.add(what, "ms", delays).p99_at_most(most);
+}

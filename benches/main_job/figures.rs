@@ -1,0 +1,102 @@
+//! What was measured, as a table and as JSON.
+
+use std::fs;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::harness::{Context, Result};
+
+#[derive(Serialize)]
+pub struct Figure {
+    name: String,
+    unit: &'static str,
+    samples: Vec<f64>,
+    goal: Option<Goal>,
+}
+
+#[derive(Serialize)]
+struct Goal {
+    text: String,
+    met: bool,
+}
+
+#[derive(Default)]
+pub struct Figures(Vec<Figure>);
+
+impl Figures {
+    /// Adds a figure, whose goal can be set.
+    pub fn add(&mut self, name: &str, unit: &'static str, samples: Vec<f64>) -> &mut Figure {
+        let at = self.0.len();
+        self.0.push(Figure { name: name.to_owned(), unit, samples, goal: None });
+        &mut self.0[at]
+    }
+
+    pub fn print(&self) {
+        println!("| what | unit | samples | min | median | p99 | max | goal | met |");
+        println!("|---|---|---|---|---|---|---|---|---|");
+        for figure in &self.0 {
+            let sorted = sorted(&figure.samples);
+            let [min, median, p99, max] = [0.0, 0.5, 0.99, 1.0].map(|part| short(at(&sorted, part)));
+            let (goal, met) = match &figure.goal {
+                None => ("", ""),
+                Some(goal) => (&*goal.text, if goal.met { "yes" } else { "**no**" }),
+            };
+            let (name, unit, count) = (&figure.name, figure.unit, sorted.len());
+            println!("| {name} | {unit} | {count} | {min} | {median} | {p99} | {max} | {goal} | {met} |");
+        }
+    }
+
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(&self.0)?;
+        fs::write(path, text).context(format!("writing {}", path.display()))
+    }
+}
+
+impl Figure {
+    /// Judged by the median.
+    pub fn at_least(&mut self, least: f64) {
+        let met = at(&sorted(&self.samples), 0.5) >= least;
+        self.goal = Some(Goal { text: format!("median >= {}", short(least)), met });
+    }
+
+    /// Judged by the greatest.
+    pub fn at_most(&mut self, most: f64) {
+        let met = at(&sorted(&self.samples), 1.0) <= most;
+        self.goal = Some(Goal { text: format!("<= {}", short(most)), met });
+    }
+
+    pub fn p99_at_most(&mut self, most: f64) {
+        let met = p99(&self.samples) <= most;
+        self.goal = Some(Goal { text: format!("p99 <= {}", short(most)), met });
+    }
+
+    pub fn exactly(&mut self, wanted: f64) {
+        let met = !self.samples.is_empty() && self.samples.iter().all(|sample| (sample - wanted).abs() < 0.5);
+        self.goal = Some(Goal { text: format!("exactly {}", short(wanted)), met });
+    }
+}
+
+pub fn p99(samples: &[f64]) -> f64 {
+    at(&sorted(samples), 0.99)
+}
+
+fn sorted(samples: &[f64]) -> Vec<f64> {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted
+}
+
+/// The sample below or at which this part of all lies (nearest rank).
+fn at(sorted: &[f64], part: f64) -> f64 {
+    let rank = (part * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+}
+
+fn short(number: f64) -> String {
+    if number.fract() == 0.0 || number.abs() >= 100.0 {
+        format!("{number:.0}")
+    } else {
+        format!("{number:.1}")
+    }
+}
