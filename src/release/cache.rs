@@ -85,7 +85,10 @@ impl LayerCache {
             Ok(templates) => templates.weight,
             Err(findings) => findings.len() * 500,
         };
-        lock(&self.templates).put(*files, templates.clone(), weight, |_| true);
+        // What is the same for all targets is rendered once, and its files are known one by one.
+        if !templates.as_ref().is_ok_and(|templates| templates.is_plain()) {
+            lock(&self.templates).put(*files, templates.clone(), weight, |_| true);
+        }
         if let Ok(templates) = templates {
             self.remember(files, &Arc::new(templates.references.clone()));
             if let Some(store) = &self.store {

@@ -85,9 +85,13 @@ impl Source<'_> {
     /// All that is wrong with its content, or with its expressions for this target.
     pub(super) fn render(&self, cache: &LayerCache) -> Result<Arc<RenderedLayer>, Vec<Diagnostic>> {
         let files = self.files_digest()?;
+        let mut read = None;
         let references = match cache.references(&files) {
             Some(references) => references,
-            None => Arc::new(self.templates(&files, cache)?.references.clone()),
+            None => {
+                let templates = self.templates(&files, cache)?;
+                Arc::new(read.insert(templates).references.clone())
+            }
         };
         if references.undeclared(self.declares).is_some() {
             let templates = self.templates(&files, cache)?;
@@ -98,7 +102,10 @@ impl Source<'_> {
         if let Some(layer) = cache.layer(&inputs) {
             return Ok(layer);
         }
-        let templates = self.templates(&files, cache)?;
+        let templates = match read {
+            Some(templates) => templates,
+            None => self.templates(&files, cache)?,
+        };
         match templates.render(self.inputs) {
             Ok(layer) => Ok(cache.keep_layer(&inputs, layer)),
             Err(found) => Err(manifests::placed_in(found, self.tree, self.used)),

@@ -125,6 +125,11 @@ impl Templates {
         self.slots.push(Slot::Ready(object));
     }
 
+    /// Whether no object holds an expression.
+    pub(super) fn is_plain(&self) -> bool {
+        self.expressions.is_empty()
+    }
+
     /// How far it has been filled.
     pub(super) fn mark(&self) -> Mark {
         Mark { slots: self.slots.len(), warnings: self.warnings.len() }
