@@ -39,7 +39,7 @@ pub enum Command {
     Status(Status),
     /// Show what a target has run.
     History(History),
-    /// Take what is held: a rewritten branch, a moved tag, a commit that the branch does not reach.
+    /// Take what is held (a rewritten branch, a moved tag, a commit off the branch), and approve deletions.
     Accept(Accept),
     /// Take the releases of a failed rollout out of quarantine and try them again.
     Retry(FleetCommand),
@@ -71,6 +71,7 @@ pub struct Validate {
     /// Read this commit, branch or tag instead of the working tree.
     #[arg(long, value_name = "REVISION")]
     pub rev: Option<String>,
+    /// How to print the findings; SARIF is what forges read.
     #[arg(short, long, value_enum, default_value_t = ReportFormat::Text)]
     pub output: ReportFormat,
 }
@@ -84,6 +85,7 @@ pub enum ReportFormat {
 
 #[derive(Debug, Args)]
 pub struct Render {
+    /// The target's name.
     pub target: TargetName,
     /// Only this fleet's release; default: those of all fleets that the target is in.
     #[arg(long)]
@@ -112,6 +114,7 @@ pub struct Plan {
     /// Only these targets.
     #[arg(long, value_name = "NAME")]
     pub target: Vec<TargetName>,
+    /// How to print the plan; Markdown is for a pull request.
     #[arg(short, long, value_enum, default_value_t = PlanFormat::Text)]
     pub output: PlanFormat,
     #[command(flatten)]
@@ -129,8 +132,10 @@ pub enum PlanFormat {
 
 #[derive(Debug, Args)]
 pub struct Run {
+    /// The settings file.
     #[arg(long, value_name = "FILE", default_value = "fairlead.yaml")]
     pub config: PathBuf,
+    /// How log lines look, on standard error.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
     /// What to log, e.g. `info` or `fairlead=debug`.
@@ -163,6 +168,7 @@ pub struct Status {
     /// Go on showing what changes.
     #[arg(short, long)]
     pub watch: bool,
+    /// How to print it.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
     #[command(flatten)]
@@ -171,7 +177,9 @@ pub struct Status {
 
 #[derive(Debug, Args)]
 pub struct History {
+    /// The target's name.
     pub target: TargetName,
+    /// How to print it.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
     #[command(flatten)]
@@ -190,7 +198,7 @@ pub struct Accept {
 
 #[derive(Debug, Clone, Args)]
 pub struct Why {
-    /// Why, for the audit log.
+    /// Why; it is kept in the audit, and in the commit of a rollback.
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
 }
@@ -203,6 +211,7 @@ impl Why {
 
 #[derive(Debug, Args)]
 pub struct FleetCommand {
+    /// The fleet's name.
     pub fleet: FleetName,
     #[command(flatten)]
     pub why: Why,
@@ -212,6 +221,7 @@ pub struct FleetCommand {
 
 #[derive(Debug, Args)]
 pub struct TargetCommand {
+    /// The target's name.
     pub target: TargetName,
     /// Only for this fleet; default: all fleets that the target is in.
     #[arg(long)]
@@ -230,6 +240,7 @@ pub struct Sync {
 
 #[derive(Debug, Args)]
 pub struct Rollback {
+    /// The fleet's name.
     pub fleet: FleetName,
     /// The commit to go back to.
     #[arg(long, value_name = "REVISION")]

@@ -165,3 +165,23 @@ fn links_between_pages_lead_somewhere() {
         }
     }
 }
+
+#[test]
+fn libraries_that_contributors_read_of_are_used() {
+    let manifest = read("Cargo.toml");
+    let page = read("CONTRIBUTING.md");
+    let (_, table) = page.split_once("| For | We use |").unwrap();
+    let mut seen = 0;
+    for row in table.lines().skip(2).take_while(|line| line.starts_with('|')) {
+        let used = row.split('|').nth(2).unwrap();
+        // Of what is in code type, names of libraries; `cron` is named as one that is not used.
+        let is_name = |text: &&str| {
+            text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c))
+        };
+        for name in used.split('`').skip(1).step_by(2).filter(is_name).filter(|name| *name != "cron") {
+            assert!(manifest.contains(&format!("\n{name} = ")), "Cargo.toml has no {name}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 10, "{seen}");
+}
