@@ -129,7 +129,7 @@ pub(super) fn accept(state: &mut FleetState) -> bool {
         && tally.blocking == 0
         && tally.quarantined == 0
         && (tally.affected == 0 || tally.converged > 0);
-    if !complete || useless(state) || gate(&state.r, tally).is_some() {
+    if !complete || gate(&state.r, tally).is_some() {
         return false;
     }
     let affected = tally.affected;
@@ -143,15 +143,6 @@ pub(super) fn accept(state: &mut FleetState) -> bool {
     }
     state.recount();
     true
-}
-
-/// Whether there are targets, and the head holds a mistake for every one of them: such a commit is not accepted.
-pub(super) fn useless(state: &FleetState) -> bool {
-    if state.tally.invalid.is_empty() {
-        return false;
-    }
-    let there = state.r.targets.iter().filter(|target| target.leaving.is_none() && !target.gone()).count();
-    state.tally.invalid.len() == there
 }
 
 /// What acceptance means for one target.

@@ -155,19 +155,25 @@ fn rollout(state: &FleetState) -> RolloutState {
         0 => RolloutState::Failed { cause, to },
         left => RolloutState::Returning { left, cause, to },
     };
-    let nothing_new = |cause: String| RolloutState::Failed { cause, to: state.r.accepted_commit() };
+    let nothing_new = |cause: String, to: Option<CommitId>| RolloutState::Failed { cause, to };
     if let (Some(invalid), Run::Accepted { .. }) = (&state.r.invalid, &head.run) {
-        return nothing_new(invalid.summary.clone());
+        return nothing_new(invalid.summary.clone(), state.r.accepted_commit());
     }
     match &head.run {
+        Run::Accepted { .. } if useless(state) => nothing_new(trouble(state).unwrap_or_default(), None),
         Run::Accepted { .. } => RolloutState::Converged,
-        Run::Rolling if admit::useless(state) => nothing_new(trouble(state).unwrap_or_default()),
         Run::Failed(defeat) => undone(defeat.cause.clone(), defeat.back_to),
         Run::Rolling if state.tally.quarantined > 0 && state.tally.blocking == 0 => {
             undone(quarantine_cause(&state.r).unwrap_or_default(), state.r.accepted_commit())
         }
         Run::Rolling | Run::Paused(_) => RolloutState::Rolling { converged, affected },
     }
+}
+
+/// Whether the head holds a mistake for every target that there is: nobody runs it.
+fn useless(state: &FleetState) -> bool {
+    let there = state.r.targets.iter().filter(|target| target.leaving.is_none());
+    !state.tally.invalid.is_empty() && state.tally.invalid.len() == there.count()
 }
 
 /// Says a commit's status if it is not what was said last.

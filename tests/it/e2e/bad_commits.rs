@@ -82,9 +82,8 @@ async fn a_commit_that_cannot_work_leaves_the_base_and_the_next_is_taken_at_once
     for (number, (what, path, content, says)) in cases.into_iter().enumerate() {
         let bad = small.repo.write(path, &content).push(what);
         let status = told(&small, &bad, says).await;
-        let fleet = &status["fleets"][0];
-        assert_eq!(fleet["accepted"], *good, "{what}: {status:#}");
-        assert_ne!(fleet["state"], "converged", "{what}: {status:#}");
+        assert_eq!(target(&status, "edge-001")["base"]["commit"], *good, "{what}: {status:#}");
+        assert_ne!(status["fleets"][0]["state"], "converged", "{what}: {status:#}");
         assert_eq!(value(plane, ns, "settings").await, Some(before(number)), "{what}");
 
         // The next commit is right, and changes something, so that it must go the whole way.
@@ -207,7 +206,7 @@ async fn fault_3_an_empty_repository_or_folder_holds_and_deletes_nothing() {
                 fleet["observed"] == *empty && held
             })
             .await;
-        assert_eq!(status["fleets"][0]["accepted"], *good, "{gone}: {status:#}");
+        assert_eq!(target(&status, "edge-001")["base"]["commit"], *good, "{gone}: {status:#}");
         assert_eq!(value(plane, ns, "settings").await, Some(before(number)), "{gone}");
 
         small.repo.git(&["checkout", "--quiet", &good, "--", "."]);
