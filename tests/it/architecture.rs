@@ -72,7 +72,10 @@ fn sources(folder: PathBuf) -> Vec<PathBuf> {
     for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
         let path = entry.path();
         if path.is_dir() {
-            found.extend(sources(path));
+            // A room's unit tests may read files and look at the clock.
+            if !path.ends_with("tests") {
+                found.extend(sources(path));
+            }
         } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("tests.rs") {
             found.push(path);
         }

@@ -141,6 +141,8 @@ struct Model {
     setting: Setting,
     docs: BTreeMap<TargetName, Doc>,
     olden: BTreeMap<TargetName, Doc>,
+    /// Targets that were suspended when their document went: nothing lets them go on.
+    asleep: BTreeSet<TargetName>,
     commit: u32,
     unknown: bool,
     intent: BTreeMap<TargetName, ReleaseDigest>,
@@ -184,6 +186,7 @@ impl Model {
             wake: None,
             docs: (0..setting.targets).map(|n| (name(n), Doc::default())).collect(),
             olden: BTreeMap::new(),
+            asleep: BTreeSet::new(),
             setting,
             commit: 0,
             unknown: false,
@@ -264,6 +267,9 @@ impl Model {
                 }
             }
         }
+        let went = before.iter().filter(|(name, doc)| doc.suspend && !self.docs.contains_key(*name));
+        self.asleep.extend(went.map(|(name, _)| name.clone()));
+        self.asleep.retain(|name| !self.docs.contains_key(name));
         self.olden = before;
         self.observe();
     }
@@ -296,7 +302,8 @@ impl Model {
     /// How many clusters are at work on a change, as the workers know it.
     fn in_flight(&self) -> usize {
         let working = |target: &TargetName, order: &Assignment, doing: Doing| {
-            let away = !self.online.contains(target) || self.docs.get(target).is_some_and(|doc| doc.suspend);
+            let suspended = self.docs.get(target).map_or(self.asleep.contains(target), |doc| doc.suspend);
+            let away = suspended || !self.online.contains(target);
             let busy = match doing {
                 Doing::Held => true,
                 Doing::Working(since) | Doing::Stalled(since) => self.now < since + DEADLINE,
