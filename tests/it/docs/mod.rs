@@ -157,9 +157,7 @@ fn links_between_pages_lead_somewhere() {
         let text = read(page);
         let folder = std::path::Path::new(page).parent().unwrap();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
-            // Measured and written by itself; see CONTRIBUTING.md.
-            let measured = link.ends_with("benchmarks.md");
-            if !link.is_empty() && !link.contains("://") && !measured {
+            if !link.is_empty() && !link.contains("://") {
                 assert!(folder.join(link).exists(), "{page}: {link} is not there");
             }
         }
