@@ -2,10 +2,14 @@
 //!
 //! Every test has an instance name and control planes, or namespaces, of its own.
 
+mod adoption;
 mod bad_commits;
+mod faults;
 mod git_moves;
+mod instances;
 mod kill;
 mod main_job;
+mod secrets;
 
 use std::path::PathBuf;
 use std::time::Duration;
