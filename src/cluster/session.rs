@@ -13,7 +13,7 @@ use super::ledger::{LedgerDamage, LedgerStore, Stored, set_id};
 use super::orders::{ReleaseSource, WorkerSettings};
 use super::text::chain;
 use crate::model::assignment::{Fact, FactBody};
-use crate::model::name::FleetName;
+use crate::model::name::{FleetName, TargetName};
 use crate::model::object::ObjectKey;
 use crate::plan::{Origin, Sibling};
 
@@ -40,6 +40,10 @@ pub struct Session {
     facts: mpsc::Sender<Fact>,
     discovery: tokio::sync::Mutex<Option<Arc<Discovery>>>,
     siblings: Mutex<BTreeMap<FleetName, Sibling>>,
+    /// The newest order of each fleet that is planned, or can't be.
+    settled: Mutex<BTreeMap<FleetName, u64>>,
+    /// A ledger of this cluster names another target.
+    also: Mutex<Option<TargetName>>,
 }
 
 impl Session {
@@ -66,11 +70,45 @@ impl Session {
             facts,
             discovery: tokio::sync::Mutex::default(),
             siblings: Mutex::default(),
+            settled: Mutex::default(),
+            also: Mutex::default(),
         };
+        session.note_names(&ledgers);
         for stored in ledgers.values().flatten() {
             session.set_sibling(stored, BTreeSet::new());
         }
         Ok((session, ledgers))
+    }
+
+    /// All ledgers as they are now.
+    pub async fn read_ledgers(&self) -> Result<Ledgers, ApiError> {
+        let ledgers = self.store.list().await?;
+        self.note_names(&ledgers);
+        Ok(ledgers)
+    }
+
+    /// Looks whether the cluster is known under another name too. One that was left says nothing any more.
+    fn note_names(&self, ledgers: &Ledgers) {
+        let stored = ledgers.values().flatten().map(|stored| &stored.ledger);
+        let other = stored.filter(|l| !l.orphaned && l.identity == self.identity).map(|l| &l.target);
+        let other = other.filter(|target| **target != self.settings.target).min().cloned();
+        *self.also.lock().unwrap_or_else(PoisonError::into_inner) = other;
+    }
+
+    /// Another target that is this cluster too.
+    pub fn also(&self) -> Option<TargetName> {
+        self.also.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says that what an order of a fleet wants is known, as far as it can be.
+    pub fn settle(&self, fleet: &FleetName, generation: u64) {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner).insert(fleet.clone(), generation);
+    }
+
+    /// Whether what an order of a fleet wants is known.
+    pub fn is_settled(&self, fleet: &FleetName, generation: u64) -> bool {
+        let settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        settled.get(fleet).is_some_and(|settled| *settled >= generation)
     }
 
     /// Tells the daemon. A daemon that has gone takes no more facts.

@@ -44,7 +44,7 @@ impl Asked {
         let observed = views.borrow().repository.observed;
         let (from, to) = (question.from, question.to);
         let plan = tokio::task::spawn_blocking(move || {
-            let to = plans::resolve(&library, to.as_deref(), observed)?;
+            let to = plans::resolve(&library, head_or(&to), observed)?;
             let from = plans::resolve(&library, from.as_deref(), accepted)?;
             plans::between(&library, from, to)
         });
@@ -55,7 +55,7 @@ impl Asked {
     async fn live(&self, to: Option<String>) -> Result<Value, Refusal> {
         let (library, observed) = (self.library.clone(), self.views.borrow().repository.observed);
         let releases = tokio::task::spawn_blocking(move || {
-            let to = plans::resolve(&library, to.as_deref(), observed)?;
+            let to = plans::resolve(&library, head_or(&to), observed)?;
             plans::releases(&library, to)
         });
         let releases =
@@ -90,6 +90,11 @@ impl Asked {
         let view = worker.live(fleet, release.clone()).await.map_err(|error| error.to_string())?;
         Ok(plans::live(&release, &name, &wanted.policy, &view, &self.manager))
     }
+}
+
+/// A mirror has no HEAD: what people mean is the head that was seen.
+fn head_or(to: &Option<String>) -> Option<&str> {
+    to.as_deref().filter(|to| *to != "HEAD")
 }
 
 fn refusal(error: PlanError) -> Refusal {

@@ -33,6 +33,9 @@ impl Fleet {
         if !run.is_applied() {
             return Ok(());
         }
+        if !self.siblings_are_known() {
+            return Ok(());
+        }
         self.prune();
         if self.run.as_ref().is_some_and(|run| run.is_pruned()) { self.finish().await } else { Ok(()) }
     }
@@ -190,6 +193,11 @@ impl Fleet {
     /// Removes one object; whether it is done with already.
     fn remove(&mut self, action: &Action) -> bool {
         let key = &action.key;
+        if self.cx.siblings_of(&self.name).values().any(|sibling| sibling.wants.contains(key)) {
+            // It moved there after the plan was made: theirs to take over.
+            self.forget(key);
+            return true;
+        }
         let kind = key.group_kind();
         let resource = self.discovery.as_ref().and_then(|d| d.find(&kind, &action.version)).cloned();
         let same = self.precondition(key).filter(|now| {

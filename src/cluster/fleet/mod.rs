@@ -12,6 +12,7 @@ mod jobs;
 mod outcome;
 mod prepare;
 mod run;
+mod siblings;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -288,6 +289,9 @@ impl Fleet {
             self.jobs.shutdown().await;
         }
         self.wake = None;
+        if !self.look_who_is_here().await {
+            return;
+        }
         match self.make_goal() {
             Ok(goal) => {
                 self.prep = Some(self.fetch(&goal));
@@ -383,6 +387,7 @@ impl Fleet {
 
     /// Nothing is done until an order comes, or some time has passed.
     fn stop(&mut self) {
+        self.settle_order();
         self.phase = Phase::Stopped;
         self.wake = Some(Instant::now() + LOOK_AGAIN);
     }

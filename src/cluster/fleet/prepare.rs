@@ -94,6 +94,11 @@ impl Fleet {
 
     fn guard(&self, generation: u64) -> Option<Hold> {
         let ledger = &self.stored.ledger;
+        if matches!(self.told.order, Some(Order::Assign(_)))
+            && let Some(other) = self.cx.also()
+        {
+            return Some(Hold::SameCluster { other });
+        }
         if !self.stored.is_written() {
             return None;
         }
@@ -101,7 +106,7 @@ impl Fleet {
             let (found, recorded) = (self.cx.identity.clone(), ledger.identity.clone());
             return Some(Hold::IdentityChanged { found, recorded });
         }
-        if ledger.target != self.cx.settings.target {
+        if ledger.target != self.cx.settings.target && !ledger.orphaned {
             return Some(Hold::SameCluster { other: ledger.target.clone() });
         }
         (generation < ledger.generation).then_some(Hold::StaleWriter { found: ledger.generation })
@@ -326,6 +331,7 @@ impl Fleet {
         run.siblings = siblings;
         run.adopt = adopt;
         run.back_to = back_to;
+        self.settle_order();
         self.said.progress = None;
         self.run = Some(Box::new(run));
         self.refresh_health();

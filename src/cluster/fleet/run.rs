@@ -89,6 +89,8 @@ pub struct Run {
     pub adopt: BTreeSet<ObjectKey>,
     pub siblings: BTreeMap<Arc<str>, Sibling>,
     pub back_to: Option<u64>,
+    /// When it began.
+    pub since: Instant,
     /// Requests that the plan consists of, and how many are done.
     total: usize,
     applied: usize,
@@ -114,6 +116,7 @@ impl Run {
             adopt: BTreeSet::new(),
             siblings: BTreeMap::new(),
             back_to: None,
+            since: Instant::now(),
             total: 0,
             applied: 0,
             converged: false,

@@ -97,6 +97,8 @@ impl Ledger {
     /// Records an order, before anything of it is done. The base it names was accepted, so it enters the history;
     /// what it quarantines leaves it.
     pub fn intend(&mut self, assignment: &Assignment, server_time: Timestamp) {
+        // The one who left may come back under another name.
+        self.target.clone_from(&assignment.target);
         self.generation = assignment.generation;
         self.assigned = Some(assignment.release.clone());
         self.purpose = Some(assignment.purpose);

@@ -70,7 +70,9 @@ async fn what_was_there_before_is_adopted_or_held_and_leaving_gives_everything_u
     let done = small.daemon.command(&["leave", "edge-001", "--reason", "sold"]);
     assert!(done.status.success(), "{done:?}");
     let gone = |status: &Value| {
-        target(status, "edge-001")["reason"].as_str().is_some_and(|reason| reason.contains("took everything away"))
+        target(status, "edge-001")["reason"]
+            .as_str()
+            .is_some_and(|reason| reason.contains("took everything away"))
     };
     small.daemon.until("it has left", SOON, gone).await;
     assert_given_up(&map(plane, ns, "other").await, "ours");
@@ -101,7 +103,8 @@ pub(super) async fn map(plane: &ControlPlane, namespace: &str, name: &str) -> Va
 fn is_ours(object: &Value) -> bool {
     let meta = &object["metadata"];
     let label = &meta["labels"]["applyset.kubernetes.io/part-of"];
-    label.as_str().is_some_and(|set| set.starts_with("applyset-")) && meta["annotations"]["fairlead.dev/digest"].is_string()
+    label.as_str().is_some_and(|set| set.starts_with("applyset-"))
+        && meta["annotations"]["fairlead.dev/digest"].is_string()
 }
 
 fn assert_given_up(object: &Value, value: &str) {

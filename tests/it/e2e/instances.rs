@@ -39,7 +39,8 @@ async fn two_daemons_on_one_cluster_leave_each_others_objects_alone() {
     tokio::time::sleep(Duration::from_millis(2_100)).await;
     let taken = config_map(ns, "one", "theirs");
     two.repo.write("profiles/app/app/taken.yaml", &taken).push("What the other has");
-    let status = two.daemon.until("held", SOON, |status| target(status, "edge-001")["status"] == "held").await;
+    let status =
+        two.daemon.until("held", SOON, |status| target(status, "edge-001")["status"] == "held").await;
     let reason = target(&status, "edge-001")["reason"].as_str().unwrap();
     assert!(reason.contains("ConfigMap two-daemons/one") && reason.contains("another set"), "{reason}");
     assert_eq!(map(plane, ns, "one").await["data"]["value"], "a");
@@ -49,9 +50,7 @@ async fn two_daemons_on_one_cluster_leave_each_others_objects_alone() {
     two.converged(&second).await;
     let before = map(plane, ns, "two").await;
     assert!(one.daemon.command(&["leave", "edge-001", "--reason", "test"]).status.success());
-    one.daemon
-        .until("one has left", SOON, |status| target(status, "edge-001")["status"] == "held")
-        .await;
+    one.daemon.until("one has left", SOON, |status| target(status, "edge-001")["status"] == "held").await;
     assert_eq!(map(plane, ns, "two").await, before);
     let status = two.daemon.status().unwrap();
     assert_eq!(target(&status, "edge-001")["status"], "converged", "{status:#}");
@@ -79,8 +78,11 @@ async fn one_cluster_under_two_names_is_an_error_and_only_one_is_served() {
             standings == [Some("converged"), Some("held")]
         })
         .await;
-    let (held, served) =
-        if target(&status, names[0])["status"] == "held" { (names[0], names[1]) } else { (names[1], names[0]) };
+    let (held, served) = if target(&status, names[0])["status"] == "held" {
+        (names[0], names[1])
+    } else {
+        (names[1], names[0])
+    };
     let reason = target(&status, held)["reason"].as_str().unwrap();
     assert!(reason.contains(&format!("the cluster is also the target {served}")), "{reason}");
     assert_eq!(map(plane, ns, "where").await["data"]["value"], served);
@@ -105,8 +107,9 @@ async fn one_cluster_under_two_names_in_two_fleets_is_an_error_too() {
         .write("profiles/more/more/map.yaml", &config_map(ns, "second", "a"))
         .write("fleets/more.yaml", &super::FLEET.replace("retail", "more").replace("app", "more"))
         .push("The same cluster in another fleet");
-    let status =
-        daemon.until("the second is held", SOON, |status| target(status, "edge-002")["status"] == "held").await;
+    let status = daemon
+        .until("the second is held", SOON, |status| target(status, "edge-002")["status"] == "held")
+        .await;
     let reason = target(&status, "edge-002")["reason"].as_str().unwrap();
     assert!(reason.contains("the cluster is also the target edge-001"), "{reason}");
     assert!(plane.kubectl(&["get", "configmap", "second", "-n", ns]).await.is_err());

@@ -38,7 +38,9 @@ spec:
 ";
 
 fn secret(namespace: &str, value: &str) -> String {
-    format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: password, namespace: {namespace}}}\nstringData: {{password: {value}}}\n")
+    format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: password, namespace: {namespace}}}\nstringData: {{password: {value}}}\n"
+    )
 }
 
 /// The values in the forms in which they may be seen.
@@ -57,7 +59,8 @@ fn assert_clean(place: &str, bytes: &[u8]) {
 async fn get(daemon: &Daemon, path: &str) -> String {
     let state = daemon.config().parent().unwrap().join("state");
     let found = fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().path());
-    let socket = found.filter(|path| path.extension().is_some_and(|end| end == "sock")).next().expect("a socket");
+    let socket =
+        found.filter(|path| path.extension().is_some_and(|end| end == "sock")).next().expect("a socket");
     let mut stream = tokio::net::UnixStream::connect(socket).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -72,8 +75,12 @@ async fn assert_nothing_seen(small: &Small, from: &str) {
     assert_clean("the log", daemon.log().as_bytes());
     assert_clean("/metrics", get(daemon, "/metrics").await.as_bytes());
     assert_clean("/api/v1/status", get(daemon, "/api/v1/status").await.as_bytes());
-    let commands: [&[&str]; 4] =
-        [&["status", "-o", "json"], &["status"], &["history", "edge-001", "-o", "json"], &["history", "edge-001"]];
+    let commands: [&[&str]; 4] = [
+        &["status", "-o", "json"],
+        &["status"],
+        &["history", "edge-001", "-o", "json"],
+        &["history", "edge-001"],
+    ];
     for command in commands {
         let output = daemon.command(command);
         assert!(output.status.success(), "{command:?}: {output:?}");
@@ -85,7 +92,10 @@ async fn assert_nothing_seen(small: &Small, from: &str) {
             let repo = clone.to_str().unwrap();
             let command = [&["plan", "--repo", repo, "-o", format], more].concat();
             let output = daemon.command(&command);
-            assert!(output.stdout.windows(8).any(|word| word == b"password"), "{command:?} says nothing: {output:?}");
+            assert!(
+                output.stdout.windows(8).any(|word| word == b"password"),
+                "{command:?} says nothing: {output:?}"
+            );
             assert_clean(&format!("{command:?}"), &[output.stdout, output.stderr].concat());
         }
     }
@@ -122,7 +132,17 @@ async fn a_secrets_value_is_seen_nowhere() {
     // A refusal whose text repeats the value.
     plane.kubectl_with_input(&["apply", "-f", "-"], TELLTALE).await.unwrap();
     let telltale = format!("--from-literal=password={CANARY}");
-    let create = ["create", "secret", "generic", "no", "-n", ns, "--dry-run=server", "--from-literal=bad=x", &telltale];
+    let create = [
+        "create",
+        "secret",
+        "generic",
+        "no",
+        "-n",
+        ns,
+        "--dry-run=server",
+        "--from-literal=bad=x",
+        &telltale,
+    ];
     eventually("the server tells", SOON, async || match plane.kubectl(&create).await {
         Err(error) if error.to_string().contains(&BASE64_STANDARD.encode(CANARY)) => Ok(()),
         other => Err(format!("{other:?}")),
@@ -130,8 +150,7 @@ async fn a_secrets_value_is_seen_nowhere() {
     .await;
     let bad = secret(ns, SECOND).replace("stringData: {", "stringData: {bad: x, ");
     small.repo.write("profiles/app/app/secret.yaml", &bad).push("What the server refuses");
-    let status =
-        small.daemon.until("refused", SOON, |status| status["fleets"][0]["state"] == "failed").await;
+    let status = small.daemon.until("refused", SOON, |status| status["fleets"][0]["state"] == "failed").await;
     let reason = status["fleets"][0]["reason"].as_str().unwrap();
     assert!(reason.contains("Secret canary/password"), "{reason}");
     assert_nothing_seen(&small, &first).await;
@@ -139,7 +158,8 @@ async fn a_secrets_value_is_seen_nowhere() {
     small.daemon.stop();
     let state = small.daemon.config().parent().unwrap().join("state");
     // The mirror and the releases made from it hold what Git holds; the store is for everything else.
-    let files = fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+    let files =
+        fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
     let files: Vec<_> = files.collect();
     assert!(files.iter().any(|file| fs::read(file).unwrap().starts_with(b"SQLite format 3")), "{files:?}");
     for file in files {

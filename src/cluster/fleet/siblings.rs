@@ -1,0 +1,75 @@
+//! The other fleets on a cluster, and other names of it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Fleet, Phase};
+use crate::cluster::ledger::{Ledger, Stored};
+use crate::cluster::orders::Order;
+use crate::model::assignment::Hold;
+
+/// How long pruning waits for the other fleets' plans. They have the same server and begin at the same time; one
+/// that takes longer has trouble that is not ours.
+const PATIENCE: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+impl Fleet {
+    /// What our order wants is known from now on, or can't be.
+    pub(super) fn settle_order(&self) {
+        let generation = match &self.told.order {
+            Some(Order::Assign(assignment)) => assignment.generation,
+            _ => return,
+        };
+        self.cx.settle(&self.name, generation);
+    }
+
+    /// Whether nothing that we would prune can turn out to be wanted by an order that another fleet has already: an
+    /// object that a commit moves between fleets is handed over, and not deleted first.
+    pub(super) fn siblings_are_known(&mut self) -> bool {
+        let Some(run) = &mut self.run else { return true };
+        if run.stage >= run.prune.len() {
+            return true;
+        }
+        let orders = self.orders.borrow();
+        let settled = orders.fleets.iter().filter(|(fleet, _)| **fleet != self.name).all(|(fleet, told)| {
+            match &told.order {
+                Some(Order::Assign(assignment)) => self.cx.is_settled(fleet, assignment.generation),
+                _ => true,
+            }
+        });
+        if settled || run.since.elapsed() > PATIENCE {
+            return true;
+        }
+        self.wake = Some(Instant::now() + LOOK_EVERY);
+        false
+    }
+
+    /// After a hold because of another name of this cluster: whether that is still so. False if that can't be told.
+    pub(super) async fn look_who_is_here(&mut self) -> bool {
+        if !matches!(self.said.held, Some((_, Hold::SameCluster { .. }))) {
+            return true;
+        }
+        match self.cx.read_ledgers().await {
+            Ok(mut ledgers) => {
+                let settings = &self.cx.settings;
+                match ledgers.remove(self.name.as_str()) {
+                    Some(Ok(stored)) => self.stored = stored,
+                    Some(Err(_)) => {}
+                    None => {
+                        let (instance, target) = (settings.instance.clone(), settings.target.clone());
+                        let identity = self.cx.identity.clone();
+                        self.stored = Stored::new(Ledger::new(instance, self.name.clone(), target, identity));
+                    }
+                }
+                true
+            }
+            Err(error) => {
+                tracing::warn!(fleet = %self.name, %error, "cannot look whether the cluster has another name still");
+                self.phase = Phase::Stopped;
+                self.wake = Some(Instant::now() + self.backoff.next_wait());
+                false
+            }
+        }
+    }
+}
