@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::ledger::PART_OF;
 use crate::model::object::ObjectKey;
 use crate::model::release::ReleaseObject;
+use crate::plan::offline::fold_string_data;
 
 /// Annotation that names the bytes of an object before stamping.
 pub const DIGEST: &str = "fairlead.dev/digest";
@@ -18,6 +19,8 @@ pub fn body(
     leave_out: &[String],
 ) -> serde_json::Result<Value> {
     let mut body: Value = serde_json::from_slice(&object.bytes)?;
+    // Sent as `stringData`, our entry would not have the field in which others change the value.
+    fold_string_data(&mut body);
     for pointer in leave_out {
         remove(&mut body, pointer);
     }

@@ -113,6 +113,20 @@ async fn a_secrets_value_is_seen_nowhere() {
     assert_eq!(plane.kubectl(&value).await.unwrap(), BASE64_STANDARD.encode(CANARY));
     assert_nothing_seen(&small, &empty).await;
 
+    // Someone else's change of it, healed and told.
+    let patch = format!(r#"{{"stringData":{{"password":"{SECOND}"}}}}"#);
+    plane.kubectl(&["patch", "secret", "password", "-n", ns, "-p", &patch]).await.unwrap();
+    eventually("healed", SOON, async || {
+        let found = plane.kubectl(&value).await.map_err(|error| error.to_string())?;
+        if found == BASE64_STANDARD.encode(CANARY) { Ok(()) } else { Err(found) }
+    })
+    .await;
+    eventually("told", SOON, async || {
+        let history = String::from_utf8(small.daemon.command(&["history", "edge-001"]).stdout).unwrap();
+        if history.contains("Secret canary/password") { Ok(()) } else { Err(history) }
+    })
+    .await;
+
     // A refusal whose text repeats the value.
     plane.kubectl_with_input(&["apply", "-f", "-"], TELLTALE).await.unwrap();
     let telltale = format!("--from-literal=password={CANARY}");
