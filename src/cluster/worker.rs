@@ -88,7 +88,12 @@ impl Worker {
     }
 
     async fn say_offline(&self, reason: &str, said: &mut BTreeMap<FleetName, String>) {
-        tracing::warn!(cluster = %self.settings.target, reason, "cluster is offline");
+        // The same trouble again is no news: a target without a kubeconfig would fill the log.
+        if said.values().all(|last| last != reason) {
+            tracing::warn!(cluster = %self.settings.target, reason, "cluster is offline");
+        } else {
+            tracing::debug!(cluster = %self.settings.target, reason, "cluster is still offline");
+        }
         let fleets: Vec<_> = self.orders.borrow().fleets.keys().cloned().collect();
         for fleet in fleets {
             if said.get(&fleet).is_some_and(|last| last == reason) {
