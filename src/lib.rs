@@ -16,6 +16,8 @@ pub mod cli;
 pub mod cluster;
 // Starts and wires everything; owns every task and channel.
 pub mod daemon;
+// Locks on files that one process may hold.
+mod lock;
 // A release and what a cluster has to a plan.
 pub mod plan;
 // Documents, commits and a target to a release.

@@ -312,7 +312,7 @@ fn lock_file(dir: &Path) -> Result<File, RepoError> {
     let mut options = File::options();
     let file = options.create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(|error| RepoError::io(doing(), &error))?;
-    match file.try_lock() {
+    match crate::lock::try_lock(&file) {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(RepoError::Busy { path: dir.to_owned() }),
         Err(TryLockError::Error(error)) => Err(RepoError::io(doing(), &error)),
