@@ -202,6 +202,9 @@ impl Engine {
                 warn!(reason, "the commit could not be read; it is tried again at the next fetch");
                 (self.reading, self.unread) = (false, true);
                 self.repository.view.last_error = Some(reason);
+                if std::mem::take(&mut self.read_again) {
+                    self.start_reading();
+                }
             }
             Input::Fact(fact) => self.fact(*fact, now, turn),
             Input::Order(order) => self.order(order, now, turn),
@@ -255,10 +258,13 @@ impl Engine {
             fleets: self.fleets.known(),
         };
         let (reader, readings) = (self.reader.clone(), self.readings.clone());
-        tokio::task::spawn_blocking(move || {
-            let reading = reader.read(&request).map_err(|error| super::chain(&error));
+        tokio::spawn(async move {
+            let read = move || reader.read(&request).map_err(|error| super::chain(&error));
+            let reading = tokio::task::spawn_blocking(read).await;
+            // Also a reading that broke off must be answered, or the engine would wait for it for ever.
+            let reading = reading.unwrap_or_else(|error| Err(format!("the reading broke off: {error}")));
             // The engine is gone only when the program ends.
-            readings.blocking_send(reading).unwrap_or_default();
+            readings.send(reading).await.unwrap_or_default();
         });
     }
 
