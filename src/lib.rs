@@ -16,6 +16,8 @@ pub mod cli;
 pub mod cluster;
 // Starts and wires everything; owns every task and channel.
 pub mod daemon;
+// Webhooks in, statuses and comments out.
+pub mod forge;
 // Locks on files that one process may hold.
 mod lock;
 // A release and what a cluster has to a plan.

@@ -1,0 +1,12 @@
+use std::path::PathBuf;
+
+/// Why a forge can't be used, or did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ForgeError {
+    #[error("cannot read the secret in {}", .path.display())]
+    Secret { path: PathBuf, source: std::io::Error },
+    #[error("the secret in {} can't be used: {reason}", .path.display())]
+    BadSecret { path: PathBuf, reason: &'static str },
+    #[error("forge: {0}")]
+    Settings(String),
+}

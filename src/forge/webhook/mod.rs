@@ -1,0 +1,137 @@
+//! Deliveries of a forge: are they its own, and what do they hint at?
+
+mod deliveries;
+mod payload;
+mod signature;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use http::HeaderMap;
+use jiff::Timestamp;
+
+use super::secret::SecretFile;
+use super::{ForgeError, ForgeKind};
+use crate::model::digest::CommitId;
+use deliveries::Deliveries;
+
+/// Shortest secret: 16 characters of a random one can't be guessed.
+pub(super) const MIN_SECRET: usize = 16;
+
+/// What a delivery hints at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hint {
+    /// A branch moved, to this commit unless it was deleted.
+    Branch { branch: String, after: Option<CommitId> },
+    /// A tag came, moved or went.
+    Tag,
+    /// Something about this pull request changed.
+    Pull { number: u64 },
+    /// Nothing to do, and why.
+    Ignored(&'static str),
+}
+
+/// Why a delivery is not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// There is no such source.
+    NoSource,
+    /// The signature is missing or wrong.
+    Unauthorized,
+    /// The signature is good and the body is not what the event's should be.
+    Malformed(String),
+    /// The secret can't be read now.
+    Unavailable(String),
+}
+
+/// The repository that is watched, as deliveries name it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Watched {
+    /// Any, of a repository whose address has none.
+    pub host: Option<String>,
+    /// `owner/name`. None: none is.
+    pub path: Option<String>,
+}
+
+impl Watched {
+    /// Takes host and path from a repository's address; `path` replaces the one that follows from it.
+    pub fn of(url: &str, path: Option<&str>) -> Self {
+        let place = place(url);
+        let given = path.map(normal);
+        match place {
+            Some((host, found)) => Self { host: Some(host), path: given.or(Some(found)) },
+            None => Self { host: None, path: given },
+        }
+    }
+
+    /// Whether an address is that of this repository: the same host and path, whatever the scheme, port and user.
+    /// Compared as text: no name is a pattern.
+    fn is(&self, address: &str) -> bool {
+        let Some((host, path)) = place(address) else { return false };
+        self.host.as_ref().is_none_or(|ours| *ours == host) && self.path.as_ref() == Some(&path)
+    }
+}
+
+/// Host and path of an address with a scheme, or of scp's form. None of a local path.
+fn place(address: &str) -> Option<(String, String)> {
+    let (authority, path) = match address.split_once("://") {
+        Some(("file", _)) => return None,
+        Some((_, rest)) => rest.split_once('/')?,
+        None => address.split_once(':').filter(|(before, _)| !before.contains('/'))?,
+    };
+    let host = authority.rsplit('@').next().unwrap_or(authority);
+    let host = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next()?,
+        None => host.split(':').next()?,
+    };
+    (!host.is_empty()).then(|| (host.to_ascii_lowercase(), normal(path)))
+}
+
+fn normal(path: &str) -> String {
+    let path = path.trim_matches('/');
+    path.strip_suffix(".git").unwrap_or(path).to_ascii_lowercase()
+}
+
+/// Takes deliveries of one source. For any thread.
+#[derive(Debug)]
+pub struct Receiver {
+    kind: ForgeKind,
+    secret: SecretFile,
+    watched: Watched,
+    seen: Mutex<Deliveries>,
+}
+
+impl Receiver {
+    /// # Errors
+    /// The secret's file is missing or empty: without one, anybody could make the daemon fetch.
+    pub fn open(kind: ForgeKind, secret: &Path, watched: Watched) -> Result<Self, ForgeError> {
+        let secret = SecretFile::open(secret, MIN_SECRET)?;
+        Ok(Self { kind, secret, watched, seen: Mutex::default() })
+    }
+
+    /// Checks a delivery's signature over its raw bytes, and only then reads it.
+    pub fn receive(
+        &self,
+        source: &str,
+        headers: &HeaderMap,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<Hint, Refused> {
+        if source != self.kind.as_str() {
+            return Err(Refused::NoSource);
+        }
+        let secret = self.secret.get().map_err(|error| Refused::Unavailable(error.to_string()))?;
+        if !signature::is_good(self.kind, &secret, headers, body, now) {
+            return Err(Refused::Unauthorized);
+        }
+        let hint = payload::read(self.kind, headers, body, &self.watched).map_err(Refused::Malformed)?;
+        if let Some(id) = deliveries::id(headers)
+            && !self.seen.lock().unwrap_or_else(PoisonError::into_inner).is_new(id)
+        {
+            return Ok(Hint::Ignored("this delivery was taken already"));
+        }
+        Ok(hint)
+    }
+}
