@@ -8,9 +8,11 @@
 
 mod engine;
 mod fleets;
+mod hooks;
 pub mod library;
 mod logging;
 mod orders;
+mod pace;
 pub mod plans;
 mod questions;
 pub mod reader;
@@ -36,16 +38,18 @@ pub use settings::{Settings, SettingsError};
 
 pub(crate) use crate::cluster::text::chain;
 use crate::cluster::{Connector, FirstOf, KubeconfigFolder, RequestObserver};
+use crate::forge::{ForgeError, Receiver, Watched};
 use crate::model::digest::CommitId;
 use crate::model::name::SourceName;
 use crate::release::LayerCache;
 use crate::release::render::{DiskCache, DiskError};
 use crate::repo::{Mirror, RefEvent, RepoError};
-use crate::server::{Metrics, Publisher, RepositoryView, Server, ServerError, StatusView};
+use crate::server::{Metrics, Publisher, RepositoryView, Server, ServerError, StatusView, Webhooks};
 use crate::store::{FleetRecord, Store, StoreError};
 
 use engine::{Engine, Inputs, Parts};
 use fleets::Fleets;
+use hooks::Hooks;
 use library::Library;
 use questions::Asked;
 use reader::Reader;
@@ -74,6 +78,8 @@ pub enum DaemonError {
     Cache(#[from] DiskError),
     #[error("the server can't start")]
     Server(#[from] ServerError),
+    #[error("the forge can't be used")]
+    Forge(#[from] ForgeError),
     #[error("signals can't be handled")]
     Signals(#[source] std::io::Error),
 }
@@ -139,7 +145,8 @@ pub async fn run(settings: Settings) -> Result<(), DaemonError> {
         accepted: saved.accepted,
         remembered: saved.remembered,
     });
-    let parts = crate::server::Parts { views, orders, questions: asked, metrics };
+    let webhooks = webhooks(&settings, &kick)?;
+    let parts = crate::server::Parts { views, orders, questions: asked, metrics, webhooks };
     let server = Server::bind(settings.server_settings(), parts).await?;
     if let Some(address) = server.address() {
         info!(%address, socket = %settings.socket().display(), "fairlead {} is up", env!("CARGO_PKG_VERSION"));
@@ -198,6 +205,17 @@ async fn finish(mut tasks: JoinSet<()>, cancel: &CancellationToken) {
     if tokio::time::timeout(STOP_WITHIN, all).await.is_err() {
         warn!("some tasks did not end in time; they are cut off, and resume from the ledgers");
     }
+}
+
+/// # Errors
+/// The secret is missing or empty.
+fn webhooks(settings: &Settings, kick: &Kick) -> Result<Option<Arc<dyn Webhooks>>, ForgeError> {
+    let Some(forge) = &settings.forge else { return Ok(None) };
+    let Some(secret) = &forge.webhook_secret_file else { return Ok(None) };
+    let repository = &settings.repository;
+    let watched = Watched::of(&repository.url, forge.repository.as_deref());
+    let receiver = Receiver::open(forge.kind, secret, watched)?;
+    Ok(Some(Arc::new(Hooks::new(receiver, kick.clone(), repository.branch.clone()))))
 }
 
 fn connector(settings: &Settings, metrics: &Arc<Metrics>) -> Arc<dyn Connector> {

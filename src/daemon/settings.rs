@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{self, Folders};
+use crate::forge::ForgeSettings;
 use crate::model::diagnostic::{Diagnostic, Place};
 use crate::model::name::InstanceName;
 use crate::model::units::Span;
@@ -27,9 +28,9 @@ pub struct Settings {
     pub state: PathBuf,
     #[serde(default)]
     pub server: ServerSettings,
-    /// Not supported by this version.
+    /// The forge that the repository lives on: its webhooks, and where statuses and comments go.
     #[serde(default)]
-    pub forge: Option<serde_json::Value>,
+    pub forge: Option<ForgeSettings>,
 }
 
 /// The fleet repository.
@@ -152,15 +153,15 @@ impl Settings {
             let text = format!("{what} is not supported by this version yet");
             found.push(Diagnostic::error(Place::file(file), "not-supported", text).hint("leave it out"));
         };
-        if self.forge.is_some() {
-            refuse("forge");
-        }
         for source in &self.clusters {
             match source {
                 ClusterSource::Kubeconfigs(_) => {}
                 ClusterSource::Secrets(_) => refuse("a cluster source 'secrets'"),
                 ClusterSource::Simulated(_) => refuse("a cluster source 'simulated'"),
             }
+        }
+        if let Some(text) = self.forge.as_ref().and_then(ForgeSettings::problem) {
+            found.push(Diagnostic::error(Place::file(file), "invalid-forge", text));
         }
         if self.listen().is_err() {
             let text = format!("server.listen: '{}' is not an address", self.server.listen);
@@ -184,6 +185,7 @@ impl Settings {
             [token_file, ssh_key_file, known_hosts_file].into_iter().flatten().for_each(resolve);
         }
         self.server.tokens_file.iter_mut().for_each(resolve);
+        self.forge.iter_mut().flat_map(ForgeSettings::paths_mut).for_each(resolve);
         for source in &mut self.clusters {
             if let ClusterSource::Kubeconfigs(folder) = source {
                 resolve(&mut folder.directory);

@@ -1,19 +1,18 @@
-//! The task that follows the repository: fetches when told, when the time has come, and when a local
-//! repository's refs change.
+//! The task that follows the repository: fetches when told, when the forge hints at a change, when the time has
+//! come, and when a local repository's refs change.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::pace::Pace;
 use crate::model::digest::CommitId;
 use crate::repo::{Mirror, RepoError, Tag};
-
-/// Longest wait between two tries at a repository that can't be fetched.
-const MAX_BACKOFF: Duration = Duration::from_secs(300);
 
 /// What a fetch gave.
 #[derive(Debug)]
@@ -28,30 +27,74 @@ pub enum Observation {
     Failed { reason: String },
 }
 
-/// Asks for a fetch now; many asks that come together are one.
+/// Asks for a fetch; many asks that come together are one.
 #[derive(Clone, Default)]
 pub struct Kick {
     notify: Arc<Notify>,
-    branches: Arc<Mutex<Vec<String>>>,
+    asked: Arc<Mutex<Asked>>,
+}
+
+/// What was asked since the last fetch began.
+#[derive(Default)]
+struct Asked {
+    now: bool,
+    hinted: bool,
+    /// The commit that the watched branch is said to be at; the last word counts.
+    announced: Option<CommitId>,
+    /// Other branches that are followed.
+    branches: Vec<String>,
 }
 
 impl Kick {
     pub fn now(&self) {
-        self.notify.notify_one();
+        self.ask(|asked| asked.now = true);
+    }
+
+    /// The forge says that something changed. Unlike [`Kick::now`] it may be made to wait: anybody who can push
+    /// can make a forge say that as often as they like.
+    pub fn hint(&self, announced: Option<CommitId>) {
+        self.ask(|asked| {
+            asked.hinted = true;
+            asked.announced = announced.or(asked.announced);
+        });
     }
 
     /// Other branches to fetch from now on, at once if there are new ones among them.
     pub fn follow(&self, branches: BTreeSet<String>) {
-        let mut followed = self.branches.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = branches.iter().any(|branch| !followed.contains(branch));
-        *followed = branches.into_iter().collect();
+        let mut asked = self.lock();
+        let new = branches.iter().any(|branch| !asked.branches.contains(branch));
+        asked.branches = branches.into_iter().collect();
+        drop(asked);
         if new {
             self.now();
         }
     }
 
-    fn branches(&self) -> Vec<String> {
-        self.branches.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Whether a branch is one of the others that are followed.
+    pub fn follows(&self, branch: &str) -> bool {
+        self.lock().branches.iter().any(|followed| followed == branch)
+    }
+
+    fn ask(&self, change: impl FnOnce(&mut Asked)) {
+        change(&mut self.lock());
+        self.notify.notify_one();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everything asked so far is answered by the fetch that begins now.
+    fn begin(&self) -> (Option<CommitId>, Vec<String>) {
+        let mut asked = self.lock();
+        (asked.now, asked.hinted) = (false, false);
+        (asked.announced.take(), asked.branches.clone())
+    }
+
+    /// Forgets a hint that turned out to be no news.
+    fn forget_hint(&self) {
+        let mut asked = self.lock();
+        (asked.hinted, asked.announced) = (false, None);
     }
 }
 
@@ -63,18 +106,22 @@ pub async fn follow(
     observations: mpsc::Sender<(Observation, Duration)>,
     cancel: CancellationToken,
 ) {
-    let mut failures = 0u32;
+    let mut pace = Pace::new(poll);
     loop {
-        let start = tokio::time::Instant::now();
-        let Some((back, result)) = fetch(mirror, kick.branches()).await else { return };
+        let start = Instant::now();
+        let (announced, branches) = kick.begin();
+        let awaited = pace.expect(announced);
+        let Some((back, result)) = fetch(mirror, branches, awaited).await else { return };
         mirror = back;
         let observation = match result {
-            Ok(observation) => {
-                failures = 0;
+            Ok((observation, arrived)) => {
+                if let Observation::Fetched { head, .. } = &observation {
+                    pace.fetched(*head, arrived);
+                }
                 observation
             }
             Err(error) => {
-                failures = failures.saturating_add(1);
+                let failures = pace.failed();
                 let reason = crate::daemon::chain(&error);
                 warn!(error = reason, label = error.label(), failures, "the repository could not be fetched");
                 Observation::Failed { reason }
@@ -83,20 +130,50 @@ pub async fn follow(
         if observations.send((observation, start.elapsed())).await.is_err() {
             return;
         }
-        let pause = pause_after(failures, poll, fastrand::f64());
-        debug!(seconds = pause.as_secs_f64(), "next fetch");
-        tokio::select! {
-            () = cancel.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
-            () = kick.notify.notified() => {}
+        if !wait(&pace, &kick, &cancel).await {
+            return;
         }
     }
 }
 
+/// Until the next fetch; gives false when cancelled.
+async fn wait(pace: &Pace, kick: &Kick, cancel: &CancellationToken) -> bool {
+    let now = Instant::now();
+    let pause = pace.pause(fastrand::f64());
+    let earliest = now + pace.spacing();
+    let mut end = now + pause;
+    debug!(seconds = pause.as_secs_f64(), "next fetch");
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return false,
+            () = tokio::time::sleep_until(end) => return true,
+            () = kick.notify.notified() => {}
+        }
+        let (asked_now, hinted, announced) = {
+            let asked = kick.lock();
+            (asked.now, asked.hinted, asked.announced)
+        };
+        if asked_now {
+            return true;
+        }
+        if announced.is_some_and(|commit| pace.has(commit)) {
+            kick.forget_hint();
+        } else if hinted {
+            end = end.min(earliest.max(Instant::now()));
+        }
+    }
+}
+
+type Fetched = Result<(Observation, bool), RepoError>;
+
 /// Gives nothing only if the blocking task was cancelled with the runtime.
-async fn fetch(mut mirror: Mirror, also: Vec<String>) -> Option<(Mirror, Result<Observation, RepoError>)> {
+async fn fetch(
+    mut mirror: Mirror,
+    also: Vec<String>,
+    awaited: Option<CommitId>,
+) -> Option<(Mirror, Fetched)> {
     let task = tokio::task::spawn_blocking(move || {
-        let result = observe(&mut mirror, &also);
+        let result = observe(&mut mirror, &also, awaited);
         (mirror, result)
     });
     match task.await {
@@ -108,32 +185,18 @@ async fn fetch(mut mirror: Mirror, also: Vec<String>) -> Option<(Mirror, Result<
     }
 }
 
-fn observe(mirror: &mut Mirror, also: &[String]) -> Result<Observation, RepoError> {
+/// Also tells whether the commit that is awaited is in what was fetched.
+fn observe(mirror: &mut Mirror, also: &[String], awaited: Option<CommitId>) -> Fetched {
     let fetched = mirror.fetch(also)?;
     if let Some(damage) = fetched.rebuilt {
         warn!(damage, "the mirror was damaged, and was built anew");
     }
-    let tags = mirror.history().tags()?;
-    Ok(Observation::Fetched { head: fetched.head, tags, changed: !fetched.changed.is_empty() })
-}
-
-/// The poll interval, doubled for each failure up to a limit, and jittered by a tenth so that many daemons
-/// don't come at once. `random` is in 0..1.
-fn pause_after(failures: u32, poll: Duration, random: f64) -> Duration {
-    let backoff =
-        poll.saturating_mul(1u32.checked_shl(failures).unwrap_or(u32::MAX)).min(MAX_BACKOFF.max(poll));
-    backoff.mul_f64(0.9 + 0.2 * random)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn broken_sources_are_asked_ever_less() {
-        let poll = Duration::from_secs(30);
-        let pauses: Vec<_> = [0, 1, 2, 3, 4, 40].map(|n| pause_after(n, poll, 0.5).as_secs()).to_vec();
-        assert_eq!(pauses, [30, 60, 120, 240, 300, 300]);
-        assert_eq!(pause_after(0, Duration::from_secs(3600), 0.5), Duration::from_secs(3600));
-    }
+    let history = mirror.history();
+    let tags = history.tags()?;
+    let arrived = match awaited {
+        Some(commit) => history.is_ancestor(commit, fetched.head)?,
+        None => true,
+    };
+    let changed = !fetched.changed.is_empty();
+    Ok((Observation::Fetched { head: fetched.head, tags, changed }, arrived))
 }

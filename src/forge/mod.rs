@@ -11,8 +11,8 @@
 //!
 //! Assumes: a delivery is a hint, never the truth: content comes from Git. Texts come in redacted.
 //!
-//! A new forge is one file beside `gitea.rs`, `github.rs` and `gitlab.rs` that implements [`Api`](api::Api), and for
-//! its webhooks a line in `webhook/`.
+//! A new forge is one file beside `gitea.rs`, `github.rs` and `gitlab.rs` that implements `Api`, and for its webhooks a
+//! line in `webhook/`.
 #![allow(clippy::disallowed_methods, reason = "an IO room: looks at the clock")]
 
 mod error;

@@ -112,7 +112,9 @@ fn identify(way: &Way, tokens: Option<&Tokens>, headers: &HeaderMap) -> Result<O
 /// Refuses requests on loopback that name another host: a web page whose name was rebound to this machine's
 /// address could otherwise read as if it were on it.
 pub(super) async fn check_host(request: Request, next: Next) -> Response {
-    if request.extensions().get::<Way>() == Some(&Way::Loopback) && !names_loopback(&request) {
+    // A forge names the proxy's host; what it sends is signed.
+    let signed = request.uri().path().starts_with("/webhooks/");
+    if request.extensions().get::<Way>() == Some(&Way::Loopback) && !signed && !names_loopback(&request) {
         return Problem::new(StatusCode::FORBIDDEN, "the Host header does not name this machine")
             .hint("on a loopback address only localhost, 127.0.0.1 and [::1] are answered; a proxy must send one of them")
             .into_response();

@@ -24,6 +24,7 @@ use super::openapi::{Operation, document};
 use super::problem::Problem;
 use super::tokens::Tokens;
 use super::view::{FleetView, HistoryView, NotReady, StatusView, TargetView, Views};
+use super::webhooks::{Intake, Webhooks, webhook_route};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::name::{FleetName, TargetName};
 
@@ -36,6 +37,8 @@ pub struct Parts {
     pub orders: Orders,
     pub questions: Arc<dyn Questions>,
     pub metrics: Arc<Metrics>,
+    /// None: no webhooks are taken.
+    pub webhooks: Option<Arc<dyn Webhooks>>,
 }
 
 /// What every handler can reach.
@@ -46,6 +49,7 @@ pub(super) struct App {
     pub(super) request_timeout: Duration,
     plan_timeout: Duration,
     document: Arc<serde_json::Value>,
+    pub(super) intake: Arc<Intake>,
 }
 
 /// One method of one path.
@@ -66,7 +70,8 @@ impl App {
     ) -> Self {
         let events = Arc::new(Events::new(parts.views.clone(), stop));
         let document = Arc::new(document(routes()));
-        Self { parts: Arc::new(parts), events, request_timeout, plan_timeout, document }
+        let intake = Arc::new(Intake::new(parts.webhooks.clone()));
+        Self { parts: Arc::new(parts), events, request_timeout, plan_timeout, document, intake }
     }
 
     fn view(&self) -> Arc<StatusView> {
@@ -171,6 +176,7 @@ pub(super) fn routes() -> Vec<Route> {
     ];
     routes.extend(fleet_routes());
     routes.extend(command_routes());
+    routes.push(webhook_route());
     routes
 }
 

@@ -1,13 +1,13 @@
-//! HTTP: API, metrics, health.
+//! HTTP: API, webhooks, metrics, health.
 //!
 //! In: requests over TCP and over a Unix socket; the daemon's view. Out: the view as JSON and as events; [`Order`]s to
 //! the daemon, each with the name of a person.
 //!
 //! Guarantees: on loopback whoever is on the machine may read, and nobody changes anything without a token or the
-//! socket; on any other address everything but `/healthz`, `/openapi.json` and the bare answer of `/readyz` needs
-//! a token, and without a token file the server does not start. A web page that a user of this machine visits can't use
+//! socket; on any other address everything but `/healthz`, `/openapi.json`, the bare answer of `/readyz` and
+//! webhooks (which are signed) needs a token, and without a token file the server does not start. A web page that a user of this machine visits can't use
 //! it (the Host header is checked against DNS rebinding; commands are JSON, which needs CORS's leave, which is never
-//! given). A slow or silent peer is cut off; the number of connections and of open event streams is bounded; nobody waits
+//! given). A webhook's body is bounded before anything looks at it, and answered before anything is done about it. A slow or silent peer is cut off; the number of connections and of open event streams is bounded; nobody waits
 //! on a slow reader. Every route is in the document at `/openapi.json`. Ends in under 5 s when told to, event streams
 //! open or not.
 //!
@@ -26,6 +26,7 @@ mod problem;
 mod settings;
 mod tokens;
 mod view;
+mod webhooks;
 
 pub use api::{Parts, ReadyView};
 pub use command::{Caller, Command, Done, Order, Orders, PlanQuestion, Questions, Refusal, Via};
@@ -39,3 +40,4 @@ pub use view::{
     FailureView, FleetStatus, FleetView, HistoryView, NotReady, Publisher, ReleaseView, RepositoryView,
     StatusView, TargetStatus, TargetView, Views,
 };
+pub use webhooks::{Delivery, Webhooks};

@@ -59,6 +59,11 @@ impl Operation {
         self
     }
 
+    pub(super) fn or_text(mut self, status: u16, meaning: &'static str) -> Self {
+        self.answers.push((status, meaning, "text/plain", None));
+        self
+    }
+
     /// Statuses that come with a [`Problem`].
     pub(super) fn refuses(mut self, statuses: &[u16]) -> Self {
         for status in statuses {

@@ -13,6 +13,7 @@ mod control_plane;
 mod deploy;
 mod docs;
 mod e2e;
+mod forge;
 mod harness;
 mod objects;
 mod release_cache;

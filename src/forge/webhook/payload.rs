@@ -25,8 +25,6 @@ struct Push {
     #[serde(rename = "ref")]
     reference: String,
     after: Option<String>,
-    #[serde(alias = "project")]
-    #[serde(default)]
     repository: Option<Repository>,
 }
 
@@ -121,11 +119,9 @@ fn event(kind: ForgeKind, headers: &HeaderMap) -> Result<Event, String> {
         ForgeKind::Gitlab => named(&["x-gitlab-event"]),
     };
     Ok(match event.ok_or("no header names the event")? {
-        "push" | "Push Hook" | "Tag Push Hook" | "create" | "delete" if kind == ForgeKind::Gitlab => {
-            Event::Push
-        }
+        "Push Hook" | "Tag Push Hook" | "push" => Event::Push,
         "Merge Request Hook" => Event::Pull,
-        "push" => Event::Push,
+        // Of Gitea's kinds of events about pull requests, those two change its commits or its state.
         "pull_request" | "pull_request_sync" => Event::Pull,
         _ => Event::Other,
     })

@@ -112,7 +112,8 @@ mod tests {
         let wrong = format!("sha256={}", HEX.replace('7', "8"));
         let short = &hub[..hub.len() - 2];
         let longer = format!("{hub}00");
-        let cases: &[(ForgeKind, &str, &[(&'static str, &str)], bool)] = &[
+        type Headers<'h> = &'h [(&'static str, &'h str)];
+        let cases: &[(ForgeKind, &str, Headers<'_>, bool)] = &[
             (Github, SECRET, &[("x-hub-signature-256", &hub)], true),
             (Generic, SECRET, &[("x-hub-signature-256", &hub)], true),
             (Generic, SECRET, &[("x-fairlead-signature-256", &hub)], true),

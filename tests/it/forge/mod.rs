@@ -1,0 +1,4 @@
+//! Forges: webhooks in, statuses and comments out.
+
+mod http;
+mod webhooks;
