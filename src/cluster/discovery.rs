@@ -240,7 +240,7 @@ impl Resource {
 
     /// Path of one object.
     pub fn object(&self, key: &ObjectKey) -> String {
-        format!("{}/{}", self.root(key.namespace.as_deref()), escape(&key.name))
+        format!("{}/{}", self.root(key.namespace()), escape(key.name()))
     }
 
     /// Path of all objects, in all namespaces.
@@ -292,12 +292,7 @@ mod tests {
         {"metadata":{"name":"metrics.k8s.io"},"versions":[{"version":"v1beta1","freshness":"Stale","resources":[]}]}]}"#;
 
     fn key(namespace: Option<&str>, name: &str) -> ObjectKey {
-        ObjectKey {
-            group: "apps".into(),
-            kind: "Deployment".into(),
-            namespace: namespace.map(str::to_owned),
-            name: name.into(),
-        }
+        ObjectKey::new("apps", "Deployment", namespace.unwrap_or_default(), name)
     }
 
     #[test]

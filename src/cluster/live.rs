@@ -141,11 +141,6 @@ impl Reader<'_> {
 }
 
 fn key_of(kind: &GroupKind, object: &Value) -> ObjectKey {
-    let text = |field: &str| object["metadata"][field].as_str().map(str::to_owned);
-    ObjectKey {
-        group: kind.group.clone(),
-        kind: kind.kind.clone(),
-        namespace: text("namespace"),
-        name: text("name").unwrap_or_default(),
-    }
+    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+    ObjectKey::new(&kind.group, &kind.kind, text("namespace"), text("name"))
 }

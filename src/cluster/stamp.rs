@@ -28,8 +28,8 @@ pub fn body(
         body = json!({});
     }
     let metadata = map_in(&mut body, "metadata");
-    metadata["name"] = json!(key.name);
-    if let Some(namespace) = &key.namespace {
+    metadata["name"] = json!(key.name());
+    if let Some(namespace) = key.namespace() {
         metadata["namespace"] = json!(namespace);
     }
     map_in(metadata, "labels")[PART_OF] = json!(set);
@@ -95,15 +95,10 @@ mod tests {
     use crate::model::digest::ObjectDigest;
 
     fn object(value: &Value) -> (ReleaseObject, ObjectKey) {
-        let key = ObjectKey {
-            group: "apps".into(),
-            kind: "Deployment".into(),
-            namespace: Some("default".into()),
-            name: "web".into(),
-        };
+        let key = ObjectKey::new("apps", "Deployment", "default", "web");
         let bytes = value.to_string().into_bytes();
         let object = ReleaseObject {
-            key: ObjectKey { namespace: None, ..key.clone() },
+            key: key.with_namespace(None),
             version: "v1".into(),
             digest: ObjectDigest::of([bytes.as_slice()]),
             bytes: bytes.into(),

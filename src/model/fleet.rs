@@ -220,7 +220,9 @@ pub struct IgnoredPath {
 impl IgnoredPath {
     pub fn applies_to(&self, object: &ObjectKey) -> bool {
         let fits = |wanted: &Option<String>, has: &str| wanted.as_deref().is_none_or(|w| w == has);
-        fits(&self.kind, &object.kind) && fits(&self.group, &object.group) && fits(&self.name, &object.name)
+        fits(&self.kind, object.kind())
+            && fits(&self.group, object.group())
+            && fits(&self.name, object.name())
     }
 }
 

@@ -1,8 +1,10 @@
 //! Kubernetes objects by name.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 /// A kind of object without its version.
@@ -15,35 +17,125 @@ pub struct GroupKind {
 }
 
 /// One object of a cluster, without the version in which it is written.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-pub struct ObjectKey {
+///
+/// Kept many times over for each object of each cluster: clones share one text, in which the parts stand one after
+/// the other with a NUL in between. Ordered by group, kind, namespace and name.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "Parts", into = "Parts")]
+pub struct ObjectKey(Arc<str>);
+
+const SEPARATOR: char = '\0';
+
+/// As it is written in JSON.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[schemars(
+    rename = "ObjectKey",
+    description = "One object of a cluster, without the version in which it is written."
+)]
+struct Parts {
     /// Empty for the core group.
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub group: String,
-    pub kind: String,
+    group: String,
+    kind: String,
     /// None for a cluster-scoped kind, and in a release where the manifest names no namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
-    pub name: String,
+    namespace: Option<String>,
+    name: String,
 }
 
 impl ObjectKey {
+    /// `group` is empty for the core group, `namespace` for a cluster-scoped kind and where a manifest names none.
+    pub fn new(group: &str, kind: &str, namespace: &str, name: &str) -> Self {
+        let mut text = String::with_capacity(group.len() + kind.len() + namespace.len() + name.len() + 3);
+        for (n, part) in [group, kind, namespace, name].into_iter().enumerate() {
+            if n > 0 {
+                text.push(SEPARATOR);
+            }
+            // No API server has names with a NUL in them; what claims to have must not shift the parts.
+            text.extend(part.chars().map(|c| if c == SEPARATOR { char::REPLACEMENT_CHARACTER } else { c }));
+        }
+        Self(text.into())
+    }
+
+    fn part(&self, n: usize) -> &str {
+        self.0.splitn(4, SEPARATOR).nth(n).unwrap_or_default()
+    }
+
+    /// Empty for the core group.
+    pub fn group(&self) -> &str {
+        self.part(0)
+    }
+
+    pub fn kind(&self) -> &str {
+        self.part(1)
+    }
+
+    /// None for a cluster-scoped kind, and in a release where the manifest names no namespace.
+    pub fn namespace(&self) -> Option<&str> {
+        Some(self.part(2)).filter(|namespace| !namespace.is_empty())
+    }
+
+    pub fn name(&self) -> &str {
+        self.part(3)
+    }
+
+    /// The same object in another namespace, or in none.
+    #[must_use]
+    pub fn with_namespace(&self, namespace: Option<&str>) -> Self {
+        if self.namespace() == namespace {
+            return self.clone();
+        }
+        Self::new(self.group(), self.kind(), namespace.unwrap_or_default(), self.name())
+    }
+
     pub fn group_kind(&self) -> GroupKind {
-        GroupKind { group: self.group.clone(), kind: self.kind.clone() }
+        GroupKind { group: self.group().to_owned(), kind: self.kind().to_owned() }
     }
 
     pub fn is(&self, group: &str, kind: &str) -> bool {
-        self.group == group && self.kind == kind
+        self.group() == group && self.kind() == kind
+    }
+}
+
+impl From<Parts> for ObjectKey {
+    fn from(parts: Parts) -> Self {
+        Self::new(&parts.group, &parts.kind, parts.namespace.as_deref().unwrap_or_default(), &parts.name)
+    }
+}
+
+impl From<ObjectKey> for Parts {
+    fn from(key: ObjectKey) -> Self {
+        Self {
+            group: key.group().to_owned(),
+            kind: key.kind().to_owned(),
+            namespace: key.namespace().map(str::to_owned),
+            name: key.name().to_owned(),
+        }
+    }
+}
+
+impl JsonSchema for ObjectKey {
+    fn schema_name() -> Cow<'static, str> {
+        Parts::schema_name()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Parts::json_schema(generator)
     }
 }
 
 /// `Deployment shop/web`, as people say it; the group is left out.
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.namespace {
-            Some(namespace) => write!(f, "{} {namespace}/{}", self.kind, self.name),
-            None => write!(f, "{} {}", self.kind, self.name),
+        match self.namespace() {
+            Some(namespace) => write!(f, "{} {namespace}/{}", self.kind(), self.name()),
+            None => write!(f, "{} {}", self.kind(), self.name()),
         }
+    }
+}
+
+impl fmt::Debug for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ObjectKey({} {self})", self.group())
     }
 }
 
@@ -61,4 +153,37 @@ impl fmt::Display for GroupKind {
 /// `apps/v1` to (`apps`, `v1`); `v1` to (``, `v1`).
 pub fn split_api_version(api_version: &str) -> (&str, &str) {
     api_version.split_once('/').unwrap_or(("", api_version))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_have_their_parts_and_stand_in_the_order_of_them() {
+        let parts = |key: &ObjectKey| {
+            let namespace = key.namespace().map(str::to_owned);
+            (key.group().to_owned(), key.kind().to_owned(), namespace, key.name().to_owned())
+        };
+        let mut keys = Vec::new();
+        for group in ["", "a", "a.b", "ab"] {
+            for kind in ["A", "Aa"] {
+                for namespace in ["", "a", "a-b"] {
+                    keys.extend(
+                        ["a", "a.b", "b\0c"].map(|name| ObjectKey::new(group, kind, namespace, name)),
+                    );
+                }
+            }
+        }
+        assert_eq!(parts(&keys[5]), ("".into(), "A".into(), Some("a".into()), "b\u{fffd}c".into()));
+        keys.sort();
+        let mut by_parts = keys.clone();
+        by_parts.sort_by_key(parts);
+        assert_eq!(keys, by_parts);
+        for key in keys {
+            let json = serde_json::to_string(&key).unwrap();
+            assert_eq!(serde_json::from_str::<ObjectKey>(&json).unwrap(), key);
+            assert_eq!(key.with_namespace(Some("x")).with_namespace(key.namespace()), key);
+        }
+    }
 }

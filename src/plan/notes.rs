@@ -107,7 +107,7 @@ impl NoteKind {
     /// The deletion of a kind that takes more with it than itself.
     pub fn deletes(object: &ObjectKey) -> Option<Self> {
         let object = object.clone();
-        match (object.group.as_str(), object.kind.as_str()) {
+        match (object.group(), object.kind()) {
             ("", "Namespace") => Some(Self::DeletesNamespace { object }),
             ("apiextensions.k8s.io", "CustomResourceDefinition") => Some(Self::DeletesCrd { object }),
             ("", "PersistentVolumeClaim" | "PersistentVolume") => Some(Self::DeletesVolume { object }),

@@ -197,5 +197,5 @@ pub fn collisions(releases: &[&Release]) -> Vec<Diagnostic> {
 type Identity<'a> = (&'a str, &'a str, &'a str, &'a str);
 
 fn identity(key: &ObjectKey) -> Identity<'_> {
-    (&key.group, &key.kind, key.namespace.as_deref().unwrap_or("default"), &key.name)
+    (key.group(), key.kind(), key.namespace().unwrap_or("default"), key.name())
 }

@@ -57,7 +57,7 @@ pub(super) fn check(object: &Value, place: PlaceOf<'_>) -> Result<(ObjectKey, St
         wrong("/metadata/generateName", "generate-name", message, "give the object a metadata.name");
     }
     let namespace = match text(object, "/metadata/namespace") {
-        Ok(namespace) if is_namespace(namespace) => Some(namespace.to_owned()),
+        Ok(namespace) if is_namespace(namespace) => Some(namespace),
         Ok(_) => {
             let message = "metadata.namespace is not a name: 1 to 63 of a-z, 0-9 and '-'".to_owned();
             wrong("/metadata/namespace", "invalid-name", message, "");
@@ -95,7 +95,7 @@ pub(super) fn check(object: &Value, place: PlaceOf<'_>) -> Result<(ObjectKey, St
         return Err(found);
     }
     let (group, version) = split_api_version(api_version);
-    let key = ObjectKey { group: group.to_owned(), kind: kind.to_owned(), namespace, name: name.to_owned() };
+    let key = ObjectKey::new(group, kind, namespace.unwrap_or_default(), name);
     Ok((key, version.to_owned()))
 }
 

@@ -68,8 +68,7 @@ fn kind(manifest: &Value) -> GroupKind {
 
 fn key(manifest: &Value) -> ObjectKey {
     let GroupKind { group, kind } = kind(manifest);
-    let name = manifest["metadata"]["name"].as_str().unwrap().into();
-    ObjectKey { group, kind, namespace: None, name }
+    ObjectKey::new(&group, &kind, "", manifest["metadata"]["name"].as_str().unwrap())
 }
 
 /// A manifest named after its kind; `rest` is the body.

@@ -174,7 +174,7 @@ fn commit_id(number: u32) -> CommitId {
 }
 
 fn cause() -> Cause {
-    let object = ObjectKey { group: String::new(), kind: "Pod".into(), namespace: None, name: "web".into() };
+    let object = ObjectKey::new("", "Pod", "", "web");
     Cause::Unhealthy { object, message: "no".into() }
 }
 

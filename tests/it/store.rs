@@ -88,12 +88,7 @@ fn every_record_comes_back_as_it_was_after_a_restart() {
         subject: "fleet/retail".into(),
         why: "it is right".into(),
     };
-    let object = ObjectKey {
-        group: "apps".into(),
-        kind: "Deployment".into(),
-        namespace: Some("shop".into()),
-        name: "web".into(),
-    };
+    let object = ObjectKey::new("apps", "Deployment", "shop", "web");
     let kinds = [
         ApprovalKind::Adopt { object: None },
         ApprovalKind::Adopt { object: Some(object) },

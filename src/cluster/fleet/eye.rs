@@ -113,7 +113,7 @@ impl Eye {
         }
         self.listed.remove(kind);
         self.unread.remove(kind);
-        self.seen.retain(|key, _| key.group != kind.group || key.kind != kind.kind);
+        self.seen.retain(|key, _| !key.is(&kind.group, &kind.kind));
     }
 
     /// Stops all watches and forgets what they saw.
@@ -197,8 +197,7 @@ impl Eye {
         let there: BTreeSet<&ObjectKey> = found.iter().map(|reduced| &reduced.key).collect();
         // What we wrote after the list was made is not missing from it.
         let missing = |(key, seen): &(&ObjectKey, &Seen)| {
-            key.group == kind.group
-                && key.kind == kind.kind
+            key.is(&kind.group, &kind.kind)
                 && !there.contains(key)
                 && (version == 0 || version_of(seen) <= version)
         };

@@ -230,7 +230,7 @@ impl Fleet {
             }
         };
         let resource = |crd: &ObjectKey| {
-            let (plural, group) = crd.name.split_once('.')?;
+            let (plural, group) = crd.name().split_once('.')?;
             discovery.kinds().map(|(_, r)| r).find(|r| r.plural == plural && r.group == group).cloned()
         };
         leaving.into_iter().filter_map(|crd| Some((crd.clone(), resource(&crd)?))).collect()
@@ -474,10 +474,9 @@ async fn recover(
 fn layer_of(release: Option<&Release>, key: &ObjectKey) -> Option<LayerId> {
     let release = release?;
     let same = |wanted: &ObjectKey| {
-        wanted.group == key.group
-            && wanted.kind == key.kind
-            && wanted.name == key.name
-            && (wanted.namespace.is_none() || wanted.namespace == key.namespace)
+        wanted.is(key.group(), key.kind())
+            && wanted.name() == key.name()
+            && (wanted.namespace().is_none() || wanted.namespace() == key.namespace())
     };
     let found = release.objects().find(|(_, object)| same(&object.key)).map(|(layer, _)| layer);
     found.or(release.layers.last()).map(|layer| layer.id.clone())

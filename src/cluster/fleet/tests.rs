@@ -15,7 +15,7 @@ use crate::model::revision::{Revision, Revisions};
 use crate::plan::{Action, LivePlan, PlannedLayer, Served, Verb, Why};
 
 fn key(name: &str) -> ObjectKey {
-    ObjectKey { group: String::new(), kind: "ConfigMap".into(), namespace: None, name: name.into() }
+    ObjectKey::new("", "ConfigMap", "", name)
 }
 
 fn action(name: &str, verb: Verb) -> Action {
@@ -64,7 +64,7 @@ fn run(layers: Vec<PlannedLayer>, prune: Vec<Vec<Action>>) -> Run {
 
 fn names(run: &Run, room: usize) -> Vec<String> {
     let ready = run.ready(Instant::now(), room);
-    ready.iter().map(|item| run.items[*item].action.key.name.clone()).collect()
+    ready.iter().map(|item| run.items[*item].action.key.name().to_owned()).collect()
 }
 
 #[test]

@@ -58,13 +58,8 @@ impl Hand {
             let path = format!("{}?labelSelector={selector}&limit={PAGE}&continue={token}", resource.all());
             let page = self.session.api.json(Call::get(path).timeout(LIST_TIMEOUT)).await?;
             for live in page["items"].as_array().into_iter().flatten() {
-                let name = |field: &str| live["metadata"][field].as_str().map(str::to_owned);
-                let key = ObjectKey {
-                    group: resource.group.clone(),
-                    kind: resource.kind.clone(),
-                    namespace: name("namespace"),
-                    name: name("name").unwrap_or_default(),
-                };
+                let name = |field: &str| live["metadata"][field].as_str().unwrap_or_default();
+                let key = ObjectKey::new(&resource.group, &resource.kind, name("namespace"), name("name"));
                 let Some(expected) = expected.get(&key) else { continue };
                 if !self.is_right(resource, &key, expected, live).await? {
                     wrong.push(key);

@@ -41,12 +41,8 @@ impl Observer<'_> {
         let metadata = object.get("metadata")?;
         let text = |field: &str| metadata.get(field).and_then(Value::as_str);
         let annotation = |name: &str| metadata.get("annotations")?.get(name)?.as_str();
-        let key = ObjectKey {
-            group: kind.group.clone(),
-            kind: kind.kind.clone(),
-            namespace: text("namespace").filter(|n| !n.is_empty()).map(str::to_owned),
-            name: text("name")?.to_owned(),
-        };
+        let namespace = text("namespace").unwrap_or_default();
+        let key = ObjectKey::new(&kind.group, &kind.kind, namespace, text("name")?);
         let ignored = self.ignored.iter().filter(|path| path.applies_to(&key)).map(|i| i.path.as_str());
         let reduced = ObservedObject {
             uid: text("uid")?.into(),

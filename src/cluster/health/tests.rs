@@ -498,7 +498,7 @@ fn objects_are_reduced_on_arrival() {
 
     let bare = json!({"metadata": {"name": "a", "uid": "u", "labels": null, "annotations": {"fairlead.dev/digest": "x"}}});
     let seen = observer.reduce(&kind("", "ConfigMap"), &bare).unwrap();
-    assert_eq!((seen.key.namespace, seen.object.digest, seen.object.fields), (None, None, None));
+    assert_eq!((seen.key.namespace(), seen.object.digest, seen.object.fields), (None, None, None));
     for broken in
         [json!({}), json!({"metadata": {"name": "a"}}), json!({"metadata": {"uid": "a"}}), json!([])]
     {

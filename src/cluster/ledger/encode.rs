@@ -151,7 +151,7 @@ fn part(ledger: &Ledger, slot: char, number: usize, piece: &[u8]) -> Value {
 fn membership(inventory: &Inventory) -> (String, String) {
     let keys = inventory.objects.keys();
     let kinds: BTreeSet<_> = keys.clone().map(|key| key.group_kind().to_string()).collect();
-    let namespaces: BTreeSet<_> = keys.filter_map(|key| key.namespace.as_deref()).collect();
+    let namespaces: BTreeSet<_> = keys.filter_map(|key| key.namespace()).collect();
     let join = |mut all: String, next: &str| {
         if !all.is_empty() {
             all.push(',');

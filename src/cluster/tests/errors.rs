@@ -7,7 +7,7 @@ use crate::cluster::fields::FieldConflict;
 use crate::model::object::ObjectKey;
 
 fn key(kind: &str) -> ObjectKey {
-    ObjectKey { group: String::new(), kind: kind.into(), namespace: Some("shop".into()), name: "web".into() }
+    ObjectKey::new("", kind, "shop", "web")
 }
 
 fn meaning(kind: &str, code: u16, body: &str) -> Meaning {

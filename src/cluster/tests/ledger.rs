@@ -34,12 +34,7 @@ fn ledger(objects: u32) -> Ledger {
     ledger.inventory.layers = vec![layer.clone()];
     for n in 0..objects {
         let digest = blake3::hash(&n.to_le_bytes());
-        let key = ObjectKey {
-            group: String::new(),
-            kind: "ConfigMap".into(),
-            namespace: Some(format!("ns-{}", n % 3)),
-            name: format!("cm-{n}"),
-        };
+        let key = ObjectKey::new("", "ConfigMap", &format!("ns-{}", n % 3), &format!("cm-{n}"));
         let entry = InventoryEntry {
             version: "v1".into(),
             uid: Some(format!("uid-{n}").into()),

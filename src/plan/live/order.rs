@@ -50,11 +50,11 @@ pub(super) fn prune_rank(key: &ObjectKey) -> u8 {
     } else if is_crd(key) {
         2
     } else {
-        u8::from(BUILT_IN_GROUPS.contains(&key.group.as_str()))
+        u8::from(BUILT_IN_GROUPS.contains(&key.group()))
     }
 }
 
 /// The group of a CRD's instances: its name is `<plural>.<group>`.
 pub(super) fn crd_group(crd: &ObjectKey) -> &str {
-    crd.name.split_once('.').map_or("", |(_, group)| group)
+    crd.name().split_once('.').map_or("", |(_, group)| group)
 }

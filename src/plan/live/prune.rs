@@ -33,9 +33,9 @@ type WantedKeys<'a> = BTreeMap<ObjectKey, &'a ReleaseObject>;
 /// The CRDs of the inventory that `release` no longer has: the caller counts their foreign instances.
 pub fn crds_leaving(release: &Release, ctx: &Context<'_>) -> Vec<ObjectKey> {
     let wanted: BTreeSet<&str> =
-        release.objects().filter(|(_, o)| is_crd(&o.key)).map(|(_, o)| o.key.name.as_str()).collect();
+        release.objects().filter(|(_, o)| is_crd(&o.key)).map(|(_, o)| o.key.name()).collect();
     let crds = ctx.inventory.objects.keys().filter(|key| is_crd(key));
-    crds.filter(|key| !wanted.contains(key.name.as_str())).cloned().collect()
+    crds.filter(|key| !wanted.contains(key.name())).cloned().collect()
 }
 
 /// Plans how a cluster is left by its fleet: every object released, or deleted within the budget.
@@ -195,7 +195,7 @@ impl<'a> Leaving<'a> {
         let since = self.created_since(entry);
         let protected = is_protected(key, &self.ctx.assignment.policy.prune.protect);
         if protected && !seen.prune_allowed && !self.ctx.assignment.deletions_approved {
-            let kind = key.kind.clone();
+            let kind = key.kind().to_owned();
             return Fate::Keep(if since {
                 KeptWhy::ProtectedGoingBack { kind }
             } else {
@@ -211,13 +211,13 @@ impl<'a> Leaving<'a> {
 
     fn still_needed(&self, key: &ObjectKey) -> Option<KeptWhy> {
         if is_namespace(key) {
-            let by = self.wanted.keys().find(|k| k.namespace.as_ref() == Some(&key.name))?;
+            let by = self.wanted.keys().find(|k| k.namespace() == Some(key.name()))?;
             return Some(KeptWhy::StillUsed { by: by.clone() });
         }
         if !is_crd(key) {
             return None;
         }
-        if let Some(by) = self.wanted.keys().find(|k| !k.group.is_empty() && k.group == crd_group(key)) {
+        if let Some(by) = self.wanted.keys().find(|k| !k.group().is_empty() && k.group() == crd_group(key)) {
             return Some(KeptWhy::StillUsed { by: by.clone() });
         }
         match self.observed.foreign_instances.get(key) {

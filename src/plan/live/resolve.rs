@@ -16,11 +16,10 @@ const DEFAULT_NAMESPACE: &str = "default";
 /// The key under which a cluster knows an object: namespaced kinds get `default` where the manifest names no
 /// namespace, cluster-scoped ones lose what it names.
 pub fn resolve_key(key: &ObjectKey, scope: Scope) -> ObjectKey {
-    let namespace = match scope {
+    key.with_namespace(match scope {
         Scope::Cluster => None,
-        Scope::Namespaced => Some(key.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE).to_owned()),
-    };
-    ObjectKey { namespace, ..key.clone() }
+        Scope::Namespaced => Some(key.namespace().unwrap_or(DEFAULT_NAMESPACE)),
+    })
 }
 
 #[derive(Debug)]

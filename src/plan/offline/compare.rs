@@ -147,8 +147,7 @@ impl<'a> Sides<'a> {
 }
 
 fn without_default(key: &ObjectKey) -> ObjectKey {
-    let namespace = key.namespace.clone().filter(|namespace| namespace != "default");
-    ObjectKey { namespace, ..key.clone() }
+    key.with_namespace(key.namespace().filter(|namespace| *namespace != "default"))
 }
 
 /// Diffs of objects, each made once however many targets share it.
@@ -183,7 +182,7 @@ impl Differ {
 
     fn diff(&mut self, old: Option<&ReleaseObject>, new: Option<&ReleaseObject>) -> Arc<str> {
         let key = (old.map(|o| o.digest), new.map(|o| o.digest));
-        let kind = new.or(old).map_or("", |object| object.key.kind.as_str());
+        let kind = new.or(old).map_or("", |object| object.key.kind());
         let make = || yaml::diff(kind, old.map(parse).as_ref(), new.map(parse).as_ref()).into();
         Arc::clone(self.diffs.entry(key).or_insert_with(make))
     }

@@ -87,7 +87,7 @@ fn applied(
         _ if has.is_none() => What::Added,
         _ => What::Changed,
     };
-    let diff = yaml::diff(&action.key.kind, has.as_ref(), Some(&desired));
+    let diff = yaml::diff(action.key.kind(), has.as_ref(), Some(&desired));
     if action.verb == Verb::Compare && diff.is_empty() {
         return None;
     }
@@ -145,7 +145,7 @@ fn left(action: &Action, live: &BTreeMap<ObjectKey, Value>, notes: &mut Vec<Note
             }
         }
         diff = object
-            .map(|object| yaml::diff(&action.key.kind, Some(&without_stamps(object)), None))
+            .map(|object| yaml::diff(action.key.kind(), Some(&without_stamps(object)), None))
             .unwrap_or_default();
     }
     ObjectChange { object: action.key.clone(), what, why: Some(action.why.to_string()), place: None, diff }

@@ -50,7 +50,7 @@ fn namespaces_and_crds_come_first_and_actions_know_their_bytes() {
         release(vec![layer("shop", &[], vec![plain(WEB), crd("Namespaced"), plain("Namespace shop")])]);
     let plan = World::new().plan(&release);
     let layer = &plan.layers[0];
-    let order: Vec<_> = layer.actions.iter().map(|a| (a.key.kind.as_str(), a.object)).collect();
+    let order: Vec<_> = layer.actions.iter().map(|a| (a.key.kind(), a.object)).collect();
     assert_eq!(
         order,
         [("CustomResourceDefinition", Some(1)), ("Namespace", Some(2)), ("Deployment", Some(0))]

@@ -43,10 +43,10 @@ pub(super) fn key(text: &str) -> ObjectKey {
     let (kind, name) = text.split_once(' ').unwrap();
     let (kind, group) = kind.split_once('.').unwrap_or((kind, ""));
     let (namespace, name) = match name.split_once('/') {
-        Some((namespace, name)) => (Some(namespace.to_owned()), name),
-        None => (None, name),
+        Some((namespace, name)) => (namespace, name),
+        None => ("", name),
     };
-    ObjectKey { group: group.into(), kind: kind.into(), namespace, name: name.into() }
+    ObjectKey::new(group, kind, namespace, name)
 }
 
 /// An object of a release from its manifest.
@@ -55,12 +55,12 @@ pub(super) fn object(manifest: &Value) -> ReleaseObject {
     let metadata = &manifest["metadata"];
     let bytes = Bytes::from(serde_json::to_vec(manifest).unwrap());
     ReleaseObject {
-        key: ObjectKey {
-            group: group.into(),
-            kind: manifest["kind"].as_str().unwrap().into(),
-            namespace: metadata["namespace"].as_str().map(str::to_owned),
-            name: metadata["name"].as_str().unwrap().into(),
-        },
+        key: ObjectKey::new(
+            group,
+            manifest["kind"].as_str().unwrap(),
+            metadata["namespace"].as_str().unwrap_or_default(),
+            metadata["name"].as_str().unwrap(),
+        ),
         version: version.into(),
         digest: ObjectDigest::of([&*bytes]),
         bytes,
@@ -71,12 +71,12 @@ pub(super) fn object(manifest: &Value) -> ReleaseObject {
 /// A manifest with nothing but its name; `text` as for [`key`].
 pub(super) fn manifest(text: &str) -> Value {
     let key = key(text);
-    let api_version = if key.group.is_empty() { "v1".to_owned() } else { format!("{}/v1", key.group) };
-    let mut metadata = json!({"name": key.name});
-    if let Some(namespace) = key.namespace {
+    let api_version = if key.group().is_empty() { "v1".to_owned() } else { format!("{}/v1", key.group()) };
+    let mut metadata = json!({"name": key.name()});
+    if let Some(namespace) = key.namespace() {
         metadata["namespace"] = namespace.into();
     }
-    json!({"apiVersion": api_version, "kind": key.kind, "metadata": metadata})
+    json!({"apiVersion": api_version, "kind": key.kind(), "metadata": metadata})
 }
 
 pub(super) fn plain(text: &str) -> ReleaseObject {

@@ -181,7 +181,7 @@ async fn a_view_shows_what_the_cluster_has() -> Result<()> {
         &[("app", &[], vec![world.cm("one", "b"), world.cm("theirs", "y"), world.cm("new", "z")])],
     );
     let view = world.handle().live(&world.fleet, std::sync::Arc::new(release)).await?;
-    let names: Vec<_> = view.objects.keys().map(|key| key.name.as_str()).collect();
+    let names: Vec<_> = view.objects.keys().map(|key| key.name()).collect();
     assert_eq!(names, ["one", "theirs"]);
     assert_eq!(view.inventory.objects.len(), 1);
     assert_eq!(view.set, world.set());

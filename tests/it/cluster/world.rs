@@ -261,12 +261,7 @@ impl World {
     }
 
     pub fn key(&self, kind: &str, name: &str) -> ObjectKey {
-        ObjectKey {
-            group: String::new(),
-            kind: kind.into(),
-            namespace: Some(self.namespace.clone()),
-            name: name.into(),
-        }
+        ObjectKey::new("", kind, &self.namespace, name)
     }
 
     /// The ConfigMap that holds our ledger.
@@ -308,12 +303,12 @@ fn object(value: &Value, layer: &str) -> ReleaseObject {
     let (group, version) = split_api_version(&api_version);
     let bytes = value.to_string().into_bytes();
     ReleaseObject {
-        key: ObjectKey {
-            group: group.to_owned(),
-            kind: text("/kind").unwrap(),
-            namespace: text("/metadata/namespace"),
-            name: text("/metadata/name").unwrap(),
-        },
+        key: ObjectKey::new(
+            group,
+            &text("/kind").unwrap(),
+            &text("/metadata/namespace").unwrap_or_default(),
+            &text("/metadata/name").unwrap(),
+        ),
         version: version.to_owned(),
         digest: ObjectDigest::of([bytes.as_slice()]),
         bytes: bytes.into(),

@@ -51,9 +51,8 @@ fn words(line: &str) -> Vec<String> {
 
 fn object(text: &str) -> ObjectKey {
     let (kind, name) = text.split_once(' ').unwrap_or(("Deployment", text));
-    let (namespace, name) =
-        name.split_once('/').map_or((None, name), |(ns, name)| (Some(ns.to_owned()), name));
-    ObjectKey { group: String::new(), kind: kind.to_owned(), namespace, name: name.to_owned() }
+    let (namespace, name) = name.split_once('/').unwrap_or(("", name));
+    ObjectKey::new("", kind, namespace, name)
 }
 
 fn by(who: &str, why: &str) -> Person {
