@@ -158,7 +158,7 @@ fn main() {
                 Some(order) => {
                     FactBody::Converged { generation: order.generation, release: order.release.digest }
                 }
-                None => FactBody::Online { ledger: Some(ledger.clone()) },
+                None => FactBody::Online { ledger: Some(Box::new(ledger.clone())) },
             });
             replayed += 1;
         }

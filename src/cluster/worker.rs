@@ -236,7 +236,7 @@ impl Fleets {
             return;
         }
         let body = match self.ledgers.get(fleet.as_str()) {
-            Some(Ok(stored)) => FactBody::Online { ledger: Some(stored.ledger.summary()) },
+            Some(Ok(stored)) => FactBody::Online { ledger: Some(Box::new(stored.ledger.summary())) },
             Some(Err(damage)) => FactBody::Stalled { generation: 0, reason: chain(damage) },
             None => FactBody::Online { ledger: None },
         };

@@ -83,7 +83,7 @@ pub struct Fact {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FactBody {
     /// The cluster answers, and this is its ledger (none: it has none for this fleet).
-    Online { ledger: Option<LedgerSummary> },
+    Online { ledger: Option<Box<LedgerSummary>> },
     /// The cluster can't be reached; text from outside, already cleaned.
     Offline { reason: String },
     /// Something moved: the progress clock starts anew.

@@ -15,7 +15,7 @@ use crate::model::release::ReleaseRef;
 pub(super) fn online(
     state: &mut FleetState,
     index: usize,
-    ledger: Option<LedgerSummary>,
+    ledger: Option<Box<LedgerSummary>>,
     now: Moment,
     effects: &mut Vec<Effect>,
 ) {
@@ -33,7 +33,7 @@ pub(super) fn online(
         Some(ledger)
             if ledger.generation > target.generation || (target.order.is_none() && !target.gone()) =>
         {
-            read(state, index, ledger, now);
+            read(state, index, *ledger, now);
         }
         Some(ledger) => catch_word(state, index, &ledger, now),
         None => {

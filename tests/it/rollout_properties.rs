@@ -472,7 +472,7 @@ impl Model {
             Op::Online(_) => {
                 self.online.insert(target.clone());
                 let ledger = self.ledgers.get(&target).cloned();
-                return self.fact(&target, FactBody::Online { ledger });
+                return self.fact(&target, FactBody::Online { ledger: ledger.map(Box::new) });
             }
             _ => {}
         }

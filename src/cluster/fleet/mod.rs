@@ -239,7 +239,7 @@ impl Fleet {
         if self.greeted != self.told.greetings {
             self.greeted = self.told.greetings;
             let ledger = self.stored.is_written().then(|| self.stored.ledger.summary());
-            self.say(FactBody::Online { ledger }).await;
+            self.say(FactBody::Online { ledger: ledger.map(Box::new) }).await;
         }
     }
 

@@ -21,7 +21,7 @@ use super::commit::{Files, commit_id, names, target};
 #[derive(Default)]
 struct Cluster {
     order: Option<Assignment>,
-    ledger: Option<LedgerSummary>,
+    ledger: Option<Box<LedgerSummary>>,
 }
 
 pub struct World {
