@@ -30,5 +30,7 @@ pub mod repo;
 pub mod rollout;
 // HTTP: API, metrics, health.
 pub mod server;
+// Simulated clusters that speak the Kubernetes API.
+pub mod sim;
 // What survives a restart and is in neither Git nor a ledger.
 pub mod store;

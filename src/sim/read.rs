@@ -1,0 +1,257 @@
+//! Get, list and watch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Response;
+use serde_json::{Value, json};
+
+use super::answer::{Answer, Target, json_answer};
+use super::ask::Ask;
+use super::body::Body;
+use super::cluster::{Inner, State};
+use super::kind::{Kind, Version};
+use super::object::{Key, Object};
+use super::refuse::Refusal;
+use super::selector::Selector;
+use super::watch::{From, Terms, Watch};
+
+/// How long a watch lasts that does not say how long.
+const WATCH_FOR: Duration = Duration::from_secs(1_800);
+
+/// Through what objects are seen: which, and what of them.
+#[derive(Debug, Clone)]
+pub struct View {
+    pub kind: Arc<Kind>,
+    api_version: String,
+    namespace: Option<String>,
+    pub labels: Selector,
+    fields: Selector,
+    metadata_only: bool,
+}
+
+impl View {
+    pub fn new(ask: &Ask, target: &Target) -> Result<Self, Refusal> {
+        let selector = |name: &str| {
+            Selector::parse(ask.query(name)).map_err(|error| Refusal::bad_request(format!("{name}: {error}")))
+        };
+        let (labels, mut fields) = (selector("labelSelector")?, selector("fieldSelector")?);
+        if let Some(unknown) = fields.unknown_field() {
+            return Err(Refusal::bad_request(format!("field label not supported: {unknown}")));
+        }
+        if let Some(name) = &target.name {
+            fields = Selector::parse(&format!("metadata.name={name}")).unwrap_or_default();
+        }
+        Ok(Self {
+            api_version: target.kind.api_version(target.version()),
+            kind: Arc::clone(&target.kind),
+            namespace: target.namespace.clone(),
+            labels,
+            fields,
+            metadata_only: ask.wants_metadata(),
+        })
+    }
+
+    /// Whether an object's namespace and name fit.
+    pub fn has_place_for(&self, object: &Object) -> bool {
+        let key = &object.key;
+        self.namespace.as_ref().is_none_or(|namespace| **namespace == *key.namespace)
+            && self.fields.fits_fields(&key.namespace, &key.name)
+    }
+
+    /// An object as it is shown.
+    pub fn present(&self, mut object: Value) -> Value {
+        if self.metadata_only {
+            let metadata = object["metadata"].take();
+            return json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata});
+        }
+        object["apiVersion"] = json!(self.api_version);
+        object
+    }
+
+    pub fn names(&self) -> (&str, &str) {
+        if self.metadata_only {
+            ("PartialObjectMetadata", "meta.k8s.io/v1")
+        } else {
+            (&self.kind.kind, &self.api_version)
+        }
+    }
+}
+
+/// One object, as a request of this version sees it.
+pub fn show(ask: &Ask, kind: &Kind, version: &Version, mut object: Value) -> Value {
+    if ask.wants_metadata() {
+        let metadata = object["metadata"].take();
+        return json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata});
+    }
+    object["apiVersion"] = json!(kind.api_version(version));
+    object
+}
+
+pub fn get(state: &State, ask: &Ask, target: &Target, name: &str) -> Answer {
+    let key = Key::new(target.namespace.as_deref().unwrap_or_default(), name);
+    let found = state.store.get(&target.kind.resource, &key);
+    let object = found.ok_or_else(|| Refusal::not_found(&target.kind, name))?.value();
+    Ok(json_answer(200, &show(ask, &target.kind, target.version(), object)))
+}
+
+/// Where the next page of a list begins.
+#[derive(Debug, PartialEq, Eq)]
+struct Continue {
+    version: u64,
+    after: Key,
+}
+
+impl Continue {
+    fn text(&self) -> String {
+        use base64::Engine as _;
+        let text = format!("{}\n{}\n{}", self.version, self.after.namespace, self.after.name);
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        use base64::Engine as _;
+        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).ok()?;
+        let text = String::from_utf8(bytes).ok()?;
+        let mut lines = text.split('\n');
+        let version = lines.next()?.parse().ok()?;
+        Some(Self { version, after: Key::new(lines.next()?, lines.next()?) })
+    }
+}
+
+pub fn list(state: &State, ask: &Ask, target: &Target) -> Answer {
+    let view = View::new(ask, target)?;
+    let resource = &target.kind.resource;
+    let limit: usize = match ask.query("limit") {
+        "" => 0,
+        text => text.parse().map_err(|_| Refusal::bad_request(format!("invalid limit: {text}")))?,
+    };
+    let asked = version_number(ask)?;
+    let expired = || {
+        Refusal::expired(
+            "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.",
+        )
+    };
+    let (version, after, all) = match ask.query("continue") {
+        "" => {
+            let exact = ask.query("resourceVersionMatch") == "Exact";
+            match asked {
+                Some(asked) if asked > state.store.version() => return Err(too_large(asked, state)),
+                Some(asked) if exact && asked > 0 => {
+                    let all = state.store.all_at(resource, asked);
+                    (asked, None, all.map_err(|_| Refusal::too_old(asked, state.store.oldest(resource) + 1))?)
+                }
+                _ => (state.store.version(), None, state.store.all(resource).cloned().collect()),
+            }
+        }
+        token => {
+            let token = Continue::parse(token)
+                .ok_or_else(|| Refusal::bad_request("continue key is not valid: incorrect encoding"))?;
+            let all = state.store.all_at(resource, token.version).map_err(|_| expired())?;
+            (token.version, Some(token.after), all)
+        }
+    };
+    let mut items = Vec::new();
+    let mut next = None;
+    let mut left = 0;
+    let in_view = all.iter().filter(|object| view.has_place_for(object));
+    let mut last: Option<Key> = None;
+    for object in in_view.filter(|object| after.as_ref().is_none_or(|after| object.key > *after)) {
+        if limit > 0 && items.len() == limit {
+            if next.is_none() {
+                next = last.take().map(|after| Continue { version, after });
+            }
+            left += 1;
+            if !view.labels.is_empty() {
+                break;
+            }
+            continue;
+        }
+        let value = object.value();
+        if view.labels.fits(&value) {
+            items.push(item(&view, value));
+            last = Some(object.key.clone());
+        }
+    }
+    let mut metadata = json!({"resourceVersion": version.to_string()});
+    if let Some(next) = next {
+        metadata["continue"] = json!(next.text());
+        // A selector would have to be tried on all that is left.
+        if view.labels.is_empty() {
+            metadata["remainingItemCount"] = json!(left);
+        }
+    }
+    let (kind, api_version) = if view.metadata_only {
+        ("PartialObjectMetadataList", "meta.k8s.io/v1")
+    } else {
+        (&*target.kind.list_kind, &*view.api_version)
+    };
+    let list = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata, "items": items});
+    Ok(json_answer(200, &list))
+}
+
+/// Items of lists of built-in kinds don't say what they are.
+fn item(view: &View, value: Value) -> Value {
+    let mut value = view.present(value);
+    if !view.kind.is_custom
+        && !view.metadata_only
+        && let Some(map) = value.as_object_mut()
+    {
+        map.remove("kind");
+        map.remove("apiVersion");
+    }
+    value
+}
+
+fn version_number(ask: &Ask) -> Result<Option<u64>, Refusal> {
+    match ask.query("resourceVersion") {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| {
+            Refusal::bad_request(format!(
+                "Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+            ))
+        }),
+    }
+}
+
+fn too_large(asked: u64, state: &State) -> Refusal {
+    let message = format!("Too large resource version: {asked}, current: {}", state.store.version());
+    let details = json!({"retryAfterSeconds": 1,
+        "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]});
+    Refusal { details: Some(details), ..Refusal::new(504, "Timeout", message) }
+}
+
+pub fn watch(cluster: &Arc<Inner>, state: &mut State, ask: &Ask, target: &Target) -> Answer {
+    let view = View::new(ask, target)?;
+    let initial = ask.is_set("sendInitialEvents");
+    let from = match version_number(ask)? {
+        None | Some(0) => From::Now,
+        Some(version) if version > state.store.version() && !initial => {
+            return Err(too_large(version, state));
+        }
+        Some(version) => From::Version(version),
+    };
+    let timeout = ask.query("timeoutSeconds").parse().ok().filter(|seconds: &u64| *seconds > 0);
+    let terms = Terms {
+        from,
+        bookmarks: ask.is_set("allowWatchBookmarks"),
+        initial,
+        timeout: timeout.map_or(WATCH_FOR, Duration::from_secs),
+    };
+    let body = Body::watch(Watch::open(cluster, state, view, terms));
+    let mut response = Response::new(body);
+    response.headers_mut().insert(http::header::CONTENT_TYPE, super::answer::JSON);
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn continue_tokens_come_back() {
+        let token = Continue { version: 7, after: Key::new("a", "b.c") };
+        assert_eq!(Continue::parse(&token.text()), Some(token));
+        assert_eq!(Continue::parse("x"), None);
+    }
+}

@@ -1,0 +1,441 @@
+//! What the server does with an object whoever writes it: what it resets, counts, refuses.
+
+use serde_json::{Map, Value, json};
+
+use super::codec;
+use super::kind::{Kind, Version};
+use super::refuse::Invalid;
+
+/// Built-in kinds whose changes are counted, and in which fields.
+const COUNTED: [(&str, &str, &[&str]); 19] = [
+    ("apps", "Deployment", &["/spec", "/metadata/annotations"]),
+    ("apps", "StatefulSet", &["/spec"]),
+    ("apps", "DaemonSet", &["/spec"]),
+    ("apps", "ReplicaSet", &["/spec"]),
+    ("batch", "Job", &["/spec"]),
+    ("batch", "CronJob", &["/spec"]),
+    ("", "Pod", &["/spec"]),
+    ("networking.k8s.io", "NetworkPolicy", &["/spec"]),
+    ("networking.k8s.io", "Ingress", &["/spec"]),
+    ("networking.k8s.io", "IngressClass", &["/spec"]),
+    ("policy", "PodDisruptionBudget", &["/spec"]),
+    ("scheduling.k8s.io", "PriorityClass", &["/value"]),
+    ("apiextensions.k8s.io", "CustomResourceDefinition", &["/spec"]),
+    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration", &["/webhooks"]),
+    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration", &["/webhooks"]),
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy", &["/spec"]),
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding", &["/spec"]),
+    ("flowcontrol.apiserver.k8s.io", "FlowSchema", &["/spec"]),
+    ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration", &["/spec"]),
+];
+
+fn counted(kind: &Kind) -> Option<&'static [&'static str]> {
+    COUNTED.iter().find(|(group, name, _)| kind.is(group, name)).map(|(_, _, fields)| *fields)
+}
+
+/// Whether objects of a kind have `metadata.generation`.
+pub fn has_generation(kind: &Kind) -> bool {
+    kind.is_custom || counted(kind).is_some()
+}
+
+fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+pub fn bump_generation(kind: &Kind, version: &Version, live: &Value, value: &mut Value) {
+    let changed = if kind.is_custom {
+        let spec = |object: &Value| {
+            let mut map = object.as_object().cloned().unwrap_or_default();
+            map.remove("metadata");
+            if version.status {
+                map.remove("status");
+            }
+            map
+        };
+        spec(live) != spec(value)
+    } else {
+        counted(kind)
+            .is_some_and(|fields| fields.iter().any(|field| live.pointer(field) != value.pointer(field)))
+    };
+    if changed && let Some(generation) = live.pointer("/metadata/generation").and_then(Value::as_i64) {
+        value["metadata"]["generation"] = json!(generation + 1);
+    }
+}
+
+/// What no writer can change.
+pub fn keep_system_fields(live: &Value, value: &mut Value) {
+    const FIELDS: [&str; 6] = [
+        "uid",
+        "creationTimestamp",
+        "generation",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "resourceVersion",
+    ];
+    let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+    for field in FIELDS {
+        set(metadata, field, live["metadata"].get(field).cloned());
+    }
+    metadata.remove("selfLink");
+}
+
+fn set(map: &mut Map<String, Value>, field: &str, value: Option<Value>) {
+    match value {
+        Some(value) => drop(map.insert(field.to_owned(), value)),
+        None => drop(map.remove(field)),
+    }
+}
+
+/// Puts back what a write to this place can't touch.
+pub fn reset(kind: &Kind, version: &Version, subresource: &str, live: &Value, value: &mut Value) {
+    let Some(map) = value.as_object_mut() else { return };
+    match subresource {
+        "status" => {
+            let status = map.remove("status");
+            let metadata = map.remove("metadata");
+            *map = live.as_object().cloned().unwrap_or_default();
+            set(map, "status", status);
+            if let (false, Some(mut metadata)) = (kind.is_custom, metadata) {
+                if let Some(fields) = metadata.as_object_mut() {
+                    set(fields, "labels", live["metadata"].get("labels").cloned());
+                }
+                map.insert("metadata".to_owned(), metadata);
+            }
+        }
+        "finalize" => {
+            let finalizers = map.get("spec").and_then(|spec| spec.get("finalizers").cloned());
+            *map = live.as_object().cloned().unwrap_or_default();
+            if let Some(spec) = map.get_mut("spec").and_then(Value::as_object_mut) {
+                set(spec, "finalizers", finalizers);
+            }
+        }
+        _ => {
+            if version.status {
+                set(map, "status", live.get("status").cloned());
+            }
+            if kind.is("", "Namespace") {
+                set(map, "spec", live.get("spec").cloned());
+            }
+        }
+    }
+}
+
+/// Whether nobody holds an object that is to go.
+pub fn is_free(kind: &Kind, value: &Value) -> bool {
+    let none = |pointer: &str| value.pointer(pointer).and_then(Value::as_array).is_none_or(Vec::is_empty);
+    none("/metadata/finalizers") && (!kind.is("", "Namespace") || none("/spec/finalizers"))
+}
+
+/// What a new object has that nobody wrote.
+pub fn prepare_create(kind: &Kind, version: &Version, value: &mut Value, address: impl FnOnce() -> String) {
+    if version.status && !kind.is("", "Node") {
+        // Nobody has reported anything yet.
+        let zero = version.schema.field(version.root, "status").filter(|_| !kind.is_custom);
+        let zero = zero.map(|ty| codec::normalise(&version.schema, ty, json!({})).unwrap_or_default());
+        if let Some(map) = value.as_object_mut() {
+            set(map, "status", zero);
+        }
+    }
+    match (&*kind.group, &*kind.kind) {
+        ("", "Namespace") => {
+            value["spec"] = json!({"finalizers": ["kubernetes"]});
+            value["status"] = json!({"phase": "Active"});
+        }
+        ("", "Pod") => {
+            value["status"] = json!({"phase": "Pending", "qosClass": quality(value)});
+        }
+        ("", "PersistentVolumeClaim" | "PersistentVolume") => value["status"] = json!({"phase": "Pending"}),
+        ("", "Service") => {
+            if text(value, "/spec/clusterIP").is_empty() && text(value, "/spec/type") != "ExternalName" {
+                value["spec"]["clusterIP"] = json!(address());
+            }
+            if !text(value, "/spec/clusterIP").is_empty() {
+                value["spec"]["clusterIPs"] = json!([value["spec"]["clusterIP"]]);
+            }
+            value["status"] = json!({"loadBalancer": {}});
+        }
+        ("apps", "DaemonSet") => {
+            value["metadata"]["annotations"]["deprecated.daemonset.template.generation"] = json!("1");
+        }
+        ("batch", "Job") => job_labels(value),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => {
+            let versions = value["spec"]["versions"].as_array().into_iter().flatten();
+            let stored =
+                versions.filter(|version| version["storage"] == true).map(|version| version["name"].clone());
+            value["status"]["storedVersions"] = stored.collect();
+        }
+        _ => {}
+    }
+}
+
+/// How much of what a pod may use it has asked for.
+fn quality(pod: &Value) -> &'static str {
+    let all = pod.pointer("/spec/containers").and_then(Value::as_array);
+    let resources: Vec<&Value> = all.into_iter().flatten().map(|container| &container["resources"]).collect();
+    let has = |one: &Value, what: &str| one[what].as_object().is_some_and(|map| !map.is_empty());
+    let guaranteed = |one: &&Value| {
+        one["limits"]["cpu"].is_string()
+            && one["limits"]["memory"].is_string()
+            && one["limits"] == one["requests"]
+    };
+    if resources.iter().all(|one| !has(one, "limits") && !has(one, "requests")) {
+        "BestEffort"
+    } else if resources.iter().all(guaranteed) {
+        "Guaranteed"
+    } else {
+        "Burstable"
+    }
+}
+
+fn job_labels(job: &mut Value) {
+    if job["spec"]["manualSelector"] == true {
+        return;
+    }
+    let (uid, name) = (job["metadata"]["uid"].clone(), job["metadata"]["name"].clone());
+    job["spec"]["selector"] = json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
+    let labels = &mut job["spec"]["template"]["metadata"]["labels"];
+    for prefix in ["", "batch.kubernetes.io/"] {
+        labels[format!("{prefix}controller-uid")] = uid.clone();
+        labels[format!("{prefix}job-name")] = name.clone();
+    }
+}
+
+/// What is wrong with a new object.
+pub fn check_create(kind: &Kind, value: &Value) -> Vec<Invalid> {
+    let mut wrong = Vec::new();
+    name(kind, value, &mut wrong);
+    common(kind, value, &mut wrong);
+    wrong
+}
+
+fn name(kind: &Kind, value: &Value, wrong: &mut Vec<Invalid>) {
+    let name = text(value, "/metadata/name");
+    let lower = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let label = |part: &str| {
+        let edge = |b: Option<&u8>| b.is_some_and(|b| lower(*b));
+        let bytes = part.as_bytes();
+        edge(bytes.first()) && edge(bytes.last()) && bytes.iter().all(|b| lower(*b) || *b == b'-')
+    };
+    let refused = match (&*kind.group, &*kind.kind) {
+        ("rbac.authorization.k8s.io", _) => (name == "." || name == ".." || name.contains(['/', '%']))
+            .then_some("may not contain '/' or '%'"),
+        ("", "Namespace") => (!label(name) || name.len() > 63).then_some("a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character"),
+        ("", "Service") => (!label(name) || name.len() > 63 || name.starts_with(|c: char| c.is_ascii_digit()))
+            .then_some("a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character"),
+        _ => (!name.split('.').all(label) || name.len() > 253).then_some("a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character"),
+    };
+    if let Some(why) = refused {
+        wrong.push(Invalid::value("metadata.name", &json!(name), why));
+    }
+    if kind.is("apiextensions.k8s.io", "CustomResourceDefinition") {
+        let expected = format!("{}.{}", text(value, "/spec/names/plural"), text(value, "/spec/group"));
+        if name != expected {
+            let why = "must be spec.names.plural+\".\"+spec.group";
+            wrong.push(Invalid::value("metadata.name", &json!(name), why));
+        }
+    }
+}
+
+/// What is wrong with an object, new or old.
+fn common(kind: &Kind, value: &Value, wrong: &mut Vec<Invalid>) {
+    for (field, values) in [("labels", true), ("annotations", false)] {
+        for (key, value) in value["metadata"][field].as_object().into_iter().flatten() {
+            if !is_qualified(key) {
+                let why = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
+                wrong.push(Invalid::value(format!("metadata.{field}"), &json!(key), why));
+            }
+            if values && !value.as_str().is_some_and(is_label_value) {
+                let why = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
+                wrong.push(Invalid::value(format!("metadata.{field}"), value, why));
+            }
+        }
+    }
+    let template = match (&*kind.group, &*kind.kind) {
+        ("", "Pod") => Some(("spec", "")),
+        ("apps", _) | ("batch", "Job") => Some(("spec.template.spec", "/spec/template")),
+        ("batch", "CronJob") => {
+            Some(("spec.jobTemplate.spec.template.spec", "/spec/jobTemplate/spec/template"))
+        }
+        _ => None,
+    };
+    if let Some((path, pointer)) = template {
+        containers(path, value.pointer(pointer).unwrap_or(&Value::Null), wrong);
+    }
+    if *kind.group == *"apps" {
+        selector(value, wrong);
+    }
+    if kind.is("", "Secret") {
+        for key in value["data"].as_object().into_iter().flatten().map(|(key, _)| key) {
+            data_key(key, wrong);
+        }
+    }
+    if kind.is("", "ConfigMap") {
+        for field in ["data", "binaryData"] {
+            value[field].as_object().into_iter().flatten().for_each(|(key, _)| data_key(key, wrong));
+        }
+    }
+}
+
+fn data_key(key: &str, wrong: &mut Vec<Invalid>) {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if key.is_empty() || key.len() > 253 || !key.chars().all(fits) || key == "." || key == ".." {
+        let why = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'";
+        wrong.push(Invalid::value(format!("data[{key}]"), &json!(key), why));
+    }
+}
+
+fn is_label_value(text: &str) -> bool {
+    let edge = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = text.as_bytes();
+    let inner = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    text.is_empty()
+        || (text.len() <= 63 && edge(bytes.first()) && edge(bytes.last()) && bytes.iter().all(inner))
+}
+
+fn is_qualified(key: &str) -> bool {
+    let name = key.split_once('/').map_or(key, |(_, name)| name);
+    !name.is_empty() && is_label_value(name)
+}
+
+fn containers(path: &str, pod: &Value, wrong: &mut Vec<Invalid>) {
+    let all =
+        pod.pointer("/spec/containers").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    if all.is_empty() {
+        wrong.push(Invalid::required(format!("{path}.containers"), ""));
+    }
+    for (index, container) in all.iter().enumerate() {
+        for field in ["name", "image"] {
+            if text(container, &format!("/{field}")).is_empty() {
+                wrong.push(Invalid::required(format!("{path}.containers[{index}].{field}"), ""));
+            }
+        }
+    }
+}
+
+fn selector(value: &Value, wrong: &mut Vec<Invalid>) {
+    let selector = &value["spec"]["selector"];
+    if selector.as_object().is_none_or(Map::is_empty) {
+        wrong.push(Invalid::required("spec.selector", ""));
+        return;
+    }
+    let labels = &value["spec"]["template"]["metadata"]["labels"];
+    let fits = |(key, wanted): (&String, &Value)| labels.get(key) == Some(wanted);
+    if !selector["matchLabels"].as_object().into_iter().flatten().all(fits) {
+        let why = "`selector` does not match template `labels`";
+        wrong.push(Invalid::value("spec.template.metadata.labels", labels, why));
+    }
+}
+
+/// Fields that can't change, with the words for it.
+const IMMUTABLE: [(&str, &str, &[&str]); 8] = [
+    ("apps", "Deployment", &["/spec/selector"]),
+    ("apps", "DaemonSet", &["/spec/selector"]),
+    ("apps", "ReplicaSet", &["/spec/selector"]),
+    ("batch", "Job", &["/spec/completionMode", "/spec/selector", "/spec/template"]),
+    ("", "Secret", &["/type"]),
+    ("networking.k8s.io", "IngressClass", &["/spec/controller"]),
+    ("apiextensions.k8s.io", "CustomResourceDefinition", &["/spec/group", "/spec/scope", "/spec/names/kind"]),
+    ("storage.k8s.io", "CSIDriver", &["/spec/attachRequired"]),
+];
+
+/// What is wrong with a change.
+pub fn check_update(kind: &Kind, subresource: &str, live: &Value, value: &Value) -> Vec<Invalid> {
+    let mut wrong = Vec::new();
+    if !subresource.is_empty() || live == value {
+        return wrong;
+    }
+    common(kind, value, &mut wrong);
+    let fields = IMMUTABLE.iter().find(|(group, name, _)| kind.is(group, name)).map(|(_, _, fields)| *fields);
+    for field in fields.into_iter().flatten() {
+        if live.pointer(field) != value.pointer(field) {
+            let path = field.trim_start_matches('/').replace('/', ".");
+            wrong.push(Invalid::immutable(path, value.pointer(field).unwrap_or(&Value::Null)));
+        }
+    }
+    let differs = |field: &str| live.pointer(field) != value.pointer(field);
+    match (&*kind.group, &*kind.kind) {
+        ("apps", "StatefulSet") => stateful_set(live, value, &mut wrong),
+        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") if differs("/roleRef") => {
+            wrong.push(Invalid::value("roleRef", &value["roleRef"], "cannot change roleRef"));
+        }
+        ("", "ConfigMap" | "Secret") if live["immutable"] == true => {
+            for field in ["data", "binaryData", "immutable"] {
+                if live.get(field) != value.get(field) {
+                    wrong.push(Invalid::forbidden(field, "field is immutable when `immutable` is set"));
+                }
+            }
+        }
+        ("", "Service") if differs("/spec/clusterIP") && !text(live, "/spec/clusterIP").is_empty() => {
+            let field = "spec.clusterIPs[0]";
+            wrong.push(Invalid::value(field, &value["spec"]["clusterIP"], "may not change once set"));
+        }
+        ("", "PersistentVolumeClaim") => claim(live, value, &mut wrong),
+        ("", "Pod") => pod(live, value, &mut wrong),
+        ("storage.k8s.io", "StorageClass") => {
+            for field in ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"] {
+                if live.get(field) != value.get(field) {
+                    wrong.push(Invalid::forbidden(field, &format!("updates to {field} are forbidden.")));
+                }
+            }
+        }
+        ("scheduling.k8s.io", "PriorityClass") if differs("/value") => {
+            wrong.push(Invalid::forbidden("value", "may not be changed in an update."));
+        }
+        _ => {}
+    }
+    wrong
+}
+
+fn without(value: &Value, fields: &[&str]) -> Map<String, Value> {
+    let mut map = value.as_object().cloned().unwrap_or_default();
+    fields.iter().for_each(|field| drop(map.remove(*field)));
+    map
+}
+
+fn stateful_set(live: &Value, value: &Value, wrong: &mut Vec<Invalid>) {
+    const FREE: [&str; 7] = [
+        "replicas",
+        "ordinals",
+        "template",
+        "updateStrategy",
+        "revisionHistoryLimit",
+        "persistentVolumeClaimRetentionPolicy",
+        "minReadySeconds",
+    ];
+    if without(&live["spec"], &FREE) != without(&value["spec"], &FREE) {
+        let names: Vec<String> = FREE.iter().map(|name| format!("'{name}'")).collect();
+        let (last, others) = names.split_last().map(|(l, o)| (l.clone(), o.join(", "))).unwrap_or_default();
+        let why =
+            format!("updates to statefulset spec for fields other than {others} and {last} are forbidden");
+        wrong.push(Invalid::forbidden("spec", &why));
+    }
+}
+
+fn claim(live: &Value, value: &Value, wrong: &mut Vec<Invalid>) {
+    const FREE: [&str; 2] = ["resources", "volumeAttributesClassName"];
+    if without(&live["spec"], &FREE) != without(&value["spec"], &FREE) {
+        let why = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
+        wrong.push(Invalid::forbidden("spec", why));
+    }
+}
+
+fn pod(live: &Value, value: &Value, wrong: &mut Vec<Invalid>) {
+    const FREE: [&str; 5] = [
+        "activeDeadlineSeconds",
+        "terminationGracePeriodSeconds",
+        "tolerations",
+        "containers",
+        "initContainers",
+    ];
+    let images = |pod: &Value| {
+        let mut all = pod["spec"]["containers"].clone();
+        for container in all.as_array_mut().into_iter().flatten() {
+            container["image"] = Value::Null;
+        }
+        all
+    };
+    if without(&live["spec"], &FREE) != without(&value["spec"], &FREE) || images(live) != images(value) {
+        let why = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
+        wrong.push(Invalid::forbidden("spec", why));
+    }
+}
