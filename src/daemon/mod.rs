@@ -82,6 +82,8 @@ pub enum DaemonError {
     Forge(#[from] ForgeError),
     #[error("signals can't be handled")]
     Signals(#[source] std::io::Error),
+    #[error("the {task} ended by itself; what it knew is safe, start the daemon again")]
+    TaskEnded { task: &'static str, source: Option<tokio::task::JoinError> },
 }
 
 /// Follows the repository until SIGTERM or SIGINT.
@@ -152,20 +154,21 @@ pub async fn run(settings: Settings) -> Result<(), DaemonError> {
         info!(%address, socket = %settings.socket().display(), "fairlead {} is up", env!("CARGO_PKG_VERSION"));
     }
 
-    let mut tasks = JoinSet::new();
-    tasks.spawn(server.run(cancel.clone()));
-    tasks.spawn(
-        engine.run(Inputs { observations, facts: facts_in, orders: orders_in, readings }, cancel.clone()),
-    );
-    tasks.spawn(watch_refs(settings.local_repository(), kick.clone(), cancel.clone()));
-    tasks.spawn(source::follow(mirror, settings.repository.poll.get(), kick, observed, cancel.clone()));
-    finish(tasks, &cancel).await;
+    let mut tasks = Tasks::default();
+    tasks.spawn("server", server.run(cancel.clone()));
+    let inputs = Inputs { observations, facts: facts_in, orders: orders_in, readings };
+    tasks.spawn("engine", engine.run(inputs, cancel.clone()));
+    let local = settings.local_repository();
+    tasks.spawn("watch on the repository", watch_refs(local, kick.clone(), cancel.clone()));
+    let poll = settings.repository.poll.get();
+    tasks.spawn("fetching", source::follow(mirror, poll, kick, observed, cancel.clone()));
+    let ended = tasks.finish(&cancel).await;
     let stopped = tokio::task::spawn_blocking(|| writer.stop()).await;
     if let Err(error) = stopped {
         tracing::error!(%error, "the store's writer did not end in order");
     }
     info!("stopped");
-    Ok(())
+    ended
 }
 
 /// What the last run left behind.
@@ -190,20 +193,41 @@ impl Saved {
     }
 }
 
-/// Waits for a signal or for the end of a task, which ends all; then for the rest, but not for ever.
-async fn finish(mut tasks: JoinSet<()>, cancel: &CancellationToken) {
-    tokio::select! {
-        () = cancel.cancelled() => {}
-        ended = tasks.join_next() => {
-            if let Some(Err(error)) = ended {
-                tracing::error!(%error, "a task ended by itself");
-            }
-            cancel.cancel();
-        }
+/// What runs until a signal.
+#[derive(Default)]
+struct Tasks {
+    running: JoinSet<()>,
+    names: BTreeMap<tokio::task::Id, &'static str>,
+}
+
+impl Tasks {
+    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let handle = self.running.spawn(task);
+        self.names.insert(handle.id(), name);
     }
-    let all = async { while tasks.join_next().await.is_some() {} };
-    if tokio::time::timeout(STOP_WITHIN, all).await.is_err() {
-        warn!("some tasks did not end in time; they are cut off, and resume from the ledgers");
+
+    /// Waits for a signal, or for the end of a task, which ends all and is an error: nobody told it to. Then for the
+    /// rest, but not for ever.
+    async fn finish(mut self, cancel: &CancellationToken) -> Result<(), DaemonError> {
+        let first = tokio::select! {
+            biased;
+            () = cancel.cancelled() => None,
+            ended = self.running.join_next_with_id() => ended,
+        };
+        let result = match first {
+            Some(ended) if !cancel.is_cancelled() => {
+                let id = ended.as_ref().map_or_else(tokio::task::JoinError::id, |(id, ())| *id);
+                let task = self.names.get(&id).copied().unwrap_or("task");
+                Err(DaemonError::TaskEnded { task, source: ended.err() })
+            }
+            _ => Ok(()),
+        };
+        cancel.cancel();
+        let all = async { while self.running.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_WITHIN, all).await.is_err() {
+            warn!("some tasks did not end in time; they are cut off, and resume from the ledgers");
+        }
+        result
     }
 }
 
@@ -253,4 +277,35 @@ async fn watch_refs(repository: Option<std::path::PathBuf>, kick: Kick, cancel: 
 fn make_private(folder: &std::path::Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tasks(first: impl Future<Output = ()> + Send + 'static, cancel: &CancellationToken) -> Tasks {
+        let (mut tasks, cancel) = (Tasks::default(), cancel.clone());
+        tasks.spawn("fetching", first);
+        tasks.spawn("engine", async move { cancel.cancelled().await });
+        tasks
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ends_by_itself_ends_the_daemon_with_an_error() {
+        let cancel = CancellationToken::new();
+        let panics = async { panic!("a fault") };
+        let error = tasks(panics, &cancel).finish(&cancel).await.unwrap_err();
+        assert!(chain(&error).starts_with("the fetching ended by itself"), "{}", chain(&error));
+        assert!(cancel.is_cancelled(), "the others were told to stop");
+
+        let cancel = CancellationToken::new();
+        assert!(tasks(async {}, &cancel).finish(&cancel).await.is_err(), "without a panic too");
+
+        let cancel = CancellationToken::new();
+        let told = cancel.clone();
+        let ends = async move { told.cancelled().await };
+        let running = tasks(ends, &cancel);
+        cancel.cancel();
+        assert!(running.finish(&cancel).await.is_ok(), "a signal is no fault");
+    }
 }

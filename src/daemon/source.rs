@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::pace::Pace;
 use crate::model::digest::CommitId;
@@ -166,7 +166,8 @@ async fn wait(pace: &Pace, kick: &Kick, cancel: &CancellationToken) -> bool {
 
 type Fetched = Result<(Observation, bool), RepoError>;
 
-/// Gives nothing only if the blocking task was cancelled with the runtime.
+/// Gives nothing if the blocking task panicked, which ends the daemon with an error, or was cancelled with the
+/// runtime.
 async fn fetch(
     mut mirror: Mirror,
     also: Vec<String>,
@@ -178,6 +179,10 @@ async fn fetch(
     });
     match task.await {
         Ok(done) => Some(done),
+        Err(error) if error.is_panic() => {
+            error!(%error, "the fetch broke off, and the mirror with it");
+            None
+        }
         Err(error) => {
             info!(%error, "the fetch ended with the program");
             None
