@@ -28,6 +28,8 @@ const JSON: &str = "application/json";
 const MAX_ANSWER: usize = 64 << 20;
 /// Largest single event of a watch.
 const MAX_EVENT: usize = 16 << 20;
+/// How often a read that was answered 429 is sent again, each time after the pause that the server asked for.
+const READ_AGAIN: usize = 3;
 /// Until when an answer must be there.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// The same for a page of a list.
@@ -110,8 +112,20 @@ impl Api {
         self.limiter.allowed()
     }
 
-    /// Sends a request, waits for a place if too many are in flight, and reads the whole answer.
+    /// Sends a request, waits for a place if too many are in flight, and reads the whole answer. A read that was
+    /// answered 429 is sent again; of writes, who sent them decides.
     pub async fn call(&self, call: Call) -> Result<Bytes, ApiError> {
+        let again = if call.method == Method::GET { READ_AGAIN } else { 0 };
+        for _ in 0..again {
+            match self.call_once(call.clone()).await {
+                Err(error) if error.throttled().is_some() => {}
+                answer => return answer,
+            }
+        }
+        self.call_once(call).await
+    }
+
+    async fn call_once(&self, call: Call) -> Result<Bytes, ApiError> {
         let _place = self.limiter.place().await;
         let timeout = call.timeout;
         let result = tokio::time::timeout(timeout, async {
@@ -121,14 +135,22 @@ impl Api {
         .await
         .unwrap_or(Err(ApiError::Timeout(timeout)));
         match &result {
-            Err(error) => {
-                if let Some(retry_after) = error.throttled() {
-                    self.limiter.throttled(retry_after);
-                }
-            }
+            Err(error) => self.heed(error),
             Ok(_) => self.limiter.answered(),
         }
         result
+    }
+
+    /// Slows down if the server asks to.
+    fn heed(&self, error: &ApiError) {
+        if let Some(retry_after) = error.throttled() {
+            self.limiter.throttled(retry_after);
+        }
+    }
+
+    /// Waits while the server has asked to be left alone.
+    pub async fn pause(&self) {
+        drop(self.limiter.place().await);
     }
 
     /// As [`Self::call`], read as JSON.
@@ -143,7 +165,8 @@ impl Api {
     ) -> Result<impl Stream<Item = Result<Bytes, ApiError>> + use<>, ApiError> {
         let timeout = call.timeout;
         let response = tokio::time::timeout(timeout, self.start(call)).await;
-        let body = response.map_err(|_| ApiError::Timeout(timeout))??.into_body();
+        let response = response.unwrap_or(Err(ApiError::Timeout(timeout)));
+        let body = response.inspect_err(|error| self.heed(error))?.into_body();
         Ok(split_lines(body))
     }
 

@@ -14,6 +14,7 @@ use kube::client::{Body, ConfigExt as _};
 use tower::{BoxError, ServiceBuilder};
 
 use super::credentials::{ConnectError, read_kubeconfig};
+use super::lanes::Lanes;
 use super::observe::{ObserveLayer, RequestObserver};
 use crate::model::name::TargetName;
 
@@ -109,7 +110,7 @@ impl Connector for FirstOf {
     }
 }
 
-/// A client whose requests share one HTTP/2 connection if the server speaks it, else HTTP/1.1.
+/// A client whose requests share one HTTP/2 connection (see [`Lanes`]) if the server speaks it, else HTTP/1.1.
 pub(super) fn client(
     config: &kube::Config,
     path: &Path,
@@ -176,7 +177,8 @@ where
         None => builder,
     };
     let https = builder.enable_http1().enable_http2().wrap_connector(connector);
-    let transport: legacy::Client<_, Body> = legacy::Client::builder(TokioExecutor::new())
+    let mut builder = legacy::Client::builder(TokioExecutor::new());
+    builder
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
         .http2_keep_alive_interval(PING_EVERY)
@@ -184,8 +186,8 @@ where
         .http2_keep_alive_while_idle(true)
         // The window that API clients in Go use; hyper's own would be adapted for every connection.
         .http2_initial_stream_window_size(1 << 20)
-        .http2_initial_connection_window_size(4 << 20)
-        .build(https);
+        .http2_initial_connection_window_size(4 << 20);
+    let transport = Lanes::new(move || builder.build::<_, Body>(https.clone()));
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer().map_err(failed)?)

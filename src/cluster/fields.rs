@@ -157,7 +157,7 @@ fn step(set: &Object, token: &str, shape: Option<&Value>) -> Option<String> {
 }
 
 /// Whether a path element of a field set (`k:`, `v:`, `i:`) stands for this item of a list.
-fn names_item(element: &str, index: usize, item: &Value) -> bool {
+pub(super) fn names_item(element: &str, index: usize, item: &Value) -> bool {
     let Some((kind, rest)) = element.split_once(':') else { return false };
     match kind {
         "i" => rest.parse() == Ok(index),

@@ -20,6 +20,7 @@ mod credentials;
 mod discovery;
 mod error;
 mod fleet;
+mod lanes;
 mod ledger;
 mod limit;
 mod live;
@@ -27,6 +28,7 @@ mod observe;
 mod orders;
 mod session;
 mod stamp;
+mod take_over;
 #[cfg(test)]
 mod tests;
 mod watch;

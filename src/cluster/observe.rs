@@ -55,14 +55,22 @@ where
     }
 }
 
+/// Whether the request is a watch: one whose answer does not end by itself.
+pub(super) fn is_watch<A>(request: &Request<A>) -> bool {
+    has(request, "watch")
+}
+
+fn has<A>(request: &Request<A>, name: &str) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    query.split('&').any(|pair| pair.split('=').next() == Some(name))
+}
+
 /// What Kubernetes calls the request. A list is a GET whose path ends in a resource, which the path does not
 /// tell apart from a name; ours carry a selector or a limit.
 fn verb<A>(request: &Request<A>) -> &'static str {
-    let query = request.uri().query().unwrap_or_default();
-    let has = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
     match *request.method() {
-        Method::GET if has("watch") => "watch",
-        Method::GET if has("labelSelector") || has("limit") => "list",
+        Method::GET if is_watch(request) => "watch",
+        Method::GET if has(request, "labelSelector") || has(request, "limit") => "list",
         Method::GET => "get",
         Method::POST => "create",
         Method::PUT => "update",

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use serde_json::Value;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::api::{Api, Call, LIST_TIMEOUT, METADATA_LIST, METADATA_ONLY};
 use super::backoff::{Backoff, jitter};
@@ -23,6 +24,13 @@ const WATCH_FOR: Duration = Duration::from_secs(540);
 const WATCH_GRACE: Duration = Duration::from_secs(30);
 /// How long a watch may be silent: servers send a bookmark about every minute.
 const SILENCE: Duration = Duration::from_secs(150);
+/// What stood shorter than this is not taken up again at once: a server that ends every watch must not be asked in
+/// a hot loop.
+const STEADY: Duration = Duration::from_secs(10);
+/// First and longest wait before something is asked again.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+/// Failures in a row after which a watch starts over with a list.
+const PATIENCE: u32 = 3;
 
 /// What a watch brings.
 #[derive(Debug)]
@@ -46,6 +54,10 @@ pub enum News {
     },
     /// The connection may be gone. The watch goes on trying.
     Broken {
+        error: ApiError,
+    },
+    /// The server asks to be left alone for a while. The watch goes on trying.
+    Throttled {
         error: ApiError,
     },
 }
@@ -72,27 +84,38 @@ enum Stop {
 impl Watch {
     /// Lists and watches until nobody listens any more.
     pub async fn run(self, news: mpsc::Sender<News>) {
-        let mut backoff = Backoff::new((Duration::from_millis(500), Duration::from_secs(60)));
+        let mut backoff = Backoff::new(AGAIN);
         loop {
+            let started = Instant::now();
             let stop = match self.list(&news).await {
-                Ok(version) => {
-                    backoff.reset();
-                    self.follow(version, &news).await
-                }
+                Ok(version) => self.follow(version, &news).await,
                 Err(stop) => stop,
             };
-            let error = match stop {
+            if started.elapsed() >= STEADY {
+                backoff.reset();
+            }
+            let item = match stop {
                 Stop::Over => return,
-                Stop::Relist => continue,
-                Stop::Failed(error) => error,
+                Stop::Relist => None,
+                Stop::Failed(error) => Some(self.failed(error)),
             };
-            let broken = error.is_unreachable() || error.is_unauthorized();
-            let kind = self.resource.group_kind();
-            let item = if broken { News::Broken { error } } else { News::Unread { kind, error } };
-            if news.send(item).await.is_err() {
+            if let Some(item) = item
+                && news.send(item).await.is_err()
+            {
                 return;
             }
             tokio::time::sleep(backoff.next_wait()).await;
+            self.api.pause().await;
+        }
+    }
+
+    fn failed(&self, error: ApiError) -> News {
+        if error.throttled().is_some() {
+            News::Throttled { error }
+        } else if error.is_unreachable() || error.is_unauthorized() {
+            News::Broken { error }
+        } else {
+            News::Unread { kind: self.resource.group_kind(), error }
         }
     }
 
@@ -144,19 +167,30 @@ impl Watch {
 
     /// Watches from a version on; a stream that ends is taken up where it ended.
     async fn follow(&self, mut version: String, news: &mpsc::Sender<News>) -> Stop {
+        let mut backoff = Backoff::new(AGAIN);
         let mut failures = 0;
         loop {
-            match self.stream(&mut version, news).await {
+            let started = Instant::now();
+            let ended = self.stream(&mut version, news).await;
+            if started.elapsed() >= STEADY {
+                backoff.reset();
+            }
+            match ended {
+                Ok(()) if started.elapsed() >= STEADY => {
+                    failures = 0;
+                    continue;
+                }
                 Ok(()) => failures = 0,
-                Err(Stop::Failed(error)) if error.is_unreachable() && failures < 3 => {
+                Err(Stop::Failed(error)) if error.throttled().is_some() => self.api.pause().await,
+                Err(Stop::Failed(error)) if error.is_unreachable() && failures < PATIENCE => {
                     failures += 1;
                     if news.send(News::Broken { error }).await.is_err() {
                         return Stop::Over;
                     }
-                    tokio::time::sleep(jitter(Duration::from_millis(500 << failures))).await;
                 }
                 Err(stop) => return stop,
             }
+            tokio::time::sleep(backoff.next_wait()).await;
         }
     }
 
@@ -174,9 +208,9 @@ impl Watch {
             error => Stop::Failed(error),
         })?;
         let mut lines = std::pin::pin!(lines);
-        let end = tokio::time::Instant::now() + asked + WATCH_GRACE;
+        let end = Instant::now() + asked + WATCH_GRACE;
         loop {
-            let until = end.min(tokio::time::Instant::now() + SILENCE);
+            let until = end.min(Instant::now() + SILENCE);
             // A stream that neither speaks nor ends is as good as gone: take it up anew.
             let Ok(line) = tokio::time::timeout_at(until, lines.next()).await else { return Ok(()) };
             let Some(line) = line else { return Ok(()) };

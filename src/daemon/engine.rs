@@ -457,6 +457,12 @@ fn outcome(fact: &FactBody) -> Option<String> {
             let names: Vec<_> = objects.iter().take(3).map(ToString::to_string).collect();
             Some(format!("contested: {}", names.join(", ")))
         }
+        FactBody::Kept { objects, .. } => {
+            let first = objects.first()?;
+            let more =
+                if objects.len() > 1 { format!(" and {} more", objects.len() - 1) } else { String::new() };
+            Some(format!("kept: {first}{more}"))
+        }
         FactBody::Removed => Some("left the fleet".to_owned()),
         FactBody::Online { .. }
         | FactBody::Offline { .. }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::error;
 
-use crate::model::assignment::{Fact, FactBody};
+use crate::model::assignment::{Fact, FactBody, KeptObject};
 use crate::model::digest::ReleaseDigest;
 use crate::model::name::{FleetName, TargetName};
 use crate::model::object::ObjectKey;
@@ -35,6 +35,7 @@ struct Fleet {
 #[derive(Debug, Clone, Default)]
 pub struct Details {
     pub objects: usize,
+    pub kept: Vec<KeptObject>,
     pub drift: Vec<ObjectKey>,
 }
 
@@ -172,6 +173,7 @@ impl Fleets {
             FactBody::Drift { objects, healed: false } | FactBody::Contested { objects } => {
                 details.drift.clone_from(objects);
             }
+            FactBody::Kept { objects, .. } => details.kept.clone_from(objects),
             FactBody::Drift { healed: true, .. } | FactBody::Converged { .. } => details.drift.clear(),
             _ => {}
         }

@@ -51,6 +51,8 @@ fn state(rollout: &RolloutState) -> FleetStatus {
         RolloutState::Converged => FleetStatus::Converged,
         RolloutState::Rolling { .. } => FleetStatus::RollingOut,
         RolloutState::Holding { reason: FleetReason::Paused { .. } } => FleetStatus::Paused,
+        // It waits for clusters, not for a person.
+        RolloutState::Holding { reason: FleetReason::NoneConverged { .. } } => FleetStatus::RollingOut,
         RolloutState::Holding { .. } => FleetStatus::Held,
         RolloutState::Returning { .. } => FleetStatus::Returning,
         RolloutState::Failed { .. } => FleetStatus::Failed,
@@ -80,6 +82,7 @@ fn targets<'a>(report: &'a FleetReport, fleets: &'a Fleets) -> impl Iterator<Ite
             since: target.since,
             offline: target.status == Standing::Offline,
             objects: details.objects,
+            kept: details.kept.iter().map(ToString::to_string).collect(),
             drift: details.drift.iter().map(ToString::to_string).collect(),
         }
     })

@@ -102,6 +102,8 @@ pub enum FactBody {
     Drift { objects: Vec<ObjectKey>, healed: bool },
     /// Two writers fight over these.
     Contested { objects: Vec<ObjectKey> },
+    /// The release dropped these and they stay all the same. Said before `Converged`, again where it changed.
+    Kept { generation: u64, objects: Vec<KeptObject> },
     /// The target has left the fleet and its ledger says so (or is gone).
     Removed,
 }
@@ -120,6 +122,21 @@ pub struct Waiting {
     pub layer: LayerId,
     pub object: ObjectKey,
     pub reason: String,
+}
+
+/// An object that stays though the release dropped it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KeptObject {
+    pub object: ObjectKey,
+    pub reason: String,
+    /// Whether an approval lets it go: its kind is protected.
+    pub approvable: bool,
+}
+
+impl std::fmt::Display for KeptObject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.object, self.reason)
+    }
 }
 
 /// Why a release can't work in a cluster.

@@ -30,7 +30,8 @@ pub(super) fn gate(r: &Record, tally: &Tally) -> Option<FleetReason> {
 pub(super) fn none_converged(state: &FleetState) -> Option<FleetReason> {
     let tally = &state.tally;
     let stuck = state.r.rolling() && tally.blocking == 0 && tally.affected > 0 && tally.converged == 0;
-    stuck.then_some(FleetReason::NoneConverged { away: tally.away, affected: tally.affected })
+    let (affected, stalled) = (tally.affected, tally.stalled);
+    stuck.then(|| FleetReason::NoneConverged { away: tally.away.saturating_sub(stalled), stalled, affected })
 }
 
 /// How many clusters may be at work at a time, of `whole`. Never less than one: nothing would ever move.
@@ -100,6 +101,8 @@ pub(super) fn assign(
             _ => order.ailing,
         });
         target.generation += 1;
+        // Its next plan says anew what stays.
+        target.kept = None;
         target.order = Some(Order { ailing: ill, ..Order::new(release, purpose, now) });
     });
     let target = state.r.targets.get(index);

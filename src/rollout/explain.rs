@@ -112,7 +112,14 @@ fn at_rest(state: &FleetState, target: &Target) -> Why {
     }
     if r.same(target.ordered(), Some(wanted)) && target.order.as_ref().is_some_and(Order::converged) {
         let accepted = r.same(target.accepted, Some(wanted));
-        let reason = if accepted { Reason::Converged } else { Reason::ConvergedAhead };
+        let reason = match &target.kept {
+            Some(kept) => {
+                let (count, first, approvable) = (kept.count, kept.first.clone(), kept.approvable);
+                Reason::ConvergedKept { count, first, approvable }
+            }
+            None if accepted => Reason::Converged,
+            None => Reason::ConvergedAhead,
+        };
         return (TargetStatus::Converged, reason, since);
     }
     if target.link == Link::Unknown {

@@ -22,8 +22,8 @@ pub enum FleetReason {
     Paused { by: Person },
     #[error("paused after failures: {failed} of {affected} failed: {cause}; resume, retry or push a fix")]
     Failures { failed: usize, affected: usize, cause: String },
-    #[error("no cluster has converged yet: {away} of {affected} are away")]
-    NoneConverged { away: usize, affected: usize },
+    #[error("no cluster has converged yet: of {affected}, {}", absent(*.away, *.stalled))]
+    NoneConverged { away: usize, stalled: usize, affected: usize },
 }
 
 fn because(person: &Person) -> String {
@@ -38,6 +38,8 @@ pub enum Reason {
     Converged,
     #[error("runs what it should; the commit is not accepted yet")]
     ConvergedAhead,
+    #[error("runs what it should; {}: {first}{}", dropped(*.count), approve(*.approvable))]
+    ConvergedKept { count: u32, first: String, approvable: bool },
     #[error("not healthy: {cause}")]
     Unhealthy { cause: String },
     #[error("{}{waiting}", applying(*.applied, *.total), waiting = waiting_for(.waiting))]
@@ -88,6 +90,21 @@ pub enum Reason {
     Removing,
     #[error("could not tell whether it left the fleet: some target documents can't be read")]
     Unreadable,
+}
+
+/// Why nobody waits for these clusters: they are offline or suspended, or have had trouble of their own for long.
+pub(super) fn absent(away: usize, stalled: usize) -> String {
+    let counts = [(away, "away"), (stalled, "stalled by trouble of their own")];
+    let said = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+    said.collect::<Vec<_>>().join(", ")
+}
+
+fn dropped(count: u32) -> String {
+    if count == 1 { "1 dropped object stays".to_owned() } else { format!("{count} dropped objects stay") }
+}
+
+fn approve(approvable: bool) -> &'static str {
+    if approvable { "; 'fairlead accept' lets what is protected go" } else { "" }
 }
 
 fn applying(applied: usize, total: usize) -> String {

@@ -267,8 +267,9 @@ fn rolling(state: &FleetState) -> (CommitState, String, String) {
         });
         format!("; {} held: {} {}", tally.held.len(), target.name, reason.unwrap_or_default())
     });
-    let away = if tally.away > 0 { format!(", {} away", tally.away) } else { String::new() };
-    (CommitState::Pending, format!("{progress}{away}{}", held.unwrap_or_default()), String::new())
+    let absent = super::reason::absent(tally.away.saturating_sub(tally.stalled), tally.stalled);
+    let absent = if absent.is_empty() { absent } else { format!(", {absent}") };
+    (CommitState::Pending, format!("{progress}{absent}{}", held.unwrap_or_default()), String::new())
 }
 
 fn accepted(state: &FleetState, affected: usize) -> (CommitState, String, String) {

@@ -6,7 +6,7 @@ use super::effect::Effect;
 use super::event::{Event, Person};
 use super::report::{self, CommitState, CommitStatus, said};
 use super::state::{FleetState, Invalid, Record, Run};
-use super::target::{Link, Moment, Order, Phase, Target};
+use super::target::{Kept, Link, Moment, Order, Phase, Target};
 use super::{admit, failure, plan, recover, removal};
 use crate::model::assignment::{Cause, Fact, FactBody, Hold, Progress, Purpose};
 use crate::model::digest::ReleaseDigest;
@@ -183,6 +183,11 @@ fn take_fact(state: &mut FleetState, fact: Fact, now: Moment, effects: &mut Vec<
                 failure::failed(state, index, &cause.to_string(), now, effects);
             }
         }
+        FactBody::Kept { generation, objects } => {
+            if is_current(state, index, generation, None) {
+                state.change(index, |target| target.kept = Kept::of(&objects));
+            }
+        }
         FactBody::Drift { .. } | FactBody::Contested { .. } => {}
     }
 }
@@ -278,12 +283,14 @@ fn approve(state: &mut FleetState, wave: Option<&WaveName>, now: Moment, effects
     removal::approve(state);
     let waits = |r: &Record, target: &Target| {
         let held = matches!(target.order, Some(Order { phase: Phase::Held { deletions: true, .. }, .. }));
+        // Protected kinds: nothing waited for them, and they may go now.
+        let keeps = target.kept.as_ref().is_some_and(|kept| kept.approvable);
         // A release that was superseded while it waited is not taken up again.
         let mut current = [target.wanted(), target.accepted].into_iter().flatten();
-        held && current.any(|release| r.same(target.ordered(), Some(release)))
+        (held || keeps) && current.any(|release| r.same(target.ordered(), Some(release)))
     };
-    let held = state.tally.held.iter().copied();
-    let waiting = held.filter(|index| state.r.targets.get(*index).is_some_and(|t| waits(&state.r, t)));
+    let indices = 0..state.r.targets.len();
+    let waiting = indices.filter(|index| state.r.targets.get(*index).is_some_and(|t| waits(&state.r, t)));
     let waiting: Vec<usize> = waiting.collect();
     for target in state.r.targets.iter_mut().filter(|target| target.member) {
         target.approved = target.wanted();

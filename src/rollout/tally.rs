@@ -31,6 +31,7 @@ pub(super) struct Class {
     member: bool,
     converged: bool,
     away: bool,
+    stalled: bool,
     failed: bool,
     blocking: bool,
     changing: bool,
@@ -54,6 +55,8 @@ pub(super) struct Tally {
     pub converged: usize,
     /// Members that are not to be had: offline, suspended, stalled for too long; and not converged.
     pub away: usize,
+    /// Of these, the ones that answer, and are stalled by trouble of their own.
+    pub stalled: usize,
     /// Members that failed, and count.
     pub failed: BTreeSet<usize>,
     /// Members that must still converge before the commit is accepted.
@@ -116,6 +119,7 @@ impl Class {
             member: target.member,
             converged,
             away,
+            stalled: away && !target.offline() && !target.suspend,
             failed: failed && target.failure.as_ref().is_some_and(|failure| !failure.excused),
             blocking: target.member && !(converged || failed || skipped),
             changing,
@@ -229,6 +233,7 @@ impl Tally {
         change(&mut self.affected, class.member);
         change(&mut self.converged, class.converged);
         change(&mut self.away, class.away);
+        change(&mut self.stalled, class.stalled);
         change(&mut self.blocking, class.blocking);
         change(&mut self.changing, class.changing);
         change(&mut self.changing_to_wanted, class.changing_to_wanted);

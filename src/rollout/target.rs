@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::book::{History, Rel};
-use crate::model::assignment::Purpose;
+use super::failure::shorten;
+use crate::model::assignment::{KeptObject, Purpose};
 use crate::model::digest::CommitId;
 use crate::model::name::{FleetName, TargetName};
 
@@ -92,9 +93,34 @@ pub(super) struct Target {
     /// Another fleet that must converge on it first.
     #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
     pub unmet: Option<FleetName>,
+    /// What stays in the cluster though the ordered release dropped it.
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
     /// The release whose deletions a person approved.
     #[serde(rename = "y", default, skip_serializing_if = "Option::is_none")]
     pub approved: Option<Rel>,
+}
+
+/// Objects that stay though the release dropped them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Kept {
+    #[serde(rename = "n")]
+    pub count: u32,
+    /// The first, and why.
+    #[serde(rename = "f")]
+    pub first: String,
+    /// Whether an approval lets some of them go.
+    #[serde(rename = "a", default, skip_serializing_if = "is_default")]
+    pub approvable: bool,
+}
+
+impl Kept {
+    pub fn of(objects: &[KeptObject]) -> Option<Self> {
+        let approvable = objects.iter().any(|object| object.approvable);
+        let first = objects.iter().find(|object| object.approvable == approvable)?;
+        let count = u32::try_from(objects.len()).unwrap_or(u32::MAX);
+        Some(Self { count, first: shorten(&first.to_string(), 200), approvable })
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -217,6 +243,7 @@ impl Target {
             wave: 0,
             time_zone: None,
             unmet: None,
+            kept: None,
             approved: None,
         }
     }

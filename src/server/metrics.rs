@@ -173,6 +173,7 @@ fn fact_kind(fact: &FactBody) -> &'static str {
         FactBody::Unhealthy { .. } => "unhealthy",
         FactBody::Drift { .. } => "drift",
         FactBody::Contested { .. } => "contested",
+        FactBody::Kept { .. } => "kept",
         FactBody::Removed => "removed",
     }
 }

@@ -158,6 +158,8 @@ pub struct TargetView {
     pub offline: bool,
     /// Number of objects in its ledger.
     pub objects: usize,
+    /// Objects that Git dropped and that stay all the same, each with the reason.
+    pub kept: Vec<String>,
     /// Objects that differ from Git and are not put right (drift mode `Report`, or contested), as `Kind namespace/name`.
     pub drift: Vec<String>,
 }

@@ -84,6 +84,7 @@ fn view() -> StatusView {
         since: Some(jiff::Timestamp::UNIX_EPOCH),
         offline: false,
         objects: 12,
+        kept: vec![],
         drift: vec![],
     };
     let empty = StatusView::empty("default".parse().unwrap(), repository);

@@ -10,6 +10,7 @@ use super::{Fleet, FleetEnd, Phase};
 use crate::cluster::error::ApiError;
 use crate::cluster::health::Reduced;
 use crate::cluster::session::Lost;
+use crate::cluster::text::chain;
 use crate::model::assignment::{Cause, FactBody, Hold};
 use crate::model::object::ObjectKey;
 use crate::plan::{Context, Judgement, Verb, Wanted, Why, judge};
@@ -25,6 +26,11 @@ impl Fleet {
                 return Err(FleetEnd::Lost(Lost::Unauthorized));
             }
             Change::Broken(_) => self.probe(),
+            // Without the first lists there is no plan: that is said, for the progress clock must stand.
+            Change::Throttled(error) if self.phase == Phase::Observing => {
+                self.say_stalled(chain(&error)).await;
+            }
+            Change::Throttled(_) => {}
             Change::Object(key) if self.phase == Phase::Executing => {
                 if let Some(item) = self.item(&key) {
                     self.seen_again(item, &key).await?;
@@ -237,10 +243,25 @@ impl Fleet {
         }
     }
 
-    /// Keeps a converged fleet so: says when its health changes, and writes what others took from it.
+    /// Keeps what stands as it is: says when a converged fleet's health changes, and writes what others took from it.
     pub(super) async fn keep(&mut self) -> Result<(), FleetEnd> {
         let Some(run) = &self.run else { return Ok(()) };
-        let healthy = run.is_applied();
+        let (standby, healthy) = (run.standby, run.is_applied());
+        if !standby {
+            self.follow_health(healthy).await;
+        }
+        if self.dirty && self.jobs.is_empty() && (healthy || standby) && !self.write_ledger().await? {
+            self.phase = Phase::Executing;
+        }
+        if Instant::now() >= self.verify_at {
+            self.verify_at = Instant::now() + super::verify_wait(self.cx.settings.verify_every);
+            self.verify();
+        }
+        Ok(())
+    }
+
+    async fn follow_health(&mut self, healthy: bool) {
+        let Some(run) = &self.run else { return };
         let said = run.said_healthy == Some(true);
         if healthy {
             self.unhealthy = None;
@@ -257,14 +278,6 @@ impl Fleet {
                 }
             }
         }
-        if self.dirty && self.jobs.is_empty() && healthy && !self.write_ledger().await? {
-            self.phase = Phase::Executing;
-        }
-        if Instant::now() >= self.verify_at {
-            self.verify_at = Instant::now() + super::verify_wait(self.cx.settings.verify_every);
-            self.verify();
-        }
-        Ok(())
     }
 
     fn first_unhealthy(&self) -> Option<Cause> {

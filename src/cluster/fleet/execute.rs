@@ -13,7 +13,7 @@ use crate::cluster::ledger::{Converged, Ledger, Stored};
 use crate::model::assignment::{Cause, FactBody};
 use crate::model::object::ObjectKey;
 use crate::model::release::LayerId;
-use crate::plan::{Action, Precondition, Served, Verb};
+use crate::plan::{Action, Origin, Precondition, Served, Verb};
 
 /// How often discovery is read again for a kind that is not served: one that a CRD of ours brings, another.
 const REDISCOVER: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
@@ -61,8 +61,8 @@ impl Fleet {
                 self.jobs.spawn(hand.delete(resource, key, only))
             }
             _ => {
-                let force = action.force && self.may_force(item, &key);
-                self.jobs.spawn(hand.apply(resource, key, object, force, leave_out))
+                let how = (action.force && self.may_force(item, &key), self.takes(item, &key));
+                self.jobs.spawn(hand.apply(resource, key, object, how, leave_out))
             }
         };
         Ok(())
@@ -74,6 +74,14 @@ impl Fleet {
         let known =
             self.stored.ledger.inventory.objects.get(key).is_some_and(|entry| entry.applied.is_some());
         known || self.run.as_ref().and_then(|run| run.items.get(item)).is_some_and(|entry| entry.may_force)
+    }
+
+    /// Whether an object that may have been there before becomes ours in full: a layer or a person says so, and it is
+    /// not ours already.
+    fn takes(&self, item: usize, key: &ObjectKey) -> bool {
+        let entry = self.stored.ledger.inventory.objects.get(key);
+        let shared = entry.is_none_or(|entry| entry.applied.is_none() || entry.origin == Origin::Adopted);
+        shared && self.run.as_ref().is_some_and(|run| run.adopts(item))
     }
 
     pub(super) fn action(&self, item: usize) -> Option<Action> {

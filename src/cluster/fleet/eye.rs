@@ -33,6 +33,8 @@ pub enum Change {
     Kind,
     /// The connection may be gone.
     Broken(ApiError),
+    /// The server asks to be left alone for a while.
+    Throttled(ApiError),
 }
 
 /// Watches, and what they saw.
@@ -190,6 +192,7 @@ impl Eye {
                 changes.push(Change::Kind);
             }
             News::Broken { error } => changes.push(Change::Broken(error)),
+            News::Throttled { error } => changes.push(Change::Throttled(error)),
         }
     }
 

@@ -13,6 +13,7 @@ use crate::cluster::health::{Observer, Reduced};
 use crate::cluster::ledger::PART_OF;
 use crate::cluster::session::Session;
 use crate::cluster::stamp;
+use crate::cluster::take_over::{Extent, take_over};
 use crate::model::digest::ObjectDigest;
 use crate::model::fleet::IgnoredPath;
 use crate::model::object::ObjectKey;
@@ -57,8 +58,6 @@ pub enum Done {
     },
     /// Objects that are not as they should be.
     Verified(Result<Vec<ObjectKey>, ApiError>),
-    /// Whether the cluster answers.
-    Probed(Result<(), ApiError>),
 }
 
 /// What all requests of a run share.
@@ -86,17 +85,22 @@ impl Hand {
         format!("{path}?fieldManager={}&force={force}&fieldValidation=Strict", escape(&manager))
     }
 
-    /// One server-side apply. The answer is asked for as metadata: nothing else of it is needed.
+    /// One server-side apply. The answer is asked for as metadata: nothing else of it is needed. With `take`, what
+    /// others own of the object becomes ours first.
     pub async fn apply(
         self,
         resource: Resource,
         key: ObjectKey,
         object: ReleaseObject,
-        force: bool,
+        (force, take): (bool, bool),
         left_out: Vec<String>,
     ) -> Done {
         let answer = async {
             let body = stamp::body(&object, &key, &self.set, &left_out).map_err(ApiError::Decode)?;
+            if take {
+                let extent = if left_out.is_empty() { Extent::of(&key) } else { Extent::Shared };
+                self.take_over(&resource, &key, &body, extent).await?;
+            }
             let path = self.apply_path(&resource, &key, force);
             let call = Call::send(Method::PATCH, path, APPLY, body.to_string()).accept(METADATA_ONLY);
             let answer = self.session.api.json(call).await?;
@@ -104,6 +108,36 @@ impl Hand {
         };
         let answer = answer.await;
         Done::Applied { key, digest: object.digest, left_out, answer }
+    }
+
+    /// Merges the managers before us into our own entry. An object of another set is left as it is: the apply says
+    /// whose it is.
+    async fn take_over(
+        &self,
+        resource: &Resource,
+        key: &ObjectKey,
+        body: &Value,
+        extent: Extent,
+    ) -> Result<(), ApiError> {
+        let path = resource.object(key);
+        let live = match self.session.api.json(Call::get(path.clone()).accept(METADATA_ONLY)).await {
+            Err(error) if error.is_not_found() => return Ok(()),
+            other => other?,
+        };
+        let metadata = &live["metadata"];
+        if metadata["labels"][PART_OF].as_str().is_some_and(|set| set != &*self.set) {
+            return Ok(());
+        }
+        let manager = self.session.settings.manager();
+        let Some(fields) = take_over(&live, &manager, body, extent) else { return Ok(()) };
+        let patch = json!({"metadata": {
+            "uid": metadata["uid"],
+            "resourceVersion": metadata["resourceVersion"],
+            "managedFields": fields,
+        }});
+        let path = format!("{path}?fieldManager={}", escape(&manager));
+        let call = Call::send(Method::PATCH, path, MERGE, patch.to_string()).accept(METADATA_ONLY);
+        self.session.api.call(call).await.map(drop)
     }
 
     /// Reads an object and compares it with what would be sent.
@@ -204,8 +238,8 @@ impl Hand {
         Ok(list["items"].as_array().map_or(0, Vec::len) + more.unwrap_or(0))
     }
 
-    pub async fn probe(self) -> Done {
-        let answer = self.session.api.call(Call::get("/version").timeout(PROBE_TIMEOUT)).await;
-        Done::Probed(answer.map(|_| ()))
+    /// Whether the cluster answers.
+    pub async fn probe(self) -> Result<(), ApiError> {
+        self.session.api.call(Call::get("/version").timeout(PROBE_TIMEOUT)).await.map(drop)
     }
 }

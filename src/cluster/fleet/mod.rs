@@ -8,11 +8,14 @@
 mod drift;
 mod execute;
 mod eye;
+mod fetch;
 mod jobs;
 mod outcome;
 mod prepare;
 mod run;
+mod say;
 mod siblings;
+mod standby;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -26,8 +29,9 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::eye::{Change, Eye};
+use self::fetch::Prepared;
 use self::jobs::Done;
-use self::prepare::{Goal, Prepared};
+use self::prepare::Goal;
 use self::run::Run;
 use super::backoff::Backoff;
 use super::discovery::Discovery;
@@ -36,7 +40,7 @@ use super::ledger::{Ledger, LedgerDamage, Stored, WriteError, set_id};
 use super::orders::{FleetOrders, Orders};
 use super::session::{Lost, Session, lost};
 use super::text::chain;
-use crate::model::assignment::{Cause, FactBody, Hold, Progress};
+use crate::model::assignment::{FactBody, Hold, KeptObject, Progress};
 use crate::model::name::FleetName;
 
 /// How long requests of an order that was overtaken may take to end.
@@ -78,6 +82,7 @@ struct Said {
     held: Option<(u64, Hold)>,
     stalled: bool,
     progress: Option<(Progress, Instant)>,
+    kept: Option<(u64, Vec<KeptObject>)>,
     /// Something may have moved since.
     moved: bool,
 }
@@ -102,7 +107,8 @@ struct Fleet {
     /// When the phase goes on by itself.
     wake: Option<Instant>,
     backoff: Backoff,
-    probing: bool,
+    /// Finds out whether the cluster answers, after a connection broke. No order ends it.
+    probe: Option<AbortOnDropHandle<Result<(), ApiError>>>,
     /// The inventory is not what the cluster's ledger says.
     dirty: bool,
     said: Said,
@@ -156,7 +162,7 @@ pub async fn run(
         discovery: None,
         rediscovered: None,
         wake: None,
-        probing: false,
+        probe: None,
         dirty: false,
         said: Said::default(),
         unhealthy: None,
@@ -187,7 +193,8 @@ impl Fleet {
                     Err(_) => return FleetEnd::Reread,
                 },
                 Some(done) = self.jobs.join_next() => Heard::Done(done.ok().map(Box::new)),
-                prepared = prepared(&mut self.prep) => Heard::Prepared(prepared.map(Box::new)),
+                prepared = ended(&mut self.prep) => Heard::Prepared(prepared.map(Box::new)),
+                probed = ended(&mut self.probe) => Heard::Probed(probed),
                 changes = self.eye.next() => Heard::Changes(changes),
                 () = sleep_until(wake) => Heard::Time,
             };
@@ -217,6 +224,16 @@ impl Fleet {
                     None => self.stop(),
                 }
             }
+            Heard::Probed(answer) => {
+                self.probe = None;
+                match answer {
+                    Some(Err(error)) if error.is_unreachable() || error.is_unauthorized() => {
+                        return Err(FleetEnd::Lost(lost(&error)));
+                    }
+                    // It answers, if only to refuse us the version.
+                    _ => {}
+                }
+            }
             Heard::Changes(changes) => {
                 for change in changes {
                     self.take_change(change).await?;
@@ -225,7 +242,10 @@ impl Fleet {
             Heard::Time => {
                 if self.wake.is_some_and(|at| at <= Instant::now()) {
                     self.wake = None;
-                    if matches!(self.phase, Phase::Stopped | Phase::Begin) {
+                    if self.stands_by() {
+                        self.wake = (!self.jobs.is_empty()).then(|| Instant::now() + DRAIN);
+                        self.phase = Phase::Begin;
+                    } else if matches!(self.phase, Phase::Stopped | Phase::Begin) {
                         self.phase = Phase::Begin;
                     }
                 }
@@ -280,8 +300,12 @@ impl Fleet {
         }
     }
 
-    /// Starts on an order, once the requests of the one before have ended.
+    /// Starts on an order, once the requests of the one before have ended, and while the cluster answers: what was
+    /// last seen of one that does not is no ground for a plan.
     async fn begin(&mut self) {
+        if self.probe.is_some() {
+            return;
+        }
         if !self.jobs.is_empty() {
             if self.wake.is_some_and(|at| at > Instant::now()) {
                 return;
@@ -316,73 +340,6 @@ impl Fleet {
 
     fn generation(&self) -> u64 {
         self.goal.as_ref().map_or(0, |goal| goal.assignment.generation)
-    }
-
-    async fn say(&self, body: FactBody) {
-        self.cx.say(&self.name, body).await;
-    }
-
-    /// The whole plan waits for a person.
-    async fn hold(&mut self, generation: u64, hold: Hold) {
-        self.say_held(generation, hold).await;
-        self.stop();
-    }
-
-    async fn say_held(&mut self, generation: u64, hold: Hold) {
-        if self.said.held.as_ref() == Some(&(generation, hold.clone())) {
-            return;
-        }
-        tracing::warn!(cluster = %self.cx.settings.target, fleet = %self.name, generation, "held: {hold}");
-        self.said.held = Some((generation, hold.clone()));
-        let release = self.release_digest();
-        self.say(FactBody::Held { generation, release, reason: hold }).await;
-    }
-
-    async fn say_failed(&mut self, cause: Cause) {
-        let generation = self.generation();
-        if self.said.failed == Some(generation) {
-            return;
-        }
-        tracing::warn!(cluster = %self.cx.settings.target, fleet = %self.name, generation, "failed: {cause}");
-        self.said.failed = Some(generation);
-        let release = self.release_digest();
-        self.say(FactBody::Failed { generation, release, cause }).await;
-    }
-
-    /// The cluster's own trouble; said once until something moves again.
-    async fn say_stalled(&mut self, reason: String) {
-        if std::mem::replace(&mut self.said.stalled, true) {
-            return;
-        }
-        tracing::warn!(cluster = %self.cx.settings.target, fleet = %self.name, reason, "stalled");
-        let generation = self.generation();
-        self.say(FactBody::Stalled { generation, reason }).await;
-    }
-
-    fn progress_due(&self) -> Option<Instant> {
-        let (_, at) = self.said.progress.as_ref()?;
-        self.said.moved.then_some(*at + PROGRESS_EVERY)
-    }
-
-    /// Says how far the present assignment has come, if that moved.
-    async fn say_progress(&mut self) {
-        let Some(run) = self.run.as_ref().filter(|run| self.phase == Phase::Executing && !run.converged)
-        else {
-            return;
-        };
-        let now = Instant::now();
-        if self.said.progress.as_ref().is_some_and(|(_, at)| now < *at + PROGRESS_EVERY) {
-            return;
-        }
-        let progress = run.progress(|key| self.why_unhealthy(key));
-        self.said.moved = false;
-        if self.said.progress.as_ref().is_some_and(|(said, _)| *said == progress) {
-            return;
-        }
-        self.said.progress = Some((progress.clone(), now));
-        self.said.stalled = false;
-        let generation = self.generation();
-        self.say(FactBody::Progress { generation, progress }).await;
     }
 
     /// Nothing is done until an order comes, or some time has passed.
@@ -435,12 +392,15 @@ enum Heard {
     Done(Option<Box<Done>>),
     /// None: the preparation failed as a task.
     Prepared(Option<Box<Prepared>>),
+    /// Whether the cluster answers; None: the task failed.
+    Probed(Option<Result<(), ApiError>>),
     Changes(Vec<Change>),
     Time,
 }
 
-async fn prepared(prep: &mut Option<AbortOnDropHandle<Prepared>>) -> Option<Prepared> {
-    match prep {
+/// The end of a task beside this one, if there is one. Safe to drop.
+async fn ended<T>(task: &mut Option<AbortOnDropHandle<T>>) -> Option<T> {
+    match task {
         Some(task) => task.await.ok(),
         None => std::future::pending().await,
     }

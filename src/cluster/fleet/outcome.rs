@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::jobs::Done;
 use super::run::State;
@@ -11,7 +12,7 @@ use crate::cluster::backoff::jitter;
 use crate::cluster::error::{ApiError, Meaning};
 use crate::cluster::fields::{FieldConflict, managers_and_fields};
 use crate::cluster::health::{Reduced, Verdict};
-use crate::cluster::session::{Lost, lost};
+use crate::cluster::session::Lost;
 use crate::cluster::text::chain;
 use crate::model::assignment::{Cause, FactBody, Hold};
 use crate::model::digest::ObjectDigest;
@@ -51,15 +52,6 @@ impl Fleet {
             },
             Done::Looked { key, answer } => self.looked(key, answer).await,
             Done::Verified(answer) => self.verified(answer).await,
-            Done::Probed(answer) => {
-                self.probing = false;
-                match answer {
-                    Ok(()) => Ok(()),
-                    // It answers, if only to refuse us the version.
-                    Err(error) if !error.is_unreachable() && !error.is_unauthorized() => Ok(()),
-                    Err(error) => Err(FleetEnd::Lost(lost(&error))),
-                }
-            }
         }
     }
 
@@ -247,8 +239,9 @@ impl Fleet {
 
     /// Finds out whether the cluster still answers.
     pub(super) fn probe(&mut self) {
-        if !std::mem::replace(&mut self.probing, true) {
-            self.jobs.spawn(self.hand().probe());
+        if self.probe.is_none() {
+            let hand = self.hand();
+            self.probe = Some(AbortOnDropHandle::new(tokio::spawn(hand.probe())));
         }
     }
 

@@ -3,19 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use futures::StreamExt as _;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::fetch::{Extra, FetchError, Fetched, Prepared, fetch, read_extra};
 use super::jobs::Hand;
 use super::run::Run;
 use super::{Fleet, FleetEnd, Phase, beside};
-use crate::cluster::api::{Call, METADATA_LIST};
-use crate::cluster::discovery::{Discovery, Resource, escape};
-use crate::cluster::error::ApiError;
-use crate::cluster::health::{Observer, Reduced};
-use crate::cluster::ledger::PART_OF;
-use crate::cluster::orders::{Order, ReleaseMissing};
-use crate::cluster::session::Session;
+use crate::cluster::discovery::{Discovery, Resource};
+use crate::cluster::orders::Order;
 use crate::model::assignment::{Assignment, Cause, ClusterPolicy, Hold, Purpose};
 use crate::model::digest::{CommitId, ReleaseDigest};
 use crate::model::fleet::OnRemoval;
@@ -24,9 +19,6 @@ use crate::model::release::{LayerId, Release, ReleaseRef};
 use crate::model::revision::{Revision, Revisions};
 use crate::plan::{self, Context, InventoryEntry, LivePlan, Observed, Origin, Sibling, Verb};
 
-/// Requests at a time when every kind is listed.
-const RECOVER_AT_ONCE: usize = 8;
-
 /// What an order comes down to.
 #[derive(Debug, Clone)]
 pub struct Goal {
@@ -34,33 +26,6 @@ pub struct Goal {
     pub assignment: Arc<Assignment>,
     pub release: Option<Arc<Release>>,
     pub removal: Option<OnRemoval>,
-}
-
-/// What the preparation of a plan read.
-pub enum Prepared {
-    Fetched(Result<Fetched, FetchError>),
-    Read(Result<Extra, ApiError>),
-}
-
-pub struct Fetched {
-    release: Option<Arc<Release>>,
-    discovery: Arc<Discovery>,
-    /// What carries our label, of a ledger that is lost.
-    recovered: Option<Vec<(ObjectKey, InventoryEntry)>>,
-}
-
-pub enum FetchError {
-    Missing(ReleaseMissing),
-    Api(ApiError),
-}
-
-/// What no watch of ours brings.
-#[derive(Default)]
-pub struct Extra {
-    /// Objects of siblings that our release wants.
-    seen: Vec<Reduced>,
-    /// For each CRD that leaves, its instances that are not ours.
-    foreign: BTreeMap<ObjectKey, usize>,
 }
 
 impl Fleet {
@@ -165,6 +130,7 @@ impl Fleet {
                 self.prepare_again(&error).await?;
             }
             Prepared::Read(Ok(extra)) => self.make_plan(extra).await?,
+            Prepared::Applied(releases) => self.heal_only(&releases),
         }
         Ok(())
     }
@@ -289,11 +255,12 @@ impl Fleet {
         let generation = goal.assignment.generation;
         if let Some(cause) = plan.fail {
             self.say_failed(cause).await;
-            self.stop();
+            self.stand_by();
             return Ok(());
         }
         if let Some(hold) = plan.hold {
-            self.hold(generation, hold).await;
+            self.say_held(generation, hold).await;
+            self.stand_by();
             return Ok(());
         }
         if goal.removal == Some(OnRemoval::Orphan) {
@@ -302,12 +269,17 @@ impl Fleet {
         if !self.write_intent(&goal, &plan).await? {
             return Ok(());
         }
+        self.say_kept(generation, &plan.kept).await;
         self.execute(goal, plan, siblings, adopt, back_to);
         Ok(())
     }
 
     /// Kinds of which nothing is known: they can't be listed, or their group does not answer.
-    fn unread_kinds(&self, release: Option<&Release>, discovery: &Discovery) -> BTreeSet<GroupKind> {
+    pub(super) fn unread_kinds(
+        &self,
+        release: Option<&Release>,
+        discovery: &Discovery,
+    ) -> BTreeSet<GroupKind> {
         let mut unread = self.eye.unread().clone();
         let wanted =
             release.into_iter().flat_map(Release::objects).map(|(_, object)| object.key.group_kind());
@@ -324,9 +296,6 @@ impl Fleet {
         adopt: BTreeSet<ObjectKey>,
         back_to: Option<u64>,
     ) {
-        for kept in &plan.kept {
-            tracing::warn!(fleet = %self.name, object = %kept.key, "kept: {}", kept.why);
-        }
         let mut run = Run::new(goal.assignment, goal.release, plan);
         run.siblings = siblings;
         run.adopt = adopt;
@@ -392,118 +361,4 @@ fn nothing() -> ReleaseRef {
     let control = Revision::control(CommitId::from_bytes([0; 20]));
     let revisions = Revisions { control, profiles: BTreeMap::new() };
     ReleaseRef { digest: ReleaseDigest::from_bytes([0; 32]), revisions }
-}
-
-async fn fetch(
-    cx: &Session,
-    set: &str,
-    assignment: Option<&Assignment>,
-    inventory: &BTreeSet<GroupKind>,
-    lost: bool,
-) -> Result<Fetched, FetchError> {
-    let release = match assignment {
-        Some(assignment) => Some(cx.source.get(assignment).await.map_err(FetchError::Missing)?),
-        None => None,
-    };
-    let mut discovery = cx.discovery().await.map_err(FetchError::Api)?;
-    let wanted =
-        release.iter().flat_map(|r| r.objects()).map(|(_, o)| (o.key.group_kind(), Some(&o.version)));
-    let had = inventory.iter().map(|kind| (kind.clone(), None));
-    let known = |(kind, version): (GroupKind, Option<&String>)| match version {
-        Some(version) => discovery.exact(&kind, version).is_some(),
-        None => discovery.find(&kind, "").is_some(),
-    };
-    if !wanted.chain(had).all(known) {
-        discovery = cx.rediscover(&discovery).await.map_err(FetchError::Api)?;
-    }
-    let recovered = match lost {
-        true => Some(recover(cx, set, &discovery, release.as_deref()).await.map_err(FetchError::Api)?),
-        false => None,
-    };
-    Ok(Fetched { release, discovery, recovered })
-}
-
-/// Lists every kind of the cluster by our label. Any failure is one: what can't be listed may hold something.
-async fn recover(
-    cx: &Session,
-    set: &str,
-    discovery: &Discovery,
-    release: Option<&Release>,
-) -> Result<Vec<(ObjectKey, InventoryEntry)>, ApiError> {
-    let resources: Vec<Resource> =
-        discovery.kinds().map(|(_, r)| r.clone()).filter(|r| r.watchable).collect();
-    let manager = cx.settings.manager();
-    let lists = resources.into_iter().map(|resource| {
-        let selector = escape(&format!("{PART_OF}={set}"));
-        let path = format!("{}?labelSelector={selector}", resource.all());
-        async move {
-            match cx.api.json(Call::get(path).accept(METADATA_LIST)).await {
-                // Kinds that nobody may list (or that are virtual) hold nothing of ours: we could not watch them.
-                Err(ApiError::Status(status)) if matches!(status.code, 403..=405) => Ok((resource, None)),
-                Err(error) => Err(error),
-                Ok(list) => Ok((resource, Some(list))),
-            }
-        }
-    });
-    let mut lists = futures::stream::iter(lists).buffer_unordered(RECOVER_AT_ONCE);
-    let mut found = Vec::new();
-    let layer = |key: &ObjectKey| layer_of(release, key);
-    while let Some(list) = lists.next().await {
-        let (resource, Some(list)) = list? else { continue };
-        let observer = Observer { manager: &manager, ignored: &[] };
-        let items = list["items"].as_array().into_iter().flatten();
-        for reduced in items.filter_map(|item| observer.reduce(&resource.group_kind(), item)) {
-            let Some(layer) = layer(&reduced.key) else { continue };
-            let entry = InventoryEntry {
-                version: resource.version.clone(),
-                uid: Some(reduced.object.uid),
-                layer,
-                applied: reduced.object.digest,
-                fields: None,
-                // It carries our label. Whether it was there before is not known any more.
-                origin: Origin::Created { generation: 0 },
-                left_out: Vec::new(),
-            };
-            found.push((reduced.key, entry));
-        }
-    }
-    Ok(found)
-}
-
-/// The layer that an object belongs to now, or for one that the release dropped, the last one.
-fn layer_of(release: Option<&Release>, key: &ObjectKey) -> Option<LayerId> {
-    let release = release?;
-    let same = |wanted: &ObjectKey| {
-        wanted.is(key.group(), key.kind())
-            && wanted.name() == key.name()
-            && (wanted.namespace().is_none() || wanted.namespace() == key.namespace())
-    };
-    let found = release.objects().find(|(_, object)| same(&object.key)).map(|(layer, _)| layer);
-    found.or(release.layers.last()).map(|layer| layer.id.clone())
-}
-
-async fn read_extra(
-    hand: &Hand,
-    reads: Vec<(Resource, ObjectKey)>,
-    counts: Vec<(ObjectKey, Resource)>,
-) -> Result<Extra, ApiError> {
-    let mut extra = Extra::default();
-    let mut seen = futures::stream::iter(
-        reads.into_iter().map(|(resource, key)| async move { hand.read(&resource, &key).await }),
-    )
-    .buffer_unordered(RECOVER_AT_ONCE);
-    while let Some(found) = seen.next().await {
-        extra.seen.extend(found?);
-    }
-    for (crd, resource) in counts {
-        match hand.count_foreign(&resource).await {
-            Ok(count) => {
-                extra.foreign.insert(crd, count);
-            }
-            // Not counted: the CRD stays.
-            Err(ApiError::Status(status)) if status.code < 500 => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(extra)
 }

@@ -96,6 +96,8 @@ pub struct Run {
     applied: usize,
     /// The result is written: what comes now is drift.
     pub converged: bool,
+    /// What stands in the cluster is healed while the order waits: nothing is said of the order's own way.
+    pub standby: bool,
     /// Whether `Converged` was the last thing said about health.
     pub said_healthy: Option<bool>,
 }
@@ -120,6 +122,7 @@ impl Run {
             total: 0,
             applied: 0,
             converged: false,
+            standby: false,
             said_healthy: None,
         };
         for (number, planned) in plan.layers.into_iter().enumerate() {

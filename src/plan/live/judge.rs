@@ -179,6 +179,10 @@ impl Case<'_> {
     }
 
     fn proved(&self, seen: &ObservedObject, origin: Origin) -> Judgement {
+        if origin == Origin::Adopted && self.wanted.adopt {
+            let managers = seen.managers.iter().map(ToString::to_string).collect();
+            return self.say(Verb::Adopt, Why::ThereBefore { managers }, true, Some(Origin::Taken));
+        }
         let paths = not_in(self.left_out(), &seen.yielded);
         if paths.is_empty() || !self.heals() {
             return self.say(Verb::Unchanged, Why::Same, false, Some(origin));

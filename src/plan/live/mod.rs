@@ -1,5 +1,6 @@
 //! A release against what one cluster has.
 
+mod applied;
 mod judge;
 mod order;
 mod prune;
@@ -12,6 +13,7 @@ use crate::model::assignment::{Cause, Hold};
 use crate::model::object::ObjectKey;
 use crate::model::release::{LayerId, Release, ReleaseLayer, ReleaseObject};
 
+pub use applied::applied;
 pub use judge::{Judgement, Wanted, judge, was_there_before};
 pub use prune::{crds_leaving, leave};
 pub use resolve::resolve_key;

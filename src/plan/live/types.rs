@@ -327,6 +327,13 @@ pub enum KeptWhy {
     Unread,
 }
 
+impl KeptWhy {
+    /// Whether an approval lets it go.
+    pub fn is_protected(&self) -> bool {
+        matches!(self, KeptWhy::Protected { .. } | KeptWhy::ProtectedGoingBack { .. })
+    }
+}
+
 /// What is done to one cluster for one assignment: a finished document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -3,5 +3,6 @@
 mod apply;
 mod drift;
 mod faults;
+mod holds;
 mod layers;
 mod world;

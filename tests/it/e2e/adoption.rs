@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{SOON, Small, config_map, target};
+use super::{PROFILE, SOON, Small, config_map, eventually, target};
 use crate::harness::{ControlPlane, shared};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -92,6 +92,72 @@ async fn what_was_there_before_is_adopted_or_held_and_leaving_gives_everything_u
     let done = small.daemon.command(&["retry", "retail", "--reason", "bought back"]);
     assert!(done.status.success(), "{done:?}");
     small.daemon.until("it is back", SOON, |status| !gone(status)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_24_what_is_taken_over_is_ours_in_full() {
+    let plane = shared("alpha").await.unwrap();
+    let ns = "row-24-taken";
+    let mut small = Small::new(plane, ns);
+    plane.create_namespace(ns).await.unwrap();
+    let with = |name: &str, fields: &str| {
+        config_map(ns, name, "a").replace("value: \"a\"", &format!("value: \"a\"{fields}"))
+    };
+    // As two other tools had made them: with all that Git has, in just these values, and with more.
+    let names = ["by-kubectl", "by-apply", "shared"];
+    for (name, how) in names.into_iter().zip([&["apply"][..], &["apply", "--server-side"], &["create"]]) {
+        let old = with(name, ", soon: gone, never: \"in Git\"");
+        plane.kubectl_with_input(&[how, &["-f", "-"]].concat(), &old).await.unwrap();
+        let bot = ["annotate", "configmap", name, "-n", ns, "cost-centre=42", "--field-manager=cost-bot"];
+        plane.kubectl(&bot).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    let profile = PROFILE.replace(
+        "  - {name: app, type: addon, manifests: {path: app}}",
+        "  - {name: app, type: addon, adopt: true, manifests: {path: app}}\n  - {name: more, type: addon, manifests: {path: more}}",
+    );
+    small
+        .repo
+        .write("profiles/app/profile.yaml", &profile)
+        .write("profiles/app/app/one.yaml", &with("by-kubectl", ", soon: gone"))
+        .write("profiles/app/app/two.yaml", &with("by-apply", ", soon: gone"))
+        .write("profiles/app/more/three.yaml", &with("shared", ", soon: gone"));
+    let first = small.repo.push("What others had made");
+    small.daemon.start();
+    small.converged(&first).await;
+    // What only the old manager had is gone with it, where the layer takes over; a bot's own field stays.
+    let data = async |name: &str| map(plane, ns, name).await["data"].clone();
+    assert_eq!(data("by-kubectl").await, json!({"value": "a", "soon": "gone"}));
+    assert_eq!(data("by-apply").await, json!({"value": "a", "soon": "gone"}));
+    assert_eq!(data("shared").await, json!({"value": "a", "soon": "gone", "never": "in Git"}));
+
+    // Where nobody said so, it is shared until a person takes it over.
+    let done = small.daemon.command(&["adopt", "edge-001", "--reason", "all of it"]);
+    assert!(done.status.success(), "{done:?}");
+    eventually("it is taken over", SOON, async || {
+        let found = data("shared").await;
+        if found == json!({"value": "a", "soon": "gone"}) { Ok(()) } else { Err(found.to_string()) }
+    })
+    .await;
+
+    small
+        .repo
+        .write("profiles/app/app/one.yaml", &with("by-kubectl", ""))
+        .write("profiles/app/app/two.yaml", &with("by-apply", ""))
+        .write("profiles/app/more/three.yaml", &with("shared", ""));
+    let second = small.repo.push("Without the field");
+    small.converged(&second).await;
+    for name in names {
+        let object = map(plane, ns, name).await;
+        assert_eq!(object["data"], json!({"value": "a"}), "{name}");
+        assert_eq!(object["metadata"]["annotations"]["cost-centre"], "42", "{name}");
+        let managers = object["metadata"]["managedFields"].as_array().unwrap();
+        let managers: Vec<_> = managers.iter().filter_map(|entry| entry["manager"].as_str()).collect();
+        assert!(
+            managers.iter().all(|one| one.starts_with("fairlead-") || *one == "cost-bot"),
+            "{managers:?}"
+        );
+    }
 }
 
 /// An object as the server has it, with its managed fields.

@@ -412,7 +412,9 @@ async fn row_26_an_admission_webhook_that_is_down_is_no_fault_of_the_commit() {
     tokio::time::sleep(Duration::from_secs(12)).await;
     let status = small.daemon.status().unwrap();
     let state = status["fleets"][0]["state"].as_str().unwrap();
-    assert!(!["returning", "failed"].contains(&state), "{status:#}");
+    assert_eq!(state, "rollingOut", "{status:#}");
+    let reason = status["fleets"][0]["reason"].as_str().unwrap();
+    assert_eq!(reason, "no cluster has converged yet: of 1, 1 stalled by trouble of their own");
     assert_eq!(target(&status, "edge-001")["status"], "stalled", "{status:#}");
 
     plane.kubectl(&["delete", "validatingwebhookconfiguration", "row-26"]).await.unwrap();

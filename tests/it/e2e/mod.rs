@@ -4,11 +4,14 @@
 
 mod adoption;
 mod bad_commits;
+mod connections;
 mod faults;
 mod git_moves;
 mod instances;
 mod kill;
 mod main_job;
+mod network;
+mod protected;
 mod secrets;
 
 use std::path::PathBuf;
@@ -19,6 +22,7 @@ use tempfile::TempDir;
 
 use crate::harness::ControlPlane;
 use crate::world::daemon::Daemon;
+use crate::world::eventually;
 use crate::world::repository::FleetRepo;
 
 /// How long anything may take that takes seconds on a machine with nothing else to do.
@@ -36,6 +40,11 @@ impl Kubeconfigs {
             std::fs::copy(kubeconfig, folder.path().join(format!("{target}.yaml"))).unwrap();
         }
         Self { folder }
+    }
+
+    /// Empty, to be filled: a target's file is `<target>.yaml`.
+    pub fn empty() -> Self {
+        Self::of(&[])
     }
 
     pub fn path(&self) -> &std::path::Path {
@@ -65,11 +74,14 @@ pub struct Small {
 impl Small {
     /// `namespace` is the test's own; the profile `app` has one layer, the folder `app`.
     pub fn new(plane: &ControlPlane, instance: &str) -> Self {
+        Self::with(Kubeconfigs::of(&[("edge-001", plane.kubeconfig())]), instance)
+    }
+
+    pub fn with(kubeconfigs: Kubeconfigs, instance: &str) -> Self {
         let repo = FleetRepo::empty();
         repo.write("profiles/app/profile.yaml", PROFILE)
             .write("clusters/edge-001.yaml", TARGET)
             .write("fleets/retail.yaml", FLEET);
-        let kubeconfigs = Kubeconfigs::of(&[("edge-001", plane.kubeconfig())]);
         let daemon = Daemon::new(instance, &repo.url(), kubeconfigs.path());
         Self { repo, daemon, _kubeconfigs: kubeconfigs }
     }

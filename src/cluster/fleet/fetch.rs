@@ -1,0 +1,168 @@
+//! What a plan is made from, read from the cluster beside the fleet's task: the release, the kinds, and what no
+//! watch brings.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+
+use super::jobs::Hand;
+use crate::cluster::api::{Call, METADATA_LIST};
+use crate::cluster::discovery::{Discovery, Resource, escape};
+use crate::cluster::error::ApiError;
+use crate::cluster::health::{Observer, Reduced};
+use crate::cluster::ledger::PART_OF;
+use crate::cluster::orders::ReleaseMissing;
+use crate::cluster::session::Session;
+use crate::model::assignment::Assignment;
+use crate::model::object::{GroupKind, ObjectKey};
+use crate::model::release::{LayerId, Release};
+use crate::plan::{InventoryEntry, Origin};
+
+/// Requests at a time when every kind is listed.
+const RECOVER_AT_ONCE: usize = 8;
+
+/// What the preparation of a plan read.
+pub enum Prepared {
+    Fetched(Result<Fetched, FetchError>),
+    Read(Result<Extra, ApiError>),
+    /// Releases that were applied before, while the present one waits.
+    Applied(Vec<Arc<Release>>),
+}
+
+pub struct Fetched {
+    pub release: Option<Arc<Release>>,
+    pub discovery: Arc<Discovery>,
+    /// What carries our label, of a ledger that is lost.
+    pub recovered: Option<Vec<(ObjectKey, InventoryEntry)>>,
+}
+
+pub enum FetchError {
+    Missing(ReleaseMissing),
+    Api(ApiError),
+}
+
+/// What no watch of ours brings.
+#[derive(Default)]
+pub struct Extra {
+    /// Objects of siblings that our release wants.
+    pub seen: Vec<Reduced>,
+    /// For each CRD that leaves, its instances that are not ours.
+    pub foreign: BTreeMap<ObjectKey, usize>,
+}
+
+/// Gets the release and what the cluster serves; of a ledger that is `lost`, what carries our label.
+pub async fn fetch(
+    cx: &Session,
+    set: &str,
+    assignment: Option<&Assignment>,
+    inventory: &BTreeSet<GroupKind>,
+    lost: bool,
+) -> Result<Fetched, FetchError> {
+    let release = match assignment {
+        Some(assignment) => Some(cx.source.get(assignment).await.map_err(FetchError::Missing)?),
+        None => None,
+    };
+    let mut discovery = cx.discovery().await.map_err(FetchError::Api)?;
+    let wanted =
+        release.iter().flat_map(|r| r.objects()).map(|(_, o)| (o.key.group_kind(), Some(&o.version)));
+    let had = inventory.iter().map(|kind| (kind.clone(), None));
+    let known = |(kind, version): (GroupKind, Option<&String>)| match version {
+        Some(version) => discovery.exact(&kind, version).is_some(),
+        None => discovery.find(&kind, "").is_some(),
+    };
+    if !wanted.chain(had).all(known) {
+        discovery = cx.rediscover(&discovery).await.map_err(FetchError::Api)?;
+    }
+    let recovered = match lost {
+        true => Some(recover(cx, set, &discovery, release.as_deref()).await.map_err(FetchError::Api)?),
+        false => None,
+    };
+    Ok(Fetched { release, discovery, recovered })
+}
+
+/// Lists every kind of the cluster by our label. Any failure is one: what can't be listed may hold something.
+async fn recover(
+    cx: &Session,
+    set: &str,
+    discovery: &Discovery,
+    release: Option<&Release>,
+) -> Result<Vec<(ObjectKey, InventoryEntry)>, ApiError> {
+    let resources: Vec<Resource> =
+        discovery.kinds().map(|(_, r)| r.clone()).filter(|r| r.watchable).collect();
+    let manager = cx.settings.manager();
+    let lists = resources.into_iter().map(|resource| {
+        let selector = escape(&format!("{PART_OF}={set}"));
+        let path = format!("{}?labelSelector={selector}", resource.all());
+        async move {
+            match cx.api.json(Call::get(path).accept(METADATA_LIST)).await {
+                // Kinds that nobody may list (or that are virtual) hold nothing of ours: we could not watch them.
+                Err(ApiError::Status(status)) if matches!(status.code, 403..=405) => Ok((resource, None)),
+                Err(error) => Err(error),
+                Ok(list) => Ok((resource, Some(list))),
+            }
+        }
+    });
+    let mut lists = futures::stream::iter(lists).buffer_unordered(RECOVER_AT_ONCE);
+    let mut found = Vec::new();
+    let layer = |key: &ObjectKey| layer_of(release, key);
+    while let Some(list) = lists.next().await {
+        let (resource, Some(list)) = list? else { continue };
+        let observer = Observer { manager: &manager, ignored: &[] };
+        let items = list["items"].as_array().into_iter().flatten();
+        for reduced in items.filter_map(|item| observer.reduce(&resource.group_kind(), item)) {
+            let Some(layer) = layer(&reduced.key) else { continue };
+            let entry = InventoryEntry {
+                version: resource.version.clone(),
+                uid: Some(reduced.object.uid),
+                layer,
+                applied: reduced.object.digest,
+                fields: None,
+                // It carries our label. Whether it was there before is not known any more.
+                origin: Origin::Created { generation: 0 },
+                left_out: Vec::new(),
+            };
+            found.push((reduced.key, entry));
+        }
+    }
+    Ok(found)
+}
+
+/// The layer that an object belongs to now, or for one that the release dropped, the last one.
+fn layer_of(release: Option<&Release>, key: &ObjectKey) -> Option<LayerId> {
+    let release = release?;
+    let same = |wanted: &ObjectKey| {
+        wanted.is(key.group(), key.kind())
+            && wanted.name() == key.name()
+            && (wanted.namespace().is_none() || wanted.namespace() == key.namespace())
+    };
+    let found = release.objects().find(|(_, object)| same(&object.key)).map(|(layer, _)| layer);
+    found.or(release.layers.last()).map(|layer| layer.id.clone())
+}
+
+/// Reads objects of siblings, and counts the foreign instances of CRDs.
+pub async fn read_extra(
+    hand: &Hand,
+    reads: Vec<(Resource, ObjectKey)>,
+    counts: Vec<(ObjectKey, Resource)>,
+) -> Result<Extra, ApiError> {
+    let mut extra = Extra::default();
+    let mut seen = futures::stream::iter(
+        reads.into_iter().map(|(resource, key)| async move { hand.read(&resource, &key).await }),
+    )
+    .buffer_unordered(RECOVER_AT_ONCE);
+    while let Some(found) = seen.next().await {
+        extra.seen.extend(found?);
+    }
+    for (crd, resource) in counts {
+        match hand.count_foreign(&resource).await {
+            Ok(count) => {
+                extra.foreign.insert(crd, count);
+            }
+            // Not counted: the CRD stays.
+            Err(ApiError::Status(status)) if status.code < 500 => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(extra)
+}

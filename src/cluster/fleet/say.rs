@@ -1,0 +1,108 @@
+//! What is told of a fleet's share of a cluster. Nothing is said twice.
+
+use tokio::time::Instant;
+
+use super::{Fleet, PROGRESS_EVERY, Phase};
+use crate::model::assignment::{Cause, FactBody, Hold, KeptObject};
+use crate::plan::{Kept, KeptWhy};
+
+impl Fleet {
+    pub(super) async fn say(&self, body: FactBody) {
+        self.cx.say(&self.name, body).await;
+    }
+
+    /// The whole plan waits for a person.
+    pub(super) async fn hold(&mut self, generation: u64, hold: Hold) {
+        self.say_held(generation, hold).await;
+        self.stop();
+    }
+
+    pub(super) async fn say_held(&mut self, generation: u64, hold: Hold) {
+        if self.stands_by() {
+            tracing::warn!(cluster = %self.cx.settings.target, fleet = %self.name, "can't be healed: {hold}");
+            return;
+        }
+        if self.said.held.as_ref() == Some(&(generation, hold.clone())) {
+            return;
+        }
+        tracing::warn!(cluster = %self.cx.settings.target, fleet = %self.name, generation, "held: {hold}");
+        self.said.held = Some((generation, hold.clone()));
+        let release = self.release_digest();
+        self.say(FactBody::Held { generation, release, reason: hold }).await;
+    }
+
+    pub(super) async fn say_failed(&mut self, cause: Cause) {
+        let generation = self.generation();
+        if self.stands_by() {
+            tracing::warn!(cluster = %self.cx.settings.target, fleet = %self.name, "can't be healed: {cause}");
+            return;
+        }
+        if self.said.failed == Some(generation) {
+            return;
+        }
+        tracing::warn!(cluster = %self.cx.settings.target, fleet = %self.name, generation, "failed: {cause}");
+        self.said.failed = Some(generation);
+        let release = self.release_digest();
+        self.say(FactBody::Failed { generation, release, cause }).await;
+    }
+
+    /// The cluster's own trouble; said once until something moves again.
+    pub(super) async fn say_stalled(&mut self, reason: String) {
+        if self.stands_by() || std::mem::replace(&mut self.said.stalled, true) {
+            return;
+        }
+        tracing::warn!(cluster = %self.cx.settings.target, fleet = %self.name, reason, "stalled");
+        let generation = self.generation();
+        self.say(FactBody::Stalled { generation, reason }).await;
+    }
+
+    /// What the release dropped and stays all the same; what moves to another fleet is no news.
+    pub(super) async fn say_kept(&mut self, generation: u64, kept: &[Kept]) {
+        let stays = kept.iter().filter(|kept| !matches!(kept.why, KeptWhy::HandOver { .. }));
+        let objects: Vec<KeptObject> = stays
+            .map(|kept| KeptObject {
+                object: kept.key.clone(),
+                reason: kept.why.to_string(),
+                approvable: kept.why.is_protected(),
+            })
+            .collect();
+        let news = Some((generation, objects));
+        let said = self.said.kept.as_ref().is_some_and(|(_, objects)| !objects.is_empty());
+        let empty = news.as_ref().is_some_and(|(_, objects)| objects.is_empty());
+        if self.said.kept == news || (empty && !said) {
+            return;
+        }
+        self.said.kept.clone_from(&news);
+        let Some((generation, objects)) = news else { return };
+        for kept in &objects {
+            tracing::warn!(cluster = %self.cx.settings.target, fleet = %self.name, "kept: {kept}");
+        }
+        self.say(FactBody::Kept { generation, objects }).await;
+    }
+
+    pub(super) fn progress_due(&self) -> Option<Instant> {
+        let (_, at) = self.said.progress.as_ref()?;
+        self.said.moved.then_some(*at + PROGRESS_EVERY)
+    }
+
+    /// Says how far the present assignment has come, if that moved.
+    pub(super) async fn say_progress(&mut self) {
+        let Some(run) = self.run.as_ref().filter(|run| self.phase == Phase::Executing && !run.converged)
+        else {
+            return;
+        };
+        let now = Instant::now();
+        if self.said.progress.as_ref().is_some_and(|(_, at)| now < *at + PROGRESS_EVERY) {
+            return;
+        }
+        let progress = run.progress(|key| self.why_unhealthy(key));
+        self.said.moved = false;
+        if self.said.progress.as_ref().is_some_and(|(said, _)| *said == progress) {
+            return;
+        }
+        self.said.progress = Some((progress.clone(), now));
+        self.said.stalled = false;
+        let generation = self.generation();
+        self.say(FactBody::Progress { generation, progress }).await;
+    }
+}

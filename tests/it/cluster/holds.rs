@@ -1,0 +1,99 @@
+//! Plans that wait for a person: what stands is healed all the same, and what stays is said.
+
+use fairlead::model::assignment::{FactBody, Hold};
+use fairlead::model::units::Amount;
+use serde_json::{Value, json};
+
+use super::world::{SOON, World};
+use crate::harness::{Result, shared, wait_for};
+
+async fn holds(world: &World, name: &str, wanted: &str) -> Result<()> {
+    wait_for(&format!("{name} is {wanted}"), SOON, async || {
+        Ok(world.map(name).await?.filter(|map| map["data"]["key"] == wanted).map(drop))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_plan_that_waits_for_a_person_heals_what_stands() -> Result<()> {
+    let mut world = World::new(shared("alpha").await?, "holds-heal").await?;
+    world.policy.prune.max_deletions = Amount::Count(2);
+    let maps = |world: &World, count: usize, value: &str| -> Vec<Value> {
+        (0..count).map(|i| world.cm(&format!("map-{i}"), value)).collect()
+    };
+    let mut first = maps(&world, 8, "a");
+    first.push(world.cm("same", "a"));
+    world.converge(first).await;
+
+    // It drops too many, changes some, and leaves one as it is.
+    let mut second = maps(&world, 3, "b");
+    second.push(world.cm("same", "a"));
+    let second = world.release(&[("app", &[], second)]);
+    world.assign(&second);
+    let is_held = |fact: &FactBody| {
+        matches!(fact, FactBody::Held { reason: Hold::DeletionBudget { count: 5, .. }, .. })
+    };
+    world.until("held", is_held).await;
+
+    // What the order would change, what it would drop, and what it leaves: all are put right, as they were.
+    let drifted = ["map-1", "map-7", "same"];
+    for restart in [false, true] {
+        if restart {
+            world.kill().await;
+            world.start();
+            world.handle().assign(world.assignment(&second));
+            world.until("held again", is_held).await;
+        }
+        for name in drifted {
+            world.meddle(name, &json!({"data": {"key": "theirs"}})).await?;
+        }
+        world.maps().delete("map-6", &Default::default()).await?;
+        for name in drifted.into_iter().chain(["map-6"]) {
+            holds(&world, name, "a").await?;
+        }
+    }
+
+    // Nothing was said of the order meanwhile but that; and once it may, it is carried out in full.
+    let mut approved = world.assignment(&second);
+    (approved.deletions_approved, approved.generation) = (true, approved.generation + 1);
+    world.generation += 1;
+    world.handle().assign(approved);
+    let heard = world.converged().await;
+    let healed = |fact: &&FactBody| matches!(fact, FactBody::Drift { healed: true, .. });
+    assert!(heard.iter().filter(healed).count() >= 3, "{heard:#?}");
+    let other = |fact: &&FactBody| matches!(fact, FactBody::Failed { .. } | FactBody::Unhealthy { .. });
+    assert_eq!(heard.iter().find(other), None);
+    assert_eq!(world.map("map-1").await?.unwrap()["data"]["key"], "b");
+    assert!(world.map("map-7").await?.is_none());
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_stays_though_it_was_dropped_is_said_and_goes_when_a_person_allows_it() -> Result<()> {
+    let mut world = World::new(shared("alpha").await?, "holds-kept").await?;
+    let protected = "holds-kept-inner";
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": protected}});
+    world.converge(vec![world.cm("one", "a"), namespace]).await;
+    let without = world.release(&[("app", &[], vec![world.cm("one", "a")])]);
+    world.assign(&without);
+    let heard = world.converged().await;
+    let kept = heard.iter().find_map(|fact| match fact {
+        FactBody::Kept { objects, .. } => Some(objects.clone()),
+        _ => None,
+    });
+    let kept = kept.expect("it is said before it has converged");
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert!(kept[0].approvable && kept[0].to_string().contains("protected kind"), "{kept:?}");
+    assert_eq!(kept[0].object.name(), protected);
+    world.plane.kubectl(&["get", "namespace", protected]).await?;
+
+    let mut approved = world.assignment(&without);
+    (approved.deletions_approved, approved.generation) = (true, approved.generation + 1);
+    world.generation += 1;
+    world.handle().assign(approved);
+    let heard = world.converged().await;
+    assert!(world.plane.kubectl(&["get", "namespace", protected]).await.is_err());
+    let empty = |fact: &FactBody| matches!(fact, FactBody::Kept { objects, .. } if objects.is_empty());
+    assert!(heard.iter().any(empty), "nothing stays any more: {heard:#?}");
+    Ok(())
+}
