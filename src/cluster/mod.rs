@@ -37,6 +37,7 @@ mod worker;
 pub use connect::{Connector, FirstOf, KubeconfigFolder};
 pub use credentials::ConnectError;
 pub use ledger::{Converged, Ledger, LedgerDamage, set_id};
+pub(crate) use observe::ObserveLayer;
 pub use observe::RequestObserver;
 pub use orders::{LiveError, LiveView, ReleaseMissing, ReleaseSource, WorkerHandle, WorkerSettings};
 pub use worker::spawn;

@@ -14,10 +14,10 @@ use tower::{Layer, Service};
 pub type RequestObserver = Arc<dyn Fn(&'static str, Option<u16>) + Send + Sync>;
 
 #[derive(Clone)]
-pub(super) struct ObserveLayer(pub Option<RequestObserver>);
+pub(crate) struct ObserveLayer(pub Option<RequestObserver>);
 
 #[derive(Clone)]
-pub(super) struct Observe<S> {
+pub(crate) struct Observe<S> {
     inner: S,
     observer: Option<RequestObserver>,
 }

@@ -6,12 +6,15 @@
 //! two runs of the same requests at the same times give the same answers; a cluster that nobody asks has no task.
 //! What it does otherwise than a real server is listed where the two are compared, in `tests/it/sim`.
 
+pub mod adapt;
+
 mod answer;
 mod ask;
 mod body;
 mod clock;
 mod cluster;
 mod codec;
+mod connect;
 mod control;
 mod crd;
 mod defaults;
@@ -38,4 +41,5 @@ mod write;
 pub use body::Body;
 pub use clock::Clock;
 pub use cluster::{Cluster, Fleet, SimSettings};
+pub use connect::SimConnector;
 pub use control::FAIL;
