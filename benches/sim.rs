@@ -1,6 +1,11 @@
 //! What simulated clusters cost: `cargo bench --bench sim`. Memory for each idle cluster, with 50 objects, and with
 //! twelve open watches; requests a second on one core. Fails when a limit is missed.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a benchmark reads the clock"
+)]
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
