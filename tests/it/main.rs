@@ -20,6 +20,7 @@ mod release_cache;
 mod rollout_properties;
 mod scenarios;
 mod server;
+mod sim;
 mod store;
 mod walkthrough;
 mod world;

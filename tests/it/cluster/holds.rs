@@ -85,14 +85,14 @@ async fn what_stays_though_it_was_dropped_is_said_and_goes_when_a_person_allows_
     assert_eq!(kept.len(), 1, "{kept:?}");
     assert!(kept[0].approvable && kept[0].to_string().contains("protected kind"), "{kept:?}");
     assert_eq!(kept[0].object.name(), protected);
-    world.plane.kubectl(&["get", "namespace", protected]).await?;
+    world.plane().kubectl(&["get", "namespace", protected]).await?;
 
     let mut approved = world.assignment(&without);
     (approved.deletions_approved, approved.generation) = (true, approved.generation + 1);
     world.generation += 1;
     world.handle().assign(approved);
     let heard = world.converged().await;
-    assert!(world.plane.kubectl(&["get", "namespace", protected]).await.is_err());
+    assert!(world.plane().kubectl(&["get", "namespace", protected]).await.is_err());
     let empty = |fact: &FactBody| matches!(fact, FactBody::Kept { objects, .. } if objects.is_empty());
     assert!(heard.iter().any(empty), "nothing stays any more: {heard:#?}");
     Ok(())

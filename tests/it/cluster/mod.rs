@@ -5,4 +5,4 @@ mod drift;
 mod faults;
 mod holds;
 mod layers;
-mod world;
+pub mod world;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fairlead::cluster::{
-    KubeconfigFolder, ReleaseMissing, ReleaseSource, WorkerHandle, WorkerSettings, set_id, spawn,
+    Connector, KubeconfigFolder, ReleaseMissing, ReleaseSource, WorkerHandle, WorkerSettings, set_id, spawn,
 };
 use fairlead::model::assignment::{Assignment, ClusterPolicy, Fact, FactBody, Purpose};
 use fairlead::model::diagnostic::Place;
@@ -62,7 +62,8 @@ impl Drop for Running {
 
 /// A worker's world.
 pub struct World {
-    pub plane: &'static ControlPlane,
+    /// None: a cluster of which we know no more than how to connect to it.
+    plane: Option<&'static ControlPlane>,
     pub instance: InstanceName,
     pub fleet: FleetName,
     pub namespace: String,
@@ -72,6 +73,7 @@ pub struct World {
     pub generation: u64,
     pub base: Option<ReleaseRef>,
     shelf: Shelf,
+    connector: Arc<dyn Connector>,
     folder: tempfile::TempDir,
     running: Option<Running>,
 }
@@ -86,31 +88,56 @@ impl World {
     pub async fn in_namespace(plane: &'static ControlPlane, instance: &str, namespace: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         std::fs::copy(plane.kubeconfig(), folder.path().join("edge-001.yaml"))?;
-        let instance: InstanceName = instance.parse()?;
-        let mut settings = WorkerSettings::new(instance.clone(), "edge-001".parse()?);
-        settings.retry = (Duration::from_millis(100), Duration::from_secs(2));
-        let mut world = Self {
-            plane,
-            instance,
-            fleet: "retail".parse()?,
-            namespace: namespace.to_owned(),
-            client: plane.client().await?,
-            policy: ClusterPolicy::default(),
-            settings,
-            generation: 0,
-            base: None,
-            shelf: Shelf::default(),
-            folder,
-            running: None,
-        };
-        world.policy.prune.max_deletions = fairlead::model::units::Amount::Percent(100);
+        let connector = Arc::new(KubeconfigFolder::new(folder.path(), false));
+        let client = plane.client().await?;
+        let mut world = Self::made(client, connector, instance, namespace, folder)?;
+        world.plane = Some(plane);
         world.start();
         Ok(world)
     }
 
+    /// A worker that connects by a connector of the test's; its namespace is made.
+    pub async fn over(client: kube::Client, connector: Arc<dyn Connector>, name: &str) -> Result<Self> {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
+        namespaces.create(&Default::default(), &serde_json::from_value(namespace)?).await?;
+        let mut world = Self::made(client, connector, name, name, tempfile::tempdir()?)?;
+        world.start();
+        Ok(world)
+    }
+
+    fn made(
+        client: kube::Client,
+        connector: Arc<dyn Connector>,
+        instance: &str,
+        namespace: &str,
+        folder: tempfile::TempDir,
+    ) -> Result<Self> {
+        let instance: InstanceName = instance.parse()?;
+        let mut settings = WorkerSettings::new(instance.clone(), "edge-001".parse()?);
+        settings.retry = (Duration::from_millis(100), Duration::from_secs(2));
+        let mut policy = ClusterPolicy::default();
+        policy.prune.max_deletions = fairlead::model::units::Amount::Percent(100);
+        Ok(Self {
+            plane: None,
+            instance,
+            fleet: "retail".parse()?,
+            namespace: namespace.to_owned(),
+            client,
+            policy,
+            settings,
+            generation: 0,
+            base: None,
+            shelf: Shelf::default(),
+            connector,
+            folder,
+            running: None,
+        })
+    }
+
     /// Starts a worker, as after a crash: nothing is left of the one before.
     pub fn start(&mut self) {
-        let connector = Arc::new(KubeconfigFolder::new(self.folder.path(), false));
+        let connector = Arc::clone(&self.connector);
         let (sender, facts) = mpsc::channel(64);
         let cancel = CancellationToken::new();
         let source = Arc::new(self.shelf.clone());
@@ -210,14 +237,18 @@ impl World {
         .await
     }
 
+    pub fn plane(&self) -> &'static ControlPlane {
+        self.plane.expect("only a control plane of the harness has an audit log")
+    }
+
     pub async fn mark(&self) -> Result<Mark> {
-        self.plane.audit().mark().await
+        self.plane().audit().mark().await
     }
 
     /// Our requests since then, but for watches.
     pub async fn requests(&self, mark: Mark) -> Result<Events> {
         let ours = format!("({})", self.instance);
-        let events = self.plane.audit().since(mark).await?;
+        let events = self.plane().audit().since(mark).await?;
         Ok(events.filter(|e| e.user_agent.ends_with(&ours) && e.verb != "watch"))
     }
 

@@ -98,7 +98,7 @@ pub fn api_server(programs: &Programs, layout: &Layout, port: u16, etcd: u16) ->
         flag("--service-account-signing-key-file", &key),
         flag("--token-auth-file", layout.tokens()),
         flag("--authorization-mode", "RBAC"),
-        flag("--service-cluster-ip-range", "10.0.0.0/24"),
+        flag("--service-cluster-ip-range", "10.0.0.0/16"),
         // Pods need no token here, and should not have to wait for their service account.
         flag("--disable-admission-plugins", "ServiceAccount"),
         flag("--allow-privileged", "true"),
