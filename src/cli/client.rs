@@ -140,6 +140,18 @@ impl Client {
         self.in_time(async { self.json(self.send(Method::GET, path_and_query, None).await?).await }).await
     }
 
+    /// GETs a text: `client.get_text("/metrics")`.
+    pub async fn get_text(&self, path: &str) -> Result<String, ClientError> {
+        let whole = async {
+            let response = self.send(Method::GET, path, None).await?;
+            if !response.status().is_success() {
+                return Err(self.refusal(response).await?);
+            }
+            Ok(String::from_utf8_lossy(&self.collect(response).await?).into_owned())
+        };
+        self.in_time(whole).await
+    }
+
     /// POSTs a JSON body.
     pub async fn post_json<B: Serialize, T: DeserializeOwned>(
         &self,

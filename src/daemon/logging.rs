@@ -1,6 +1,8 @@
 //! Where log lines go.
 
+use std::fs::File;
 use std::io::IsTerminal;
+use std::sync::Arc;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
@@ -25,4 +27,13 @@ pub fn init(format: Format, filter: &str) -> Result<(), ParseError> {
         Format::Json => lines.json().flatten_event(true).try_init(),
     };
     Ok(())
+}
+
+/// Sends log lines to a file for the rest of the process, where a terminal is for something else.
+pub fn init_file(file: File) {
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new("info"))
+        .with_ansi(false)
+        .with_writer(Arc::new(file));
+    let _already_set = lines.try_init();
 }

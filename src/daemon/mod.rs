@@ -33,8 +33,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-pub use logging::{Format as LogLines, init as log_lines};
+pub use logging::{Format as LogLines, init as log_lines, init_file as log_to_file};
 pub use settings::{Settings, SettingsError};
+pub use signals::cancel_on_signal;
 
 pub(crate) use crate::cluster::text::chain;
 use crate::cluster::{Connector, FirstOf, KubeconfigFolder, RequestObserver};
@@ -89,7 +90,12 @@ pub enum DaemonError {
 /// Follows the repository until SIGTERM or SIGINT.
 pub async fn run(settings: Settings) -> Result<(), DaemonError> {
     let cancel = CancellationToken::new();
-    signals::cancel_on_signal(cancel.clone()).map_err(DaemonError::Signals)?;
+    cancel_on_signal(cancel.clone()).map_err(DaemonError::Signals)?;
+    follow(settings, cancel).await
+}
+
+/// Follows the repository until cancelled.
+pub async fn follow(settings: Settings, cancel: CancellationToken) -> Result<(), DaemonError> {
     let state = settings.state.clone();
     make_private(&state).map_err(|source| DaemonError::StateFolder { path: state.clone(), source })?;
     let store = Store::open(&state, Timestamp::now())?;
