@@ -46,6 +46,7 @@ use crate::release::LayerCache;
 use crate::release::render::{DiskCache, DiskError};
 use crate::repo::{Mirror, RefEvent, RepoError};
 use crate::server::{Metrics, Publisher, RepositoryView, Server, ServerError, StatusView, Webhooks};
+use crate::sim::{self, Clock, SimConnector, SimSettings};
 use crate::store::{FleetRecord, Store, StoreError};
 
 use engine::{Engine, Inputs, Parts};
@@ -91,11 +92,36 @@ pub enum DaemonError {
 pub async fn run(settings: Settings) -> Result<(), DaemonError> {
     let cancel = CancellationToken::new();
     cancel_on_signal(cancel.clone()).map_err(DaemonError::Signals)?;
-    follow(settings, cancel).await
+    let Some(fleet) = simulated(&settings) else { return follow(settings, None, cancel).await };
+    let clusters = fleet.clone();
+    let simulation: Simulation =
+        Box::new(|observer| Box::new(SimConnector::new(clusters).observed(observer)));
+    let driver = tokio::spawn(async move { fleet.drive().await });
+    let ended = follow(settings, Some(simulation), cancel).await;
+    driver.abort();
+    ended
 }
 
-/// Follows the repository until cancelled.
-pub async fn follow(settings: Settings, cancel: CancellationToken) -> Result<(), DaemonError> {
+/// The simulated clusters that the settings ask for.
+fn simulated(settings: &Settings) -> Option<sim::Fleet> {
+    let asked = settings.clusters.iter().find_map(|source| match source {
+        ClusterSource::Simulated(asked) => Some(asked),
+        _ => None,
+    })?;
+    let behaviour = SimSettings { ready_after: asked.ready_after.get(), ..SimSettings::default() };
+    Some(sim::Fleet::new(behaviour, Clock::given(Timestamp::now)))
+}
+
+/// Makes the clusters behind the source `simulated`; its observer hears of every request.
+pub type Simulation = Box<dyn FnOnce(RequestObserver) -> Box<dyn Connector> + Send>;
+
+/// Follows the repository until cancelled, for a program around the daemon, which may bring simulated clusters
+/// of its own.
+pub async fn follow(
+    settings: Settings,
+    simulation: Option<Simulation>,
+    cancel: CancellationToken,
+) -> Result<(), DaemonError> {
     let state = settings.state.clone();
     make_private(&state).map_err(|source| DaemonError::StateFolder { path: state.clone(), source })?;
     let store = Store::open(&state, Timestamp::now())?;
@@ -127,7 +153,7 @@ pub async fn follow(settings: Settings, cancel: CancellationToken) -> Result<(),
     let stop_workers = cancel.child_token();
     let workers = Workers::new(
         settings.instance.clone(),
-        connector(&settings, &metrics),
+        connector(&settings, simulation, &metrics),
         releases.clone(),
         facts,
         stop_workers,
@@ -248,7 +274,11 @@ fn webhooks(settings: &Settings, kick: &Kick) -> Result<Option<Arc<dyn Webhooks>
     Ok(Some(Arc::new(Hooks::new(receiver, kick.clone(), repository.branch.clone()))))
 }
 
-fn connector(settings: &Settings, metrics: &Arc<Metrics>) -> Arc<dyn Connector> {
+fn connector(
+    settings: &Settings,
+    mut simulation: Option<Simulation>,
+    metrics: &Arc<Metrics>,
+) -> Arc<dyn Connector> {
     let metrics = metrics.clone();
     let observer: RequestObserver = Arc::new(move |verb, status| metrics.api_request(verb, status));
     let sources = settings.clusters.iter().filter_map(|source| match source {
@@ -256,8 +286,9 @@ fn connector(settings: &Settings, metrics: &Arc<Metrics>) -> Arc<dyn Connector> 
             let folder = KubeconfigFolder::new(&folder.directory, folder.trusted).observed(observer.clone());
             Some(Box::new(folder) as Box<dyn Connector>)
         }
+        ClusterSource::Simulated(_) => Some(simulation.take()?(observer.clone())),
         // Refused when the settings are read.
-        ClusterSource::Secrets(_) | ClusterSource::Simulated(_) => None,
+        ClusterSource::Secrets(_) => None,
     });
     Arc::new(FirstOf(sources.collect()))
 }

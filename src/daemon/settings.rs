@@ -84,8 +84,17 @@ pub enum ClusterSource {
     Kubeconfigs(KubeconfigFolder),
     /// `<target name>-kubeconfig` secrets in the management cluster. Not supported by this version.
     Secrets(serde_json::Value),
-    /// Simulated clusters. Not supported by this version.
-    Simulated(serde_json::Value),
+    /// Simulated clusters in the daemon's own process, one for each target that no source before knows. They are gone
+    /// when the daemon ends.
+    Simulated(SimulatedClusters),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SimulatedClusters {
+    /// From a workload's change until it is ready. Default: 2s.
+    #[serde(default = "two_seconds")]
+    pub ready_after: Span,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -116,6 +125,10 @@ impl Default for ServerSettings {
 
 fn main_branch() -> String {
     "main".into()
+}
+
+fn two_seconds() -> Span {
+    Span::from_secs(2)
 }
 
 fn half_a_minute() -> Span {
@@ -155,9 +168,8 @@ impl Settings {
         };
         for source in &self.clusters {
             match source {
-                ClusterSource::Kubeconfigs(_) => {}
+                ClusterSource::Kubeconfigs(_) | ClusterSource::Simulated(_) => {}
                 ClusterSource::Secrets(_) => refuse("a cluster source 'secrets'"),
-                ClusterSource::Simulated(_) => refuse("a cluster source 'simulated'"),
             }
         }
         if let Some(text) = self.forge.as_ref().and_then(ForgeSettings::problem) {

@@ -13,6 +13,7 @@ mod main_job;
 mod network;
 mod protected;
 mod secrets;
+mod simulated;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -19,11 +19,15 @@ pub struct Daemon {
 impl Daemon {
     /// Writes the settings; `kubeconfigs` is a folder of `<target>.yaml`.
     pub fn new(instance: &str, repository: &Path, kubeconfigs: &Path) -> Self {
+        Self::with(instance, repository, &format!("kubeconfigs: {{directory: {}}}", kubeconfigs.display()))
+    }
+
+    /// The same for any source of clusters.
+    pub fn with(instance: &str, repository: &Path, clusters: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let settings = format!(
-            "instance: {instance}\nrepository:\n  url: {}\n  branch: main\n  poll: 1s\nclusters:\n- kubeconfigs: {{directory: {}}}\nstate: state\nserver: {{listen: \"127.0.0.1:0\"}}\n",
+            "instance: {instance}\nrepository:\n  url: {}\n  branch: main\n  poll: 1s\nclusters:\n- {clusters}\nstate: state\nserver: {{listen: \"127.0.0.1:0\"}}\n",
             repository.display(),
-            kubeconfigs.display(),
         );
         fs::write(folder.path().join("fairlead.yaml"), settings).unwrap();
         Self { folder, child: None }
