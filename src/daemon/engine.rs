@@ -299,9 +299,6 @@ impl Engine {
                     Event::RevisionHeld { commit: reading.head, reason }
                 }
             };
-            if !held.contains_key(&fleet) && self.fleets.holds_revision(&fleet) {
-                self.fleets.decide(&fleet, Event::RevisionReleased, now, &mut turn.effects);
-            }
             self.fleets.decide(&fleet, event, now, &mut turn.effects);
         }
         self.repository.held = held;

@@ -200,11 +200,6 @@ impl Fleets {
         self.fleets.values().map(|fleet| rollout::report(&fleet.state)).collect()
     }
 
-    /// Whether a fleet holds because a revision may not be used; that outlives a restart.
-    pub fn holds_revision(&self, fleet: &FleetName) -> bool {
-        self.fleets.get(fleet).is_some_and(|fleet| fleet.state.holds_revision())
-    }
-
     pub fn contains(&self, fleet: &FleetName) -> bool {
         self.fleets.contains_key(fleet)
     }

@@ -161,6 +161,8 @@ fn settle(target: &mut Target, same: impl Fn(Rel, Rel) -> bool) {
     };
     let at = target.order.as_ref().filter(|order| same(order.release, wanted) && order.converged());
     if at.is_some() {
+        // It runs what is accepted: a verdict on anything older says nothing any more.
+        target.failure.take_if(|failure| !same(failure.release, wanted));
         (target.accepted, target.base, target.behind) = (Some(wanted), Some(wanted), false);
     } else if member && !failed {
         (target.accepted, target.behind) = (Some(wanted), true);

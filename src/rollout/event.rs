@@ -11,43 +11,26 @@ use crate::model::name::{FleetName, TargetName, WaveName};
 /// One event of one fleet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The head moved, or what it resolves to, or the renderers. The same intent again changes nothing.
+    /// The head moved, or what it resolves to, or the renderers. Ends a hold of revisions. The same intent
+    /// again changes nothing else.
     CommitObserved(Box<Intent>),
     /// Nothing of this fleet could be read at this head: assignments stay, the commit has failed.
-    CommitInvalid {
-        commit: CommitId,
-        summary: String,
-    },
-    /// The new head, or a revision that it names, may not be used; nothing moves until a person accepts it.
-    RevisionHeld {
-        commit: CommitId,
-        reason: RevisionHold,
-    },
-    RevisionReleased,
+    CommitInvalid { commit: CommitId, summary: String },
+    /// The new head, or a revision that it names, may not be used; nothing moves until a person accepts it,
+    /// or another head may be used: then a commit comes.
+    RevisionHeld { commit: CommitId, reason: RevisionHold },
     /// A worker saw something.
     Fact(Box<Fact>),
     /// Another fleet that must have converged on this target first has not (its name), or all have (none).
-    Dependency {
-        target: TargetName,
-        unmet: Option<FleetName>,
-    },
+    Dependency { target: TargetName, unmet: Option<FleetName> },
     /// A person allows what waits for an approval: deletions, dropped targets; of one wave, or of all.
-    Approved {
-        by: Person,
-        wave: Option<WaveName>,
-    },
+    Approved { by: Person, wave: Option<WaveName> },
     /// Quarantined releases are tried again.
-    Retry {
-        by: Person,
-    },
+    Retry { by: Person },
     /// No change starts until `Resumed`; healing and returns go on.
-    Paused {
-        by: Person,
-    },
+    Paused { by: Person },
     /// Takes back `Paused`, and goes on with a rollout that paused because of failures.
-    Resumed {
-        by: Person,
-    },
+    Resumed { by: Person },
     /// The time of a [`WakeAt`](super::Effect::WakeAt) has come.
     Tick,
 }

@@ -122,6 +122,9 @@ fn at_rest(state: &FleetState, target: &Target) -> Why {
         };
         return (TargetStatus::Converged, reason, since);
     }
+    if let Some(failure) = target.failure.as_ref().filter(|failure| r.book.same(failure.release, wanted)) {
+        return (TargetStatus::Failed, Reason::Failed { cause: failure.cause.clone() }, since);
+    }
     if target.link == Link::Unknown {
         return waiting(Reason::NotHeard);
     }
@@ -138,6 +141,11 @@ fn at_rest(state: &FleetState, target: &Target) -> Why {
     if target.behind && !r.same(target.ordered(), target.accepted) {
         let (in_flight, limit) = (state.tally.catching_up, admit::limit(r, state.tally.behind));
         return waiting(Reason::Turn { in_flight, limit });
+    }
+    if let Some(Order { phase: Phase::Failed { cause, .. }, .. }) = &target.order
+        && !r.rolling()
+    {
+        return (TargetStatus::Failed, Reason::Failed { cause: cause.clone() }, since);
     }
     match r.groups.values().rev().find(|group| group.whole) {
         Some(group) if state.tally.quarantined > 0 => {

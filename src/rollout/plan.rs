@@ -45,7 +45,7 @@ fn begin(r: &mut Record, intent: &Intent, effects: &mut Vec<Effect>) -> bool {
     let before = r.head.take();
     let again =
         before.as_ref().is_some_and(|head| head.revisions == revisions && head.renderers == intent.renderers);
-    r.invalid = None;
+    (r.invalid, r.revision_hold) = (None, None);
     if let (true, Some(mut head)) = (again, before.clone()) {
         (head.policy, head.unknown) = (intent.policy.clone(), intent.unknown);
         r.head = Some(head);
@@ -108,7 +108,7 @@ fn merge(
     let mut targets = std::mem::take(&mut r.targets);
     for target in &mut targets {
         match intents.remove(&target.name) {
-            Some(intent) => update(r, target, intent, effects),
+            Some(intent) => update(r, target, intent, now, effects),
             None => {
                 target.wanted = None;
                 target.pinned = false;
@@ -127,7 +127,7 @@ fn merge(
             target.behind = true;
             joined += 1;
         }
-        update(r, &mut target, intent, effects);
+        update(r, &mut target, intent, now, effects);
         targets.push(target);
     }
     targets.sort_by(|a, b| a.name.cmp(&b.name));
@@ -135,11 +135,13 @@ fn merge(
     joined
 }
 
-fn update(r: &mut Record, target: &mut Target, intent: TargetIntent, effects: &mut Vec<Effect>) {
+fn update(r: &mut Record, target: &mut Target, intent: TargetIntent, now: Moment, effects: &mut Vec<Effect>) {
     if target.gone() {
         // It comes back: what its inventory holds counts, its base is void.
-        let (name, link, generation) = (target.name.clone(), target.link.clone(), target.generation);
-        *target = Target { link, generation, ..Target::new(name) };
+        // Its worker still is as suspended as it was told.
+        let (name, link) = (target.name.clone(), target.link.clone());
+        let (generation, suspend) = (target.generation, target.suspend);
+        *target = Target { link, generation, suspend, ..Target::new(name) };
         if let (Some(Ok(release)), Some(_)) = (&intent.entry, r.accepted) {
             target.accepted = Some(r.book.release(release));
             target.behind = true;
@@ -159,6 +161,7 @@ fn update(r: &mut Record, target: &mut Target, intent: TargetIntent, effects: &m
     target.time_zone = intent.time_zone;
     if target.suspend != intent.suspend {
         target.suspend = intent.suspend;
+        target.restart_clocks(now);
         effects.push(Effect::Suspend { target: target.name.clone(), suspend: intent.suspend });
     }
     let wanted = target.wanted();

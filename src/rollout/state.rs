@@ -121,11 +121,6 @@ pub(super) struct Invalid {
 }
 
 impl FleetState {
-    /// Whether nothing moves because a revision may not be used.
-    pub fn holds_revision(&self) -> bool {
-        self.r.revision_hold.is_some()
-    }
-
     pub fn new(fleet: FleetName) -> Self {
         let r = Record {
             fleet,

@@ -33,10 +33,9 @@ pub fn step(state: &mut FleetState, event: Event, now: Timestamp) -> Vec<Effect>
                 CommitStatus { revision, state: CommitState::Failure, description },
                 &mut effects,
             );
-            state.r.invalid = Some(Invalid { commit, summary });
+            (state.r.invalid, state.r.revision_hold) = (Some(Invalid { commit, summary }), None);
         }
         Event::RevisionHeld { commit, reason } => state.r.revision_hold = Some((commit, reason)),
-        Event::RevisionReleased => state.r.revision_hold = None,
         Event::Fact(fact) => take_fact(state, *fact, now, &mut effects),
         Event::Dependency { target, unmet } => {
             if let Some(index) = state.r.find(&target) {
@@ -238,7 +237,9 @@ fn offline(state: &mut FleetState, index: usize, reason: &str, now: Moment) {
     state.change(index, |target| {
         let since = match target.link {
             Link::Offline { since, .. } => since,
-            _ => now,
+            // What a person took out stays out, whoever answers or not.
+            Link::Left { .. } => return,
+            Link::Unknown | Link::Online => now,
         };
         target.link = Link::Offline { since, reason: failure::shorten(reason, REASON) };
     });

@@ -272,6 +272,15 @@ impl Target {
         matches!(self.link, Link::Offline { .. } | Link::Left { .. })
     }
 
+    /// What had no chance to move, because the target was suspended, gets the whole deadline again.
+    pub fn restart_clocks(&mut self, now: Moment) {
+        match self.order.as_mut().map(|order| &mut order.phase) {
+            Some(Phase::Working { idle: since, .. } | Phase::Stalled { since, .. }) => *since = now,
+            Some(Phase::Converged { ill: Some((since, _)), .. }) => *since = now,
+            _ => {}
+        }
+    }
+
     pub fn releases_mut(&mut self) -> impl Iterator<Item = &mut Rel> {
         let wanted = match &mut self.wanted {
             Some(Want::Release(release)) => Some(release),

@@ -18,6 +18,7 @@ use fairlead::rollout::{
 };
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 /// One thing that may happen; numbers choose targets, modulo how many there are.
 #[derive(Debug, Clone)]
@@ -125,10 +126,12 @@ struct Doc {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Doing {
-    /// Since then, unless its progress clock stood.
+    /// Since then, but for the time for which its progress clock stood.
     Working(Timestamp),
     Held,
     Stalled(Timestamp),
+    /// Stalled for so long that it takes no room any more.
+    GivenUp,
     Converged,
     Failed,
     Gone,
@@ -141,7 +144,7 @@ struct Model {
     setting: Setting,
     docs: BTreeMap<TargetName, Doc>,
     olden: BTreeMap<TargetName, Doc>,
-    /// Targets that were suspended when their document went: nothing lets them go on.
+    /// Whose workers were told to stop everything.
     asleep: BTreeSet<TargetName>,
     commit: u32,
     unknown: bool,
@@ -149,6 +152,8 @@ struct Model {
     orders: BTreeMap<TargetName, (Assignment, Doing)>,
     ledgers: BTreeMap<TargetName, LedgerSummary>,
     online: BTreeSet<TargetName>,
+    /// Since when a target is offline: its progress clock stands.
+    away: BTreeMap<TargetName, Timestamp>,
     generations: BTreeMap<TargetName, u64>,
     /// Failures that count, since the last commit, retry or resume.
     failures: u32,
@@ -194,6 +199,7 @@ impl Model {
             orders: BTreeMap::new(),
             ledgers: BTreeMap::new(),
             online: BTreeSet::new(),
+            away: BTreeMap::new(),
             generations: BTreeMap::new(),
             failures: 0,
             ailing: BTreeSet::new(),
@@ -267,10 +273,8 @@ impl Model {
                 }
             }
         }
-        let went = before.iter().filter(|(name, doc)| doc.suspend && !self.docs.contains_key(*name));
-        self.asleep.extend(went.map(|(name, _)| name.clone()));
-        self.asleep.retain(|name| !self.docs.contains_key(name));
         self.olden = before;
+        self.failures = 0;
         self.observe();
     }
 
@@ -293,7 +297,6 @@ impl Model {
             targets.insert(name.clone(), intent);
         }
         self.intent = wants;
-        self.failures = 0;
         let (renderers, policy, unknown) = (InputDigest::of([]), self.policy(), self.unknown);
         let intent = Intent { revisions, renderers, policy, targets, unknown };
         self.step(Event::CommitObserved(Box::new(intent)));
@@ -302,26 +305,38 @@ impl Model {
     /// How many clusters are at work on a change, as the workers know it.
     fn in_flight(&self) -> usize {
         let working = |target: &TargetName, order: &Assignment, doing: Doing| {
-            let suspended = self.docs.get(target).map_or(self.asleep.contains(target), |doc| doc.suspend);
-            let away = suspended || !self.online.contains(target);
-            let busy = match doing {
-                Doing::Held => true,
-                Doing::Working(since) | Doing::Stalled(since) => self.now < since + DEADLINE,
-                _ => false,
-            };
+            let away = self.asleep.contains(target) || !self.online.contains(target);
+            let busy = matches!(doing, Doing::Held | Doing::Working(_) | Doing::Stalled(_));
             busy && !away && order.purpose == Purpose::Change
         };
         self.orders.iter().filter(|(target, (order, doing))| working(target, order, *doing)).count()
     }
 
+    /// Time is up for those whose progress clocks ran.
+    fn expire(&mut self) {
+        for (target, (_, doing)) in &mut self.orders {
+            let clock_stands = self.asleep.contains(target) || !self.online.contains(target);
+            *doing = match *doing {
+                Doing::Working(since) if !clock_stands && since + DEADLINE <= self.now => Doing::Failed,
+                Doing::Stalled(since) if !clock_stands && since + DEADLINE <= self.now => Doing::GivenUp,
+                same => same,
+            };
+        }
+    }
+
     fn step(&mut self, event: Event) {
+        self.expire();
         let by_hand = matches!(event, Event::Retry { .. } | Event::Resumed { .. });
         if by_hand {
             self.failures = 0;
         }
         let commits = matches!(event, Event::CommitObserved(_));
-        let before = self.in_flight();
         let effects = step(&mut self.state, event, self.now);
+        // Who is let go on takes up its order again, whatever room there is.
+        let (calls, effects): (Vec<_>, Vec<_>) =
+            effects.into_iter().partition(|effect| matches!(effect, Effect::Suspend { .. }));
+        calls.into_iter().for_each(|effect| self.effect(effect));
+        let before = self.in_flight();
         let gave_back = effects.iter().any(|effect| match effect {
             Effect::Report(status) => status.description.contains("back to") && !commits && !by_hand,
             _ => false,
@@ -345,10 +360,14 @@ impl Model {
                 assert!(order.generation > *newest, "generations grow");
                 *newest = order.generation;
                 let wanted = self.intent.get(&order.target);
-                if let Purpose::Change | Purpose::Revert | Purpose::Pin = order.purpose {
+                // An approval of deletions gives the order that stands once more, whatever the head wants.
+                let standing = self.orders.get(&order.target).map(|(standing, _)| standing.release.digest);
+                let allowed = order.deletions_approved && standing == Some(order.release.digest);
+                if !allowed && let Purpose::Change | Purpose::Revert | Purpose::Pin = order.purpose {
                     assert_eq!(wanted, Some(&order.release.digest), "only what the head wants");
                 }
-                if let Purpose::Change | Purpose::Revert = order.purpose
+                if !allowed
+                    && let Purpose::Change | Purpose::Revert = order.purpose
                     && self.setting.on_failure != OnFailure::Continue
                 {
                     assert!(self.failures <= self.setting.failures, "starts after too many failures");
@@ -365,7 +384,17 @@ impl Model {
             }
             Effect::WakeAt(at) => self.wake = Some(at),
             Effect::Report(status) => assert!(status.description.chars().count() <= 140),
-            Effect::Suspend { .. } | Effect::Hold { .. } => {}
+            Effect::Suspend { target, suspend } => {
+                let told =
+                    if suspend { self.asleep.insert(target.clone()) } else { self.asleep.remove(&target) };
+                assert!(told, "{target} is told twice");
+                let now = self.now;
+                if let Some((_, Doing::Working(since) | Doing::Stalled(since))) = self.orders.get_mut(&target)
+                {
+                    *since = now;
+                }
+            }
+            Effect::Hold { .. } => {}
         }
     }
 
@@ -415,7 +444,7 @@ impl Model {
                 let commit = commit_id(999);
                 self.step(Event::RevisionHeld { commit, reason: RevisionHold::Unreachable { commit } });
             }
-            Op::ReleaseRevision => self.step(Event::RevisionReleased),
+            Op::ReleaseRevision => self.observe(),
             Op::Advance(minutes) => self.advance(*minutes),
             Op::Restart => self.restart(),
             Op::Converge(n) | Op::Fail(n) | Op::FailStale(n) | Op::Progress(n) | Op::Stall(n) => {
@@ -467,29 +496,32 @@ impl Model {
         match op {
             Op::Offline(_) => {
                 self.online.remove(&target);
+                self.away.entry(target.clone()).or_insert(self.now);
                 return self.fact(&target, FactBody::Offline { reason: "no route".into() });
             }
             Op::Online(_) => {
                 self.online.insert(target.clone());
+                let since = self.away.remove(&target);
+                if let (Some(away), Some((_, Doing::Working(since)))) = (since, self.orders.get_mut(&target))
+                {
+                    *since += self.now.duration_since(away.max(*since));
+                }
                 let ledger = self.ledgers.get(&target).cloned();
                 return self.fact(&target, FactBody::Online { ledger: ledger.map(Box::new) });
             }
             _ => {}
         }
-        let suspended = self.docs.get(&target).is_some_and(|doc| doc.suspend);
+        let suspended = self.asleep.contains(&target);
         let Some((order, doing)) =
             self.orders.get_mut(&target).filter(|_| self.online.contains(&target) && !suspended)
         else {
             return;
         };
         let (generation, release) = (order.generation, order.release.digest);
-        let working = match doing {
-            Doing::Working(since) => self.now < *since + DEADLINE,
-            Doing::Stalled(_) | Doing::Held => true,
-            _ => false,
-        };
+        let working = matches!(doing, Doing::Working(_) | Doing::Stalled(_) | Doing::Held | Doing::GivenUp);
         let order_now = order.clone();
         let ledger = self.ledgers.entry(target.clone()).or_default();
+        ledger.converged.take_if(|_| ledger.generation < generation);
         (ledger.generation, ledger.base, ledger.assigned) =
             (generation, order.base.clone(), Some(order.release.clone()));
         let ledger_converged = Some(order.release.clone());
@@ -502,7 +534,8 @@ impl Model {
             }
             Op::Fail(_) if working => {
                 *doing = Doing::Failed;
-                let wanted = self.intent.get(&target) == Some(&release);
+                let pinned = self.docs.get(&target).is_some_and(|doc| doc.pin.is_some());
+                let wanted = self.intent.get(&target) == Some(&release) && !pinned;
                 let counts = matches!(order_now.purpose, Purpose::Change | Purpose::Revert) && wanted;
                 self.failures += u32::from(counts && self.is_counted(&target));
                 FactBody::Failed { generation, release, cause: cause() }
@@ -549,7 +582,6 @@ impl Model {
 
     /// Everything is mended, changed and converges: nothing may be stuck.
     fn all_is_well(&mut self) {
-        self.run(&Op::ReleaseRevision);
         self.run(&Op::Resume);
         self.commit += 1;
         self.unknown = false;
@@ -557,6 +589,7 @@ impl Model {
         for doc in self.docs.values_mut() {
             *doc = Doc { content: commit, ..Doc::default() };
         }
+        self.failures = 0;
         self.observe();
         self.run(&Op::Approve);
         self.run(&Op::Retry);
@@ -586,8 +619,17 @@ impl Model {
     }
 }
 
+/// The same cases at every run, so that a failure is always of the change at hand. To look further:
+/// `PROPTEST_RNG_SEED=7 PROPTEST_CASES=20000 cargo test --test it rollout_properties`. What that finds is kept
+/// as a scenario.
+fn config() -> ProptestConfig {
+    let given = ProptestConfig::default();
+    let rng_seed = if given.rng_seed == RngSeed::Random { RngSeed::Fixed(1) } else { given.rng_seed };
+    ProptestConfig { rng_seed, failure_persistence: None, ..given }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn rollouts_keep_their_promises(setting in setting(), ops in prop::collection::vec(op(), 0..70)) {

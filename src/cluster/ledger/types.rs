@@ -74,19 +74,21 @@ impl Ledger {
         }
     }
 
-    /// Whether the last result is what is assigned.
+    /// Whether the last result is what is assigned, under the order that stands: who is on the way back to a
+    /// release converged at it before, and is not there.
     pub fn is_converged_at(&self, release: &ReleaseDigest) -> bool {
         let at = |r: &ReleaseRef| r.digest == *release;
-        self.assigned.as_ref().is_some_and(at) && self.converged.as_ref().is_some_and(|c| at(&c.release))
+        let now = |c: &Converged| at(&c.release) && c.generation == self.generation;
+        self.assigned.as_ref().is_some_and(at) && self.converged.as_ref().is_some_and(now)
     }
 
     pub fn summary(&self) -> LedgerSummary {
-        let converged = self.converged.as_ref().map(|c| &c.release);
         let assigned = self.assigned.as_ref();
+        let converged = assigned.filter(|assigned| self.is_converged_at(&assigned.digest));
         LedgerSummary {
             generation: self.generation,
             assigned: self.assigned.clone(),
-            converged: converged.filter(|c| assigned.is_some_and(|a| a.digest == c.digest)).cloned(),
+            converged: converged.cloned(),
             base: self.base.clone(),
             history: self.history.iter().map(|h| h.release.clone()).collect(),
             quarantined: self.quarantined.clone(),

@@ -124,6 +124,11 @@ fn history_takes_what_was_accepted_and_loses_what_failed() {
     assert!(!ledger.is_converged_at(&release(1).digest), "what converged is not what is assigned");
     assert_eq!(ledger.summary().converged, None);
     assert_eq!(ledger.back_to(&release(1).digest), Some(1));
+    let mut back = ledger.clone();
+    back.intend(&assignment(3, 1, Some(1), &[2]), now);
+    assert_eq!(back.summary().converged, None, "it is on the way back, not there");
+    converge(&mut back, 1, 3);
+    assert!(back.summary().converged.is_some());
     converge(&mut ledger, 2, 2);
     ledger.intend(&assignment(3, 3, Some(2), &[]), now);
     let history = |l: &Ledger| l.summary().history.iter().map(|r| r.digest.as_bytes()[0]).collect::<Vec<_>>();

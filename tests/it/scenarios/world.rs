@@ -102,7 +102,7 @@ impl World {
                 let reason = RevisionHold::NonFastForward { from, to };
                 Ok(self.step(Event::RevisionHeld { commit: to, reason }))
             }
-            "accept" => Ok(self.step(Event::RevisionReleased)),
+            "again" => Ok(self.observe()),
             "approve" => Ok(self.step(Event::Approved { by: who(), wave: None })),
             "retry" => Ok(self.step(Event::Retry { by: who() })),
             "pause" => Ok(self.step(Event::Paused { by: who() })),
@@ -267,6 +267,7 @@ impl World {
         }
         let order = cluster.order.clone().ok_or(format!("{name} has no assignment"))?;
         let ledger = cluster.ledger.get_or_insert_default();
+        ledger.converged.take_if(|_| ledger.generation < order.generation);
         ledger.assigned = Some(order.release.clone());
         (ledger.generation, ledger.base) = (order.generation, order.base.clone());
         ledger.quarantined = order.quarantined;
