@@ -53,7 +53,7 @@ async fn view(session: &Session, question: &Question) -> Result<LiveView, LiveEr
     reader.read(&question.release, &inventory, &discovery).await.map_err(|e| failed(&e))?;
     let Reader { objects, unread, .. } = reader;
     let manager = session.settings.manager();
-    let observer = Observer { manager: &manager, ignored: &[] };
+    let observer = Observer { manager: &manager, set: None, ignored: &[] };
     let reduced = objects.iter().filter_map(|(key, object)| observer.reduce(&key.group_kind(), object));
     let siblings: BTreeMap<Arc<str>, Sibling> = session.siblings_of(&question.fleet);
     let observed = Observed {

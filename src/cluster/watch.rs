@@ -129,7 +129,7 @@ impl Watch {
     }
 
     fn reduce(&self, object: &Value) -> Option<Reduced> {
-        let observer = Observer { manager: &self.manager, ignored: &self.ignored };
+        let observer = Observer { manager: &self.manager, set: Some(&self.set), ignored: &self.ignored };
         observer.reduce(&self.resource.group_kind(), object)
     }
 

@@ -253,7 +253,7 @@ async fn conflicts_and_ignored_paths_name_the_other_manager() -> Result<()> {
 
     let path = "/spec/replicas".to_owned();
     let ignored = [IgnoredPath { kind: None, group: None, name: None, path: path.clone() }];
-    let observer = Observer { manager: US, ignored: &ignored };
+    let observer = Observer { manager: US, set: None, ignored: &ignored };
     let reduced = observer.reduce(&kind(&web), &cluster.get(&web).await?).unwrap();
     assert_eq!(reduced.object.yielded, std::slice::from_ref(&path));
     let body: Value = serde_json::from_slice(&body_without(&serde_json::to_vec(&web)?, &[path])?)?;
@@ -420,7 +420,7 @@ async fn a_server_refuses_just_the_changes_that_notes_warn_of() -> Result<()> {
 }
 
 async fn reduced(cluster: &Cluster, manifest: &Value) -> Result<Reduced> {
-    let observer = Observer { manager: US, ignored: &[] };
+    let observer = Observer { manager: US, set: None, ignored: &[] };
     Ok(observer.reduce(&kind(manifest), &cluster.get(manifest).await?).unwrap())
 }
 
@@ -458,7 +458,7 @@ async fn workloads_become_healthy_and_say_why_they_do_not() -> Result<()> {
     let mut changed = all[0].clone();
     changed["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.example/a:2".into();
     let answer = cluster.apply(&changed, &ours()).await?;
-    let observer = Observer { manager: US, ignored: &[] };
+    let observer = Observer { manager: US, set: None, ignored: &[] };
     let verdict = observer.reduce(&kind(&changed), &answer).unwrap().verdict;
     assert!(matches!(verdict, Verdict::Progressing(_)), "{verdict:?}");
     healthy(&cluster, &changed).await?;

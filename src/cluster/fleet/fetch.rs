@@ -108,7 +108,7 @@ async fn recover(
     let layer = |key: &ObjectKey| layer_of(release, key);
     while let Some(list) = lists.next().await {
         let (resource, Some(list)) = list? else { continue };
-        let observer = Observer { manager: &manager, ignored: &[] };
+        let observer = Observer { manager: &manager, set: None, ignored: &[] };
         let items = list["items"].as_array().into_iter().flatten();
         for reduced in items.filter_map(|item| observer.reduce(&resource.group_kind(), item)) {
             let Some(layer) = layer(&reduced.key) else { continue };

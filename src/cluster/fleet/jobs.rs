@@ -71,7 +71,7 @@ pub struct Hand {
 impl Hand {
     fn reduce(&self, resource: &Resource, object: &Value) -> Result<Reduced, ApiError> {
         let manager = self.session.settings.manager();
-        let observer = Observer { manager: &manager, ignored: &self.ignored };
+        let observer = Observer { manager: &manager, set: Some(&self.set), ignored: &self.ignored };
         observer.reduce(&resource.group_kind(), object).ok_or_else(|| {
             ApiError::Decode(<serde_json::Error as serde::de::Error>::custom(
                 "an object without a name or uid",

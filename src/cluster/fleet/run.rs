@@ -108,7 +108,7 @@ impl Run {
         let mut run = Self {
             assignment,
             release,
-            items: Vec::new(),
+            items: Vec::with_capacity(plan.layers.iter().map(|layer| layer.actions.len()).sum()),
             index: BTreeMap::new(),
             layers: Vec::new(),
             todo: BTreeSet::new(),

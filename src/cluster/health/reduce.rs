@@ -30,6 +30,8 @@ pub struct Reduced {
 pub struct Observer<'a> {
     /// Our field manager, `fairlead-<instance>`.
     pub manager: &'a str,
+    /// Our set's id: all objects that carry it share it.
+    pub set: Option<&'a Arc<str>>,
     pub ignored: &'a [IgnoredPath],
 }
 
@@ -50,7 +52,7 @@ impl Observer<'_> {
             generation: metadata.get("generation").and_then(Value::as_i64),
             created: text("creationTimestamp").and_then(|at| at.parse::<Timestamp>().ok()),
             digest: annotation(DIGEST).and_then(|digest| digest.parse().ok()),
-            part_of: metadata.get("labels").and_then(|l| l.get(PART_OF)?.as_str()).map(Arc::from),
+            part_of: metadata.get("labels").and_then(|l| l.get(PART_OF)?.as_str()).map(|id| self.shared(id)),
             fields: fields::our_digest(object, self.manager),
             managers: fields::other_managers(object, self.manager).into_iter().map(Arc::from).collect(),
             yielded: fields::yielded(object, self.manager, ignored, object),
@@ -59,5 +61,9 @@ impl Observer<'_> {
             terminating: text("deletionTimestamp").is_some(),
         };
         Some(Reduced { verdict: verdict(kind, object), object: reduced, key })
+    }
+
+    fn shared(&self, set: &str) -> Arc<str> {
+        self.set.filter(|ours| ***ours == *set).map_or_else(|| Arc::from(set), Arc::clone)
     }
 }

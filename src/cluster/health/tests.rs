@@ -480,7 +480,7 @@ fn objects_are_reduced_on_arrival() {
         path: path.into(),
     };
     let ignored = [ignore("Deployment", "/spec/replicas"), ignore("StatefulSet", "/spec/paused")];
-    let observer = Observer { manager: "fairlead-default", ignored: &ignored };
+    let observer = Observer { manager: "fairlead-default", set: None, ignored: &ignored };
     let reduced = observer.reduce(&kind("apps", "Deployment"), &object).unwrap();
     assert_eq!(reduced.key.to_string(), "Deployment shop/web");
     assert_eq!(

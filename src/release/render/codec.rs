@@ -88,20 +88,22 @@ pub(super) fn decode(file: Bytes) -> Option<RenderedLayer> {
     let length = usize::try_from(u64::from_le_bytes(length.try_into().ok()?)).ok()?;
     let (header, _) = rest.split_at_checked(length)?;
     let header: Header = serde_json::from_slice(header).ok()?;
-    let mut at = MAGIC.len() + 8 + length;
+    // A copy: objects that share the file's bytes would keep its header in memory.
+    let bodies = Bytes::copy_from_slice(body.get(MAGIC.len() + 8 + length..)?);
+    let mut at = 0_usize;
     let mut objects = Vec::with_capacity(header.objects.len());
     for object in header.objects {
-        let end = at.checked_add(object.length).filter(|end| *end <= body.len())?;
+        let end = at.checked_add(object.length).filter(|end| *end <= bodies.len())?;
         objects.push(ReleaseObject {
             key: object.key,
             version: object.version,
             digest: object.digest,
-            bytes: file.slice(at..end),
+            bytes: bodies.slice(at..end),
             place: Place::default(),
         });
         at = end;
     }
-    let whole = at == body.len() && layer_digest(&objects) == header.digest;
+    let whole = at == bodies.len() && layer_digest(&objects) == header.digest;
     let mut layer = RenderedLayer { digest: header.digest, objects };
     header.places.put(&mut layer)?;
     whole.then_some(layer)
