@@ -39,5 +39,5 @@ pub use credentials::ConnectError;
 pub use ledger::{Converged, Ledger, LedgerDamage, set_id};
 pub(crate) use observe::ObserveLayer;
 pub use observe::RequestObserver;
-pub use orders::{LiveError, LiveView, ReleaseMissing, ReleaseSource, WorkerHandle, WorkerSettings};
+pub use orders::{LiveError, LiveView, Other, ReleaseMissing, ReleaseSource, WorkerHandle, WorkerSettings};
 pub use worker::spawn;

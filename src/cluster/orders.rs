@@ -12,7 +12,7 @@ use crate::model::assignment::{Assignment, ClusterPolicy};
 use crate::model::fleet::OnRemoval;
 use crate::model::name::{FleetName, InstanceName, TargetName};
 use crate::model::object::ObjectKey;
-use crate::model::release::Release;
+use crate::model::release::{Release, ReleaseRef};
 use crate::plan::{Inventory, Observed, Sibling};
 
 /// Why there is no release to an assignment.
@@ -93,7 +93,13 @@ pub(super) struct FleetOrders {
     /// Objects that a person lets us take over; all of the fleet's with `adopt_all`.
     pub adopt: BTreeSet<ObjectKey>,
     pub adopt_all: bool,
+    /// What the target's other fleets are to get.
+    pub others: Arc<[Other]>,
 }
+
+/// What another fleet of the target is to get by the newest commit, be it now or in a later wave. None: that is not
+/// known, for the commit holds a mistake there.
+pub type Other = (FleetName, Option<ReleaseRef>);
 
 /// All that a worker was told, as of now: it looks at the newest state, not at a queue of changes.
 #[derive(Debug, Clone, Default)]
@@ -210,6 +216,19 @@ impl WorkerHandle {
             let before = orders.adopt.len();
             orders.adopt.extend(keys);
             orders.adopt_all |= orders.adopt.len() == before;
+        });
+    }
+
+    /// Says what the target's other fleets are to get by the newest commit: what of ours is among it is handed over to
+    /// them, however late they come, and not pruned before.
+    pub fn others(&self, fleet: &FleetName, others: Vec<Other>) {
+        self.orders.send_if_modified(|orders| {
+            let orders = orders.fleets.entry(fleet.clone()).or_default();
+            let news = *orders.others != *others;
+            if news {
+                orders.others = others.into();
+            }
+            news
         });
     }
 

@@ -147,6 +147,7 @@ impl Engine {
 
     /// Runs until cancelled. What the state machines ordered before the restart is ordered again first.
     pub async fn run(mut self, mut inputs: Inputs, cancel: CancellationToken) {
+        self.workers.tell_others(self.fleets.others());
         let resumed = self.fleets.resume(Timestamp::now());
         self.carry_out(resumed);
         while let Some(batch) = self.next(&mut inputs, &cancel).await {
@@ -301,6 +302,8 @@ impl Engine {
             };
             self.fleets.decide(&fleet, event, now, &mut turn.effects);
         }
+        // Before any order of this commit: what it moves is handed over and not pruned.
+        self.workers.tell_others(self.fleets.others());
         self.repository.held = held;
         self.kick.follow(reading.branches);
         if self.fleets.wants_reading() {

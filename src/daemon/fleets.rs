@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::error;
 
+use crate::cluster::Other;
 use crate::model::assignment::{Fact, FactBody, KeptObject};
 use crate::model::digest::ReleaseDigest;
 use crate::model::name::{FleetName, TargetName};
@@ -198,6 +199,25 @@ impl Fleets {
 
     pub fn reports(&self) -> Vec<FleetReport> {
         self.fleets.values().map(|fleet| rollout::report(&fleet.state)).collect()
+    }
+
+    /// For each fleet of the targets that have several: what the others are to get there.
+    pub fn others(&self) -> BTreeMap<(TargetName, FleetName), Vec<Other>> {
+        let mut fleets_of: BTreeMap<&TargetName, Vec<(&FleetName, &FleetState)>> = BTreeMap::new();
+        for (name, fleet) in &self.fleets {
+            for target in fleet.state.targets() {
+                fleets_of.entry(target).or_default().push((name, &fleet.state));
+            }
+        }
+        let mut others = BTreeMap::new();
+        for (target, fleets) in fleets_of.into_iter().filter(|(_, fleets)| fleets.len() > 1) {
+            for (name, _) in &fleets {
+                let theirs = fleets.iter().filter(|(other, _)| other != name);
+                let theirs = theirs.filter_map(|(other, state)| Some(((*other).clone(), state.wanted(target)?)));
+                others.insert((target.clone(), (*name).clone()), theirs.collect());
+            }
+        }
+        others
     }
 
     pub fn contains(&self, fleet: &FleetName) -> bool {

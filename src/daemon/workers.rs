@@ -1,13 +1,13 @@
 //! The clusters' workers: one each, started when a fleet first names its target.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::{self, Connector, ReleaseSource, WorkerHandle, WorkerSettings};
+use crate::cluster::{self, Connector, Other, ReleaseSource, WorkerHandle, WorkerSettings};
 use crate::model::assignment::Fact;
 use crate::model::name::{FleetName, InstanceName, TargetName};
 
@@ -32,6 +32,8 @@ pub struct Workers {
     source: Arc<dyn ReleaseSource>,
     facts: mpsc::Sender<Fact>,
     handles: Handles,
+    /// Targets that have several fleets, with each of these.
+    shared: BTreeSet<(TargetName, FleetName)>,
     tasks: JoinSet<()>,
     cancel: CancellationToken,
 }
@@ -50,6 +52,7 @@ impl Workers {
             source,
             facts,
             handles: Handles::default(),
+            shared: BTreeSet::new(),
             tasks: JoinSet::new(),
             cancel,
         }
@@ -75,6 +78,21 @@ impl Workers {
         });
         self.handles.put(target.clone(), handle.clone());
         handle
+    }
+
+    /// Tells the fleets of targets that have several what the others are to get there.
+    pub fn tell_others(&mut self, others: BTreeMap<(TargetName, FleetName), Vec<Other>>) {
+        let told = others.keys().cloned().collect();
+        for (target, fleet) in std::mem::replace(&mut self.shared, told) {
+            if let Some(handle) = self.handles.get(&target)
+                && !others.contains_key(&(target, fleet.clone()))
+            {
+                handle.others(&fleet, Vec::new());
+            }
+        }
+        for ((target, fleet), others) in others {
+            self.of(&target, &fleet).others(&fleet, others);
+        }
     }
 
     /// For a target that is new in a fleet, or back in it: its worker says what the cluster has.

@@ -157,6 +157,14 @@ impl FleetState {
         self.r.head.as_ref().map(|head| head.policy.clone()).unwrap_or_default()
     }
 
+    /// What the newest commit that could be read wants of a target, as far as it has it; within, none where it holds a
+    /// mistake.
+    pub fn wanted(&self, target: &TargetName) -> Option<Option<ReleaseRef>> {
+        let target = self.r.targets.get(self.r.find(target)?)?;
+        target.wanted.as_ref()?;
+        Some(target.wanted().map(|release| self.r.book.full(release)))
+    }
+
     /// For a target that the accepted commit does not know: the accepted revisions, whose profiles its
     /// first release is to be compiled with (its own definition comes from the head).
     pub fn entry_revisions(&self, target: &TargetName) -> Option<Revisions> {

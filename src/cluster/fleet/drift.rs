@@ -159,7 +159,7 @@ impl Fleet {
         let Some(key) = self.action(item).map(|action| action.key) else { return };
         let other = self.eye.get(&key).and_then(|seen| seen.object.part_of.clone());
         if other.is_some_and(|set| set != self.set) {
-            let siblings = self.cx.siblings_of(&self.name);
+            let siblings = self.siblings();
             if let Some(run) = &mut self.run {
                 run.siblings = siblings;
             }

@@ -12,12 +12,13 @@ use crate::cluster::discovery::{Discovery, Resource, escape};
 use crate::cluster::error::ApiError;
 use crate::cluster::health::{Observer, Reduced};
 use crate::cluster::ledger::PART_OF;
-use crate::cluster::orders::ReleaseMissing;
+use crate::cluster::orders::{Other, ReleaseMissing};
 use crate::cluster::session::Session;
 use crate::model::assignment::Assignment;
 use crate::model::object::{GroupKind, ObjectKey};
-use crate::model::release::{LayerId, Release};
-use crate::plan::{InventoryEntry, Origin};
+use crate::model::name::FleetName;
+use crate::model::release::{LayerId, Release, ReleaseObject};
+use crate::plan::{self, InventoryEntry, Origin};
 
 /// Requests at a time when every kind is listed.
 const RECOVER_AT_ONCE: usize = 8;
@@ -35,7 +36,12 @@ pub struct Fetched {
     pub discovery: Arc<Discovery>,
     /// What carries our label, of a ledger that is lost.
     pub recovered: Option<Vec<(ObjectKey, InventoryEntry)>>,
+    /// What of ours other fleets are to get, by the newest commit.
+    pub expected: Expected,
 }
+
+/// Objects that other fleets are to take over from us, sooner or later.
+pub type Expected = BTreeMap<FleetName, BTreeSet<ObjectKey>>;
 
 pub enum FetchError {
     Missing(ReleaseMissing),
@@ -78,7 +84,49 @@ pub async fn fetch(
         true => Some(recover(cx, set, &discovery, release.as_deref()).await.map_err(FetchError::Api)?),
         false => None,
     };
-    Ok(Fetched { release, discovery, recovered })
+    Ok(Fetched { release, discovery, recovered, expected: Expected::new() })
+}
+
+/// Finds out which objects of the inventory that our release drops are to be handed over to other fleets. Where that
+/// is not known, all may be: nothing is deleted on a guess.
+pub async fn expect(
+    cx: &Session,
+    assignment: &Assignment,
+    others: &[Other],
+    inventory: &BTreeSet<ObjectKey>,
+    fetched: &mut Fetched,
+) -> Result<(), FetchError> {
+    let discovery = Arc::clone(&fetched.discovery);
+    let resolve = |object: &ReleaseObject| {
+        let scope = discovery.find(&object.key.group_kind(), &object.version).map(|resource| resource.scope);
+        scope.map_or_else(|| object.key.clone(), |scope| plan::resolve_key(&object.key, scope))
+    };
+    let keys = |release: &Release| release.objects().map(|(_, object)| resolve(object)).collect();
+    let wanted: BTreeSet<ObjectKey> = fetched.release.as_deref().map(keys).unwrap_or_default();
+    let dropped: BTreeSet<ObjectKey> = inventory.difference(&wanted).cloned().collect();
+    if dropped.is_empty() {
+        return Ok(());
+    }
+    let all = &dropped;
+    for (fleet, release) in others {
+        let taken = match release.clone() {
+            None => {
+                let (target, dropped) = (&assignment.target, dropped.len());
+                tracing::warn!(cluster = %target, %fleet, dropped, "a mistake hides what the fleet takes over; dropped objects stay");
+                all.clone()
+            }
+            Some(release) => {
+                let order = Assignment { fleet: fleet.clone(), release, ..assignment.clone() };
+                let theirs = cx.source.get(&order).await.map_err(FetchError::Missing)?;
+                let theirs: BTreeSet<ObjectKey> = keys(&theirs);
+                dropped.intersection(&theirs).cloned().collect()
+            }
+        };
+        if !taken.is_empty() {
+            fetched.expected.insert(fleet.clone(), taken);
+        }
+    }
+    Ok(())
 }
 
 /// Lists every kind of the cluster by our label. Any failure is one: what can't be listed may hold something.

@@ -29,7 +29,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::eye::{Change, Eye};
-use self::fetch::Prepared;
+use self::fetch::{Expected, Prepared};
 use self::jobs::Done;
 use self::prepare::Goal;
 use self::run::Run;
@@ -103,6 +103,8 @@ struct Fleet {
     jobs: JoinSet<Done>,
     prep: Option<AbortOnDropHandle<Prepared>>,
     discovery: Option<Arc<Discovery>>,
+    /// What of ours other fleets are to get.
+    expected: Expected,
     rediscovered: Option<Instant>,
     /// When the phase goes on by itself.
     wake: Option<Instant>,
@@ -160,6 +162,7 @@ pub async fn run(
         jobs: JoinSet::new(),
         prep: None,
         discovery: None,
+        expected: Expected::new(),
         rediscovered: None,
         wake: None,
         probe: None,
@@ -270,9 +273,9 @@ impl Fleet {
             return;
         }
         let before = std::mem::replace(&mut self.told, told);
-        if (&before.order, &before.adopt, before.adopt_all)
-            == (&self.told.order, &self.told.adopt, self.told.adopt_all)
-        {
+        let same = (&before.order, &before.adopt, before.adopt_all)
+            == (&self.told.order, &self.told.adopt, self.told.adopt_all);
+        if same && !(before.others != self.told.others && self.minds_others()) {
             return;
         }
         self.prep = None;

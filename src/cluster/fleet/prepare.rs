@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio_util::task::AbortOnDropHandle;
 
-use super::fetch::{Extra, FetchError, Fetched, Prepared, fetch, read_extra};
+use super::fetch::{Extra, FetchError, Fetched, Prepared, expect, fetch, read_extra};
 use super::jobs::Hand;
 use super::run::Run;
 use super::{Fleet, FleetEnd, Phase, beside};
@@ -17,7 +17,7 @@ use crate::model::fleet::OnRemoval;
 use crate::model::object::{GroupKind, ObjectKey};
 use crate::model::release::{LayerId, Release, ReleaseRef};
 use crate::model::revision::{Revision, Revisions};
-use crate::plan::{self, Context, InventoryEntry, LivePlan, Observed, Origin, Sibling, Verb};
+use crate::plan::{self, Context, InventoryEntry, KeptWhy, LivePlan, Observed, Origin, Sibling, Verb};
 
 /// What an order comes down to.
 #[derive(Debug, Clone)]
@@ -109,8 +109,16 @@ impl Fleet {
             self.stored.ledger.inventory.objects.keys().map(ObjectKey::group_kind).collect();
         // The store knew of a ledger that is not there.
         let lost = !self.stored.is_written() && (assignment.base.is_some() || assignment.generation > 1);
+        let others = Arc::clone(&self.told.others);
+        let ours = if others.is_empty() { BTreeSet::new() } else { self.inventory_keys() };
         beside(async move {
-            Prepared::Fetched(fetch(&cx, &set, wanted.then_some(&*assignment), &inventory, lost).await)
+            let mut fetched = fetch(&cx, &set, wanted.then_some(&*assignment), &inventory, lost).await;
+            if let Ok(found) = &mut fetched
+                && let Err(error) = expect(&cx, &assignment, &others, &ours, found).await
+            {
+                fetched = Err(error);
+            }
+            Prepared::Fetched(fetched)
         })
     }
 
@@ -137,7 +145,8 @@ impl Fleet {
 
     /// Starts to watch every kind in use; the first lists are what is observed.
     fn look(&mut self, fetched: Fetched) {
-        let Fetched { release, discovery, recovered } = fetched;
+        let Fetched { release, discovery, recovered, expected } = fetched;
+        self.expected = expected;
         let Some(goal) = &mut self.goal else { return };
         if let Some(recovered) = recovered {
             tracing::warn!(fleet = %self.name, objects = recovered.len(), "the ledger is missing; every kind was listed");
@@ -235,7 +244,7 @@ impl Fleet {
         let (Some(goal), Some(discovery)) = (self.goal.clone(), self.discovery.clone()) else {
             return Ok(());
         };
-        let siblings = self.cx.siblings_of(&self.name);
+        let siblings = self.siblings();
         let adopt = self.adoptable(goal.release.as_deref(), &discovery);
         let back_to = self.stored.ledger.back_to(&goal.assignment.release.digest);
         let mut objects = self.eye.objects();
@@ -296,7 +305,9 @@ impl Fleet {
         adopt: BTreeSet<ObjectKey>,
         back_to: Option<u64>,
     ) {
+        let hands_over = plan.kept.iter().any(|kept| matches!(kept.why, KeptWhy::HandOver { .. }));
         let mut run = Run::new(goal.assignment, goal.release, plan);
+        run.hands_over = hands_over;
         run.siblings = siblings;
         run.adopt = adopt;
         run.back_to = back_to;

@@ -1,13 +1,17 @@
 //! The other fleets on a cluster, and other names of it.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::{Fleet, Phase};
-use crate::cluster::ledger::{Ledger, Stored};
+use crate::cluster::ledger::{Ledger, Stored, set_id};
 use crate::cluster::orders::Order;
 use crate::model::assignment::Hold;
+use crate::model::object::ObjectKey;
+use crate::plan::Sibling;
 
 /// How long pruning waits for the other fleets' plans. They have the same server and begin at the same time; one
 /// that takes longer has trouble that is not ours.
@@ -22,6 +26,35 @@ impl Fleet {
             _ => return,
         };
         self.cx.settle(&self.name, generation);
+    }
+
+    /// The other fleets here, with what the newest commit is to give them.
+    pub(super) fn siblings(&self) -> BTreeMap<Arc<str>, Sibling> {
+        let mut siblings = self.cx.siblings_of(&self.name);
+        for (fleet, keys) in &self.expected {
+            let id = Arc::from(set_id(&self.cx.settings.instance, fleet));
+            let nothing = || Sibling {
+                fleet: fleet.clone(),
+                wants: BTreeSet::new(),
+                adopted: BTreeSet::new(),
+            };
+            siblings.entry(id).or_insert_with(nothing).wants.extend(keys.iter().cloned());
+        }
+        siblings
+    }
+
+    pub(super) fn inventory_keys(&self) -> BTreeSet<ObjectKey> {
+        self.stored.ledger.inventory.objects.keys().cloned().collect()
+    }
+
+    /// Whether what other fleets are to get may change the present plan: it prunes, hands over, or is being made.
+    pub(super) fn minds_others(&self) -> bool {
+        let run = self.run.as_ref();
+        match self.phase {
+            Phase::Idle => false,
+            Phase::Executing => run.is_some_and(|run| run.standby || run.hands_over || !run.is_pruned()),
+            _ => true,
+        }
     }
 
     /// Whether nothing that we would prune can turn out to be wanted by an order that another fleet has already: an

@@ -10,6 +10,7 @@ mod git_moves;
 mod instances;
 mod kill;
 mod main_job;
+mod moves;
 mod network;
 mod protected;
 mod secrets;
