@@ -102,7 +102,9 @@ impl Fleets {
                 self.wants_reading |= missing && fleet.state.entry_revisions(target).is_some();
             }
         }
+        let accepted = fleet.state.accepted();
         let decided = rollout::step(&mut fleet.state, event, now);
+        self.wants_reading |= fleet.state.accepted() != accepted && fleet.state.holds_newcomers();
         fleet.unsaved = true;
         fleet.remember(&decided);
         effects.extend(decided.into_iter().map(|effect| (name.clone(), effect)));
@@ -213,7 +215,8 @@ impl Fleets {
         for (target, fleets) in fleets_of.into_iter().filter(|(_, fleets)| fleets.len() > 1) {
             for (name, _) in &fleets {
                 let theirs = fleets.iter().filter(|(other, _)| other != name);
-                let theirs = theirs.filter_map(|(other, state)| Some(((*other).clone(), state.wanted(target)?)));
+                let theirs =
+                    theirs.filter_map(|(other, state)| Some(((*other).clone(), state.wanted(target)?)));
                 others.insert((target.clone(), (*name).clone()), theirs.collect());
             }
         }

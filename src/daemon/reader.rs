@@ -295,7 +295,12 @@ impl Reader {
                 if self.usable(pass, *commit)? {
                     return Ok(*commit);
                 }
-                Err(Unresolved::Held(RevisionHold::Unreachable { commit: *commit }))
+                let commit = *commit;
+                let accepted = pass.request.remembered.contains_key(&let_in(commit));
+                Err(Unresolved::Held(match accepted {
+                    true => RevisionHold::Missing { commit },
+                    false => RevisionHold::Unreachable { commit },
+                }))
             }
         }
     }

@@ -131,7 +131,8 @@ pub(super) fn accept(state: &mut FleetState) -> bool {
     let complete = state.r.rolling()
         && tally.blocking == 0
         && tally.quarantined == 0
-        && (tally.affected == 0 || tally.converged > 0);
+        && (tally.affected == 0 || tally.converged > 0)
+        && !super::report::useless(state);
     if !complete || gate(&state.r, tally).is_some() {
         return false;
     }

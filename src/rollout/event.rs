@@ -58,4 +58,6 @@ pub enum RevisionHold {
     TagMoved { tag: String, from: CommitId, to: CommitId },
     #[error("commit {commit} is reached by neither the control branch nor an allowed tag", commit = .commit.short())]
     Unreachable { commit: CommitId },
+    #[error("commit {commit} was accepted but is not there: bring it by a tag, or by a branch that a profile follows", commit = .commit.short())]
+    Missing { commit: CommitId },
 }

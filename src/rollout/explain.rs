@@ -101,6 +101,7 @@ fn at_rest(state: &FleetState, target: &Target) -> Why {
         Some(Want::Invalid(diagnostic)) => {
             return (TargetStatus::Held, Reason::Invalid { diagnostic: diagnostic.clone() }, since);
         }
+        Some(Want::NotYet { not_yet }) => return waiting(Reason::NotYet { diagnostic: not_yet.clone() }),
         Some(Want::Release(release)) => *release,
     };
     if let Some(group) = r.quarantine_of(target, wanted) {

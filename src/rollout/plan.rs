@@ -106,9 +106,10 @@ fn merge(
 ) -> usize {
     let Some(commit) = r.head_commit() else { return 0 };
     let mut targets = std::mem::take(&mut r.targets);
+    let mut joined = 0;
     for target in &mut targets {
         match intents.remove(&target.name) {
-            Some(intent) => update(r, target, intent, now, effects),
+            Some(intent) => joined += usize::from(update(r, target, intent, now, effects)),
             None => {
                 target.wanted = None;
                 target.pinned = false;
@@ -118,16 +119,9 @@ fn merge(
             }
         }
     }
-    let mut joined = 0;
-    for (name, mut intent) in intents {
+    for (name, intent) in intents {
         let mut target = Target::new(name);
-        let entry = intent.entry.take();
-        if let (Some(Ok(release)), Some(_), false) = (entry, r.accepted, r.recovering) {
-            target.accepted = Some(r.book.release(&release));
-            target.behind = true;
-            joined += 1;
-        }
-        update(r, &mut target, intent, now, effects);
+        joined += usize::from(update(r, &mut target, intent, now, effects));
         targets.push(target);
     }
     targets.sort_by(|a, b| a.name.cmp(&b.name));
@@ -135,18 +129,38 @@ fn merge(
     joined
 }
 
-fn update(r: &mut Record, target: &mut Target, intent: TargetIntent, now: Moment, effects: &mut Vec<Effect>) {
+/// A target that the accepted commit does not know starts with the accepted profiles, whatever the head has. Whether
+/// it joined, or what keeps it out: its definition does not fit these.
+fn enter(r: &mut Record, target: &mut Target, intent: &mut TargetIntent) -> Result<bool, String> {
+    match intent.entry.take().filter(|_| r.accepted.is_some() && !r.recovering) {
+        Some(Ok(release)) => {
+            (target.accepted, target.behind) = (Some(r.book.release(&release)), true);
+            Ok(true)
+        }
+        Some(Err(diagnostic)) if intent.release.is_ok() && !intent.pinned => Err(diagnostic),
+        _ => Ok(false),
+    }
+}
+
+/// Takes over what the head says of a target. Whether it is a new one that starts with what is accepted.
+fn update(
+    r: &mut Record,
+    target: &mut Target,
+    mut intent: TargetIntent,
+    now: Moment,
+    effects: &mut Vec<Effect>,
+) -> bool {
+    let waited = matches!(target.wanted, Some(Want::NotYet { .. }));
+    let mut enters = target.wanted.is_none() && target.generation == 0 || waited;
     if target.gone() {
         // It comes back: what its inventory holds counts, its base is void.
         // Its worker still is as suspended as it was told.
         let (name, link) = (target.name.clone(), target.link.clone());
         let (generation, suspend) = (target.generation, target.suspend);
         *target = Target { link, generation, suspend, ..Target::new(name) };
-        if let (Some(Ok(release)), Some(_)) = (&intent.entry, r.accepted) {
-            target.accepted = Some(r.book.release(release));
-            target.behind = true;
-        }
+        enters = true;
     }
+    let entered = if enters { enter(r, target, &mut intent) } else { Ok(false) };
     target.leaving = None;
     target.behind |= target.order.is_none() && target.accepted.is_some();
     target.wanted = Some(match intent.release {
@@ -156,6 +170,10 @@ fn update(r: &mut Record, target: &mut Target, intent: TargetIntent, now: Moment
             Want::Release(known.unwrap_or_else(|| r.book.release(&release)))
         }
         Err(diagnostic) => Want::Invalid(diagnostic),
+    });
+    let joined = entered.unwrap_or_else(|not_yet| {
+        target.wanted = Some(Want::NotYet { not_yet });
+        false
     });
     target.pinned = intent.pinned;
     target.time_zone = intent.time_zone;
@@ -171,6 +189,7 @@ fn update(r: &mut Record, target: &mut Target, intent: TargetIntent, now: Moment
     if failed.is_some_and(|release| !stands(release)) {
         target.failure = None;
     }
+    joined
 }
 
 /// Chooses whom the head's rollout affects. `again`: the head is the same, so who was in it stays in it.

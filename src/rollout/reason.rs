@@ -50,6 +50,10 @@ pub enum Reason {
     Held { reason: String },
     #[error("held by a mistake in the repository: {diagnostic}")]
     Invalid { diagnostic: String },
+    #[error(
+        "new, and does not fit the accepted profiles, with which it would start: {diagnostic}; waits until others are accepted"
+    )]
+    NotYet { diagnostic: String },
     #[error("waits for its turn: {in_flight} of at most {limit} clusters are at work")]
     Turn { in_flight: usize, limit: usize },
     #[error("the fleet holds: {reason}")]

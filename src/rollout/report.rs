@@ -160,7 +160,9 @@ fn rollout(state: &FleetState) -> RolloutState {
         return nothing_new(invalid.summary.clone(), state.r.accepted_commit());
     }
     match &head.run {
-        Run::Accepted { .. } if useless(state) => nothing_new(trouble(state).unwrap_or_default(), None),
+        Run::Accepted { .. } | Run::Rolling if useless(state) => {
+            nothing_new(trouble(state).unwrap_or_default(), state.r.accepted_commit())
+        }
         Run::Accepted { .. } => RolloutState::Converged,
         Run::Failed(defeat) => undone(defeat.cause.clone(), defeat.back_to),
         Run::Rolling if state.tally.quarantined > 0 && state.tally.blocking == 0 => {
@@ -171,7 +173,7 @@ fn rollout(state: &FleetState) -> RolloutState {
 }
 
 /// Whether the head holds a mistake for every target that there is: nobody runs it.
-fn useless(state: &FleetState) -> bool {
+pub(super) fn useless(state: &FleetState) -> bool {
     let there = state.r.targets.iter().filter(|target| target.leaving.is_none());
     !state.tally.invalid.is_empty() && state.tally.invalid.len() == there.count()
 }

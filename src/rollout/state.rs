@@ -11,7 +11,7 @@ use super::intent::FleetPolicy;
 use super::reason::FleetReason;
 use super::report::CommitStatus;
 use super::tally::{Class, Tally};
-use super::target::{Moment, Target};
+use super::target::{Moment, Target, Want};
 use crate::model::digest::{CommitId, InputDigest};
 use crate::model::name::{FleetName, TargetName};
 use crate::model::release::ReleaseRef;
@@ -155,6 +155,16 @@ impl FleetState {
     /// The policy of the newest commit that could be read.
     pub fn policy(&self) -> FleetPolicy {
         self.r.head.as_ref().map(|head| head.policy.clone()).unwrap_or_default()
+    }
+
+    /// The newest accepted commit.
+    pub fn accepted(&self) -> Option<CommitId> {
+        self.r.accepted_commit()
+    }
+
+    /// Whether a new target holds because it does not fit what is accepted: once something else is, it may.
+    pub fn holds_newcomers(&self) -> bool {
+        self.r.targets.iter().any(|target| matches!(target.wanted, Some(Want::NotYet { .. })))
     }
 
     /// What the newest commit that could be read wants of a target, as far as it has it; within, none where it holds a

@@ -129,6 +129,11 @@ pub(super) enum Want {
     Release(Rel),
     /// The diagnostic that holds it where it is.
     Invalid(String),
+    /// It is new, and its definition does not fit the accepted profiles, with which a new one starts: it waits until
+    /// others are accepted.
+    NotYet {
+        not_yet: String,
+    },
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

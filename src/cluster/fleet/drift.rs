@@ -250,8 +250,12 @@ impl Fleet {
         if !standby {
             self.follow_health(healthy).await;
         }
-        if self.dirty && self.jobs.is_empty() && (healthy || standby) && !self.write_ledger().await? {
-            self.phase = Phase::Executing;
+        if self.dirty && self.jobs.is_empty() && (healthy || standby) {
+            if self.write_ledger().await? {
+                self.publish_wants();
+            } else {
+                self.phase = Phase::Executing;
+            }
         }
         if Instant::now() >= self.verify_at {
             self.verify_at = Instant::now() + super::verify_wait(self.cx.settings.verify_every);

@@ -267,9 +267,7 @@ impl Fleet {
                 return Ok(());
             }
         }
-        let run = self.run.iter();
-        let wants = run.flat_map(|run| run.items.iter().map(|item| item.action.key.clone())).collect();
-        self.cx.set_sibling(&self.stored, wants);
+        self.publish_wants();
         if let Some(run) = &mut self.run {
             run.converged = true;
             run.said_healthy = Some(true);

@@ -15,8 +15,8 @@ use crate::cluster::ledger::PART_OF;
 use crate::cluster::orders::{Other, ReleaseMissing};
 use crate::cluster::session::Session;
 use crate::model::assignment::Assignment;
-use crate::model::object::{GroupKind, ObjectKey};
 use crate::model::name::FleetName;
+use crate::model::object::{GroupKind, ObjectKey};
 use crate::model::release::{LayerId, Release, ReleaseObject};
 use crate::plan::{self, InventoryEntry, Origin};
 

@@ -245,7 +245,7 @@ impl Fleet {
             Heard::Time => {
                 if self.wake.is_some_and(|at| at <= Instant::now()) {
                     self.wake = None;
-                    if self.stands_by() {
+                    if self.stands_by() || self.has_lost_heirs() {
                         self.wake = (!self.jobs.is_empty()).then(|| Instant::now() + DRAIN);
                         self.phase = Phase::Begin;
                     } else if matches!(self.phase, Phase::Stopped | Phase::Begin) {

@@ -8,6 +8,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::fetch::{Extra, FetchError, Fetched, Prepared, expect, fetch, read_extra};
 use super::jobs::Hand;
 use super::run::Run;
+use super::siblings::LOOK_FOR_HEIRS;
 use super::{Fleet, FleetEnd, Phase, beside};
 use crate::cluster::discovery::{Discovery, Resource};
 use crate::cluster::orders::Order;
@@ -305,7 +306,11 @@ impl Fleet {
         adopt: BTreeSet<ObjectKey>,
         back_to: Option<u64>,
     ) {
-        let hands_over = plan.kept.iter().any(|kept| matches!(kept.why, KeptWhy::HandOver { .. }));
+        let heirs = plan.kept.iter().filter(|kept| matches!(kept.why, KeptWhy::HandOver { .. }));
+        let hands_over: Vec<ObjectKey> = heirs.map(|kept| kept.key.clone()).collect();
+        if !hands_over.is_empty() {
+            self.wake = Some(tokio::time::Instant::now() + LOOK_FOR_HEIRS);
+        }
         let mut run = Run::new(goal.assignment, goal.release, plan);
         run.hands_over = hands_over;
         run.siblings = siblings;

@@ -98,8 +98,8 @@ pub struct Run {
     pub converged: bool,
     /// What stands in the cluster is healed while the order waits: nothing is said of the order's own way.
     pub standby: bool,
-    /// Objects stay until another fleet takes them over.
-    pub hands_over: bool,
+    /// Objects that stay until another fleet takes them over.
+    pub hands_over: Vec<ObjectKey>,
     /// Whether `Converged` was the last thing said about health.
     pub said_healthy: Option<bool>,
 }
@@ -125,7 +125,7 @@ impl Run {
             applied: 0,
             converged: false,
             standby: false,
-            hands_over: false,
+            hands_over: Vec::new(),
             said_healthy: None,
         };
         for (number, planned) in plan.layers.into_iter().enumerate() {

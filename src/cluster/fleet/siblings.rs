@@ -17,6 +17,8 @@ use crate::plan::Sibling;
 /// that takes longer has trouble that is not ours.
 const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often it is looked whether those still want an object for whom it was kept.
+pub const LOOK_FOR_HEIRS: Duration = Duration::from_secs(10);
 
 impl Fleet {
     /// What our order wants is known from now on, or can't be.
@@ -33,11 +35,8 @@ impl Fleet {
         let mut siblings = self.cx.siblings_of(&self.name);
         for (fleet, keys) in &self.expected {
             let id = Arc::from(set_id(&self.cx.settings.instance, fleet));
-            let nothing = || Sibling {
-                fleet: fleet.clone(),
-                wants: BTreeSet::new(),
-                adopted: BTreeSet::new(),
-            };
+            let nothing =
+                || Sibling { fleet: fleet.clone(), wants: BTreeSet::new(), adopted: BTreeSet::new() };
             siblings.entry(id).or_insert_with(nothing).wants.extend(keys.iter().cloned());
         }
         siblings
@@ -52,9 +51,36 @@ impl Fleet {
         let run = self.run.as_ref();
         match self.phase {
             Phase::Idle => false,
-            Phase::Executing => run.is_some_and(|run| run.standby || run.hands_over || !run.is_pruned()),
+            Phase::Executing => {
+                run.is_some_and(|run| run.standby || !run.hands_over.is_empty() || !run.is_pruned())
+            }
             _ => true,
         }
+    }
+
+    /// Whether an object that was kept for another fleet is wanted by none any more: then it is for us to prune.
+    pub(super) fn has_lost_heirs(&mut self) -> bool {
+        let Some(run) = self.run.as_ref().filter(|run| self.phase == Phase::Executing && run.converged)
+        else {
+            return false;
+        };
+        let (siblings, inventory) = (self.siblings(), &self.stored.ledger.inventory.objects);
+        let mut waiting = run.hands_over.iter().filter(|key| inventory.contains_key(*key)).peekable();
+        if waiting.peek().is_none() {
+            return false;
+        }
+        let wanted = |key: &ObjectKey| siblings.values().any(|sibling| sibling.wants.contains(key));
+        let lost = waiting.any(|key| !wanted(key));
+        if !lost {
+            self.wake = Some(Instant::now() + LOOK_FOR_HEIRS);
+        }
+        lost
+    }
+
+    /// Says what we have and want, for the other fleets to see.
+    pub(super) fn publish_wants(&self) {
+        let items = self.run.iter().flat_map(|run| &run.items);
+        self.cx.set_sibling(&self.stored, items.map(|item| item.action.key.clone()).collect());
     }
 
     /// Whether nothing that we would prune can turn out to be wanted by an order that another fleet has already: an

@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 use super::world::World;
 use crate::harness::{Result, shared};
 
-/// Twelve kinds, `each` of each but the namespace.
+/// Twelve kinds, `each` of each.
 fn many(world: &World, each: usize, value: &str) -> Vec<Value> {
     let kinds = [
         ("v1", "ConfigMap"),
         ("v1", "Secret"),
         ("v1", "ServiceAccount"),
         ("v1", "Service"),
-        ("v1", "PersistentVolumeClaim"),
+        ("v1", "LimitRange"),
         ("apps/v1", "Deployment"),
         ("batch/v1", "CronJob"),
         ("networking.k8s.io/v1", "NetworkPolicy"),
@@ -38,9 +38,8 @@ fn many(world: &World, each: usize, value: &str) -> Vec<Value> {
         match kind {
             "ConfigMap" => object["data"] = json!({"key": value}),
             "Service" => object["spec"] = json!({"selector": {"app": name}, "ports": [{"port": 80}]}),
-            "PersistentVolumeClaim" => {
-                object["spec"] = json!({"accessModes": ["ReadWriteOnce"], "storageClassName": "slow",
-                    "resources": {"requests": {"storage": "1Gi"}}});
+            "LimitRange" => {
+                object["spec"] = json!({"limits": [{"type": "Container", "default": {"memory": "1Gi"}}]});
             }
             "Deployment" => {
                 let mut template = pod(&name);
@@ -61,9 +60,7 @@ fn many(world: &World, each: usize, value: &str) -> Vec<Value> {
         }
         object
     };
-    // A claim that nobody provides for never becomes healthy: leave it out.
-    let kinds = kinds.into_iter().filter(|(_, kind)| *kind != "PersistentVolumeClaim");
-    kinds.flat_map(|kind| (0..each).map(move |n| object(n, kind))).collect()
+    kinds.into_iter().flat_map(|kind| (0..each).map(move |n| object(n, kind))).collect()
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::{FLEET, SOON, Small, TARGET, config_map, namespace, target, value};
+use super::{FLEET, PROFILE, SOON, Small, TARGET, config_map, eventually, namespace, target, value};
 use crate::harness::{ControlPlane, shared};
 
 const SETTINGS: &str = "profiles/app/app/settings.yaml";
@@ -114,6 +114,53 @@ async fn pins_and_revisions_move_to_older_and_newer_commits() {
     let history: Value = serde_json::from_str(&ask(&small, &["history", "edge-001", "-o", "json"])).unwrap();
     let newest = &history[0];
     assert_eq!((&newest["commit"], &newest["outcome"]), (&Value::from(back), &Value::from("converged")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_off_the_branch_holds_its_fleet_alone_until_it_is_accepted_and_there() {
+    let plane = shared("beta").await.unwrap();
+    let ns = "git-side";
+    let (small, _) = world(plane, ns, &["one"]).await;
+    let zoo = FLEET.replace("name: retail", "name: zoo").replace("{name: app}", "{name: zoo}");
+    let animal = |value: &str| config_map(ns, "animal", value);
+    small
+        .repo
+        .write("profiles/zoo/profile.yaml", &PROFILE.replace("app", "zoo"))
+        .write("profiles/zoo/zoo/animal.yaml", &animal("ape"))
+        .write("fleets/zoo.yaml", &zoo);
+    let first = small.repo.push("Another fleet");
+    small.converged(&first).await;
+
+    small.repo.git(&["checkout", "--quiet", "-b", "side"]);
+    small.repo.write(SETTINGS, &config_map(ns, "settings", "from the side"));
+    small.repo.git(&["commit", "--quiet", "--all", "-m", "Side"]);
+    small.repo.git(&["push", "--quiet", "origin", "side"]);
+    let side = small.repo.head();
+    small.repo.git(&["checkout", "--quiet", "main"]);
+    let fleet = revision(&format!("{{commit: {side}}}"));
+    small.repo.write(FLEET_FILE, &fleet).write("profiles/zoo/zoo/animal.yaml", &animal("bear")).push("Side");
+    holds(&small, "reached by neither the control branch nor an allowed tag").await;
+    let zoo_has = async |wanted: &str| {
+        eventually(&format!("the animal is {wanted}"), SOON, async || {
+            let found = value(plane, ns, "animal").await;
+            if found.as_deref() == Some(wanted) { Ok(()) } else { Err(format!("{found:?}")) }
+        })
+        .await;
+    };
+    zoo_has("bear").await;
+
+    // A person's word does not bring it here: nothing that is followed has it. The other fleet goes on.
+    accept(&small);
+    holds(&small, "was accepted but is not there").await;
+    small.repo.write("profiles/zoo/zoo/animal.yaml", &animal("cat")).push("Another animal");
+    zoo_has("cat").await;
+    has(plane, ns, "one").await;
+
+    // Once a branch that is followed brings it, it is taken: it was accepted.
+    let zoo = zoo.replace("[{name: zoo}]", "[{name: zoo, revision: {branch: side}}]");
+    let followed = small.repo.write("fleets/zoo.yaml", &zoo).push("The zoo follows the side branch");
+    small.converged(&followed).await;
+    has(plane, ns, "from the side").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,6 +10,7 @@ mod git_moves;
 mod instances;
 mod kill;
 mod main_job;
+mod many;
 mod moves;
 mod network;
 mod protected;

@@ -18,6 +18,8 @@ pub struct Doc {
     pub suspend: bool,
     pub pin: Option<String>,
     pub mistake: Option<String>,
+    /// It does not fit the profiles before this commit's.
+    pub needs: Option<String>,
 }
 
 /// The repository at one commit.
@@ -80,7 +82,7 @@ impl Files {
         for word in words {
             match word.as_str() {
                 "changes" | "adds" | "removes" | "suspends" | "unsuspends" | "pins" | "unpins" | "breaks"
-                | "mends" | "like" | "policy" => verb = word,
+                | "mends" | "like" | "policy" | "needs" => verb = word,
                 "unknown" => self.unknown = true,
                 word => self.edit_one(verb, word, history, &mut last)?,
             }
@@ -130,6 +132,7 @@ impl Files {
                 "unpins" => doc.pin = None,
                 "breaks" => doc.mistake = Some("fleet.yaml:1:1: broken".to_owned()),
                 "mends" => doc.mistake = None,
+                "needs" => doc.needs = Some(value.to_owned()),
                 other => return Err(format!("'{other}' is no verb of a commit")),
             }
         }
@@ -197,6 +200,11 @@ impl Files {
             labels.insert(release.digest, label);
             // A newcomer's own definition with the accepted profiles: here, simply what is accepted.
             let entry = state.entry_revisions(&target(name)).map(|revisions| {
+                let wrong =
+                    |needs: &String| revisions.profiles.values().all(|r| r.commit != commit_id(needs));
+                if doc.needs.as_ref().is_some_and(wrong) {
+                    return Err(format!("clusters/{name}.yaml:7:5: no variable 'vip'"));
+                }
                 let label = doc.content.clone();
                 let digest = ReleaseDigest::of([name.as_bytes(), label.as_bytes()]);
                 labels.insert(digest, label);
