@@ -148,7 +148,7 @@ impl Session {
         let adopted = objects.iter().filter(|(_, entry)| entry.origin == Origin::Adopted);
         let adopted = adopted.map(|(key, _)| key.clone()).collect();
         wants.extend(objects.keys().cloned());
-        let sibling = Sibling { fleet: ledger.fleet.clone(), wants, adopted };
+        let sibling = Sibling { fleet: ledger.fleet.clone(), wants, adopted, left: ledger.orphaned };
         self.lock().insert(ledger.fleet.clone(), sibling);
     }
 

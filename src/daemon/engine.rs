@@ -392,10 +392,10 @@ impl Engine {
                     );
                     self.workers.of(&assignment.target, &fleet).assign(*assignment);
                 }
-                Effect::Remove { target, fleet, generation, policy } => {
+                Effect::Remove { target, fleet, generation, policy, approved } => {
                     info!(fleet = %fleet, cluster = %target, ?policy, "leaves the fleet");
                     let cluster = self.fleets.policy(&fleet).cluster;
-                    self.workers.of(&target, &fleet).remove(&fleet, generation, policy, cluster, false);
+                    self.workers.of(&target, &fleet).remove(&fleet, generation, policy, cluster, approved);
                 }
                 Effect::Suspend { target, suspend } => self.workers.of(&target, &fleet).suspend(suspend),
                 Effect::Report(status) => {

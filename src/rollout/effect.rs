@@ -14,8 +14,8 @@ pub enum Effect {
     /// To the target's worker. With the generation that the worker already has, only policy and base count.
     Assign(Box<Assignment>),
     /// The target has left the fleet. Answered by the fact `Removed`; an `Assign` with a greater generation
-    /// takes it back.
-    Remove { target: TargetName, fleet: FleetName, generation: u64, policy: OnRemoval },
+    /// takes it back. `approved`: a person allowed deletions beyond the budget.
+    Remove { target: TargetName, fleet: FleetName, generation: u64, policy: OnRemoval, approved: bool },
     /// Stop everything for this cluster, healing too; or take it up again.
     Suspend { target: TargetName, suspend: bool },
     /// A commit's status changed (not sent again while it stays the same, but for [`resume`](super::resume)).

@@ -28,7 +28,11 @@ pub(super) fn target(state: &FleetState, index: usize) -> Option<TargetReport> {
 
 fn why(state: &FleetState, target: &Target) -> Why {
     if let Some(leaving) = target.leaving.as_ref().filter(|leaving| leaving.ordered) {
-        return (TargetStatus::Leaving, Reason::Removing, Some(leaving.since));
+        let reason = match leaving.held.clone() {
+            Some(reason) => Reason::Held { reason: format!("{reason}; 'fairlead accept' allows it") },
+            None => Reason::Removing,
+        };
+        return (TargetStatus::Leaving, reason, Some(leaving.since));
     }
     if target.suspend {
         return (TargetStatus::Suspended, Reason::Suspended, None);

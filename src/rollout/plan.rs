@@ -114,7 +114,7 @@ fn merge(
                 target.wanted = None;
                 target.pinned = false;
                 if !unknown && target.leaving.is_none() {
-                    target.leaving = Some(Leaving { commit, ordered: false, since: now });
+                    target.leaving = Some(Leaving::new(commit, now));
                 }
             }
         }

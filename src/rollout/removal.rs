@@ -26,8 +26,21 @@ pub(super) fn gate(r: &Record, tally: &Tally) -> Option<FleetReason> {
     Some(if count == of { FleetReason::EmptyFleet { of } } else { FleetReason::MassRemoval { count, of } })
 }
 
-/// A person approves that those leave which the head drops.
-pub(super) fn approve(state: &mut FleetState) {
+/// A person approves that those leave which the head drops, and that those who do delete what they must.
+pub(super) fn approve(state: &mut FleetState, effects: &mut Vec<Effect>) {
+    for index in 0..state.r.targets.len() {
+        let leaving = state.r.targets.get(index).and_then(|target| target.leaving.as_ref());
+        if leaving.is_none_or(|leaving| !leaving.ordered || leaving.held.is_none()) {
+            continue;
+        }
+        state.change(index, |target| {
+            target.generation += 1;
+            if let Some(leaving) = &mut target.leaving {
+                (leaving.held, leaving.approved) = (None, true);
+            }
+        });
+        effects.extend(state.r.targets.get(index).and_then(|target| removal(&state.r, target)));
+    }
     let leaving = state.tally.leaving.iter().filter_map(|index| state.r.targets.get(*index));
     let names: Vec<_> = leaving.map(|target| target.name.clone()).collect();
     state.r.may_leave.extend(names);
@@ -65,7 +78,21 @@ pub(super) fn order(state: &mut FleetState, effects: &mut Vec<Effect>) {
 pub(super) fn removal(r: &Record, target: &Target) -> Option<Effect> {
     let policy = r.head.as_ref().map_or(OnRemoval::default(), |head| head.policy.on_removal);
     let (fleet, generation) = (r.fleet.clone(), target.generation);
-    target.gone().then(|| Effect::Remove { target: target.name.clone(), fleet, generation, policy })
+    let approved = target.leaving.as_ref().is_some_and(|leaving| leaving.approved);
+    let name = target.name.clone();
+    target.gone().then(|| Effect::Remove { target: name, fleet, generation, policy, approved })
+}
+
+/// A worker that was told to take everything out waits for a person.
+pub(super) fn held(state: &mut FleetState, index: usize, generation: u64, reason: &str) {
+    let Some(target) = state.r.targets.get(index).filter(|target| target.gone()) else { return };
+    if target.generation == generation {
+        state.change(index, |target| {
+            if let Some(leaving) = &mut target.leaving {
+                leaving.held = Some(reason.to_owned());
+            }
+        });
+    }
 }
 
 /// A worker says that everything of the fleet was taken out of its cluster.

@@ -163,6 +163,7 @@ fn take_fact(state: &mut FleetState, fact: Fact, now: Moment, effects: &mut Vec<
             }
         }),
         FactBody::Held { generation, release, reason } => {
+            removal::held(state, index, generation, &failure::shorten(&reason.to_string(), REASON));
             on_phase(state, index, generation, Some(release), |phase| held(phase, &reason, now));
         }
         FactBody::Unhealthy { generation, release, cause } => {
@@ -281,7 +282,7 @@ fn approve(state: &mut FleetState, wave: Option<&WaveName>, now: Moment, effects
     if wave.is_some_and(|name| !waves.iter().any(|wave| wave.name == *name)) {
         return;
     }
-    removal::approve(state);
+    removal::approve(state, effects);
     let waits = |r: &Record, target: &Target| {
         let held = matches!(target.order, Some(Order { phase: Phase::Held { deletions: true, .. }, .. }));
         // Protected kinds: nothing waited for them, and they may go now.

@@ -210,6 +210,18 @@ pub(super) struct Leaving {
     /// Its worker has been told.
     pub ordered: bool,
     pub since: Moment,
+    /// Why its worker waits for a person: it would delete more than the budget allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
+    /// A person allowed that.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub approved: bool,
+}
+
+impl Leaving {
+    pub fn new(commit: CommitId, since: Moment) -> Self {
+        Self { commit, ordered: false, since, held: None, approved: false }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -201,7 +201,7 @@ impl Fleet {
     /// Removes one object; whether it is done with already.
     fn remove(&mut self, action: &Action) -> bool {
         let key = &action.key;
-        if self.cx.siblings_of(&self.name).values().any(|sibling| sibling.wants.contains(key)) {
+        if self.cx.siblings_of(&self.name).values().any(|sibling| sibling.claims(key)) {
             // It moved there after the plan was made: theirs to take over.
             self.forget(key);
             return true;

@@ -35,9 +35,17 @@ impl Fleet {
         let mut siblings = self.cx.siblings_of(&self.name);
         for (fleet, keys) in &self.expected {
             let id = Arc::from(set_id(&self.cx.settings.instance, fleet));
-            let nothing =
-                || Sibling { fleet: fleet.clone(), wants: BTreeSet::new(), adopted: BTreeSet::new() };
-            siblings.entry(id).or_insert_with(nothing).wants.extend(keys.iter().cloned());
+            let heir = siblings.entry(id).or_insert_with(|| Sibling {
+                fleet: fleet.clone(),
+                wants: BTreeSet::new(),
+                adopted: BTreeSet::new(),
+                left: true,
+            });
+            // One that has left, and is to come back, claims just what it is to get.
+            if std::mem::replace(&mut heir.left, false) {
+                heir.wants.clear();
+            }
+            heir.wants.extend(keys.iter().cloned());
         }
         siblings
     }
@@ -69,7 +77,7 @@ impl Fleet {
         if waiting.peek().is_none() {
             return false;
         }
-        let wanted = |key: &ObjectKey| siblings.values().any(|sibling| sibling.wants.contains(key));
+        let wanted = |key: &ObjectKey| siblings.values().any(|sibling| sibling.claims(key));
         let lost = waiting.any(|key| !wanted(key));
         if !lost {
             self.wake = Some(Instant::now() + LOOK_FOR_HEIRS);

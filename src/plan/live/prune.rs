@@ -144,7 +144,7 @@ impl<'a> Leaving<'a> {
         if seen.part_of.as_deref() != Some(self.ctx.set) {
             return Fate::Do(Verb::Forget, self.whose(seen));
         }
-        if let Some(sibling) = self.ctx.siblings.values().find(|s| s.wants.contains(key)) {
+        if let Some(sibling) = self.ctx.siblings.values().find(|s| s.claims(key)) {
             return Fate::Keep(KeptWhy::HandOver { to: sibling.fleet.clone() });
         }
         if seen.terminating {

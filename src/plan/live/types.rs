@@ -113,10 +113,19 @@ pub enum Origin {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sibling {
     pub fleet: FleetName,
-    /// Keys that its inventory lists or its assigned release wants: never pruned by us.
+    /// Keys that its inventory lists or its assigned release wants: never pruned by us, as long as it has not left.
     pub wants: BTreeSet<ObjectKey>,
     /// Keys that it had adopted: they stay adopted when they come over.
     pub adopted: BTreeSet<ObjectKey>,
+    /// The target has left this fleet: what it left behind is for whoever takes it.
+    pub left: bool,
+}
+
+impl Sibling {
+    /// Whether an object is, or will be, its own.
+    pub fn claims(&self, key: &ObjectKey) -> bool {
+        !self.left && self.wants.contains(key)
+    }
 }
 
 /// What decisions need beside the release and the cluster.

@@ -179,3 +179,27 @@ fn a_plan_prints_as_json() {
     let precondition = Precondition { uid: "u".into(), resource_version: "1".into() };
     assert_eq!(plan.prune[0][0].precondition, Some(precondition));
 }
+
+#[test]
+fn what_stands_is_put_together_from_the_releases_that_have_its_bytes() {
+    let with = |name: &str, value: &str| {
+        let mut map = manifest(name);
+        map["data"] = json!({"k": value});
+        object(&map)
+    };
+    let (one, two) = ("ConfigMap shop/one", "ConfigMap shop/two");
+    let old = release(vec![layer("a", &[], vec![with(one, "old"), with(two, "old"), plain(WEB)])]);
+    let new = release(vec![layer("a", &[], vec![with(one, "new")]), layer("b", &[], vec![with(two, "new")])]);
+    // The new release got as far as the first object; a third was never applied.
+    let mut world = World::at(&old);
+    world.remembers(one).applied = Some(with(one, "new").digest);
+    world.remembers(WEB).applied = None;
+    let applied = crate::plan::applied(&[&new, &old], &world.inventory, &world.observed.kinds).unwrap();
+    let found =
+        applied.objects().map(|(layer, object)| (layer.id.to_string(), object.key.clone(), object.digest));
+    let in_a = layer_id("a").to_string();
+    let expected = [(one, "new"), (two, "old")];
+    let expected = expected.map(|(name, value)| (in_a.clone(), key(name), with(name, value).digest));
+    assert_eq!(found.collect::<Vec<_>>(), expected);
+    assert!(crate::plan::applied(&[], &world.inventory, &world.observed.kinds).is_none());
+}

@@ -193,7 +193,12 @@ impl World {
 
     pub fn sibling(&mut self, wants: &[&str], adopted: &[&str]) {
         let keys = |texts: &[&str]| texts.iter().map(|text| key(text)).collect();
-        let sibling = Sibling { fleet: "other".parse().unwrap(), wants: keys(wants), adopted: keys(adopted) };
+        let sibling = Sibling {
+            fleet: "other".parse().unwrap(),
+            wants: keys(wants),
+            adopted: keys(adopted),
+            left: false,
+        };
         self.siblings.insert(SIBLING.into(), sibling);
     }
 

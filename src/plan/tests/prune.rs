@@ -43,6 +43,10 @@ fn only_what_is_seen_under_our_label_is_deleted() {
         w.sibling(&[a], &[]);
     });
     leaves(a, "kept: ConfigMap shop/a (fleet other takes it over)", |w| w.sibling(&[a], &[]));
+    leaves(a, "prune 0: delete ConfigMap shop/a (the release dropped it)", |w| {
+        w.sibling(&[a], &[]);
+        w.siblings.get_mut(SIBLING).unwrap().left = true;
+    });
     leaves(a, "kept: ConfigMap shop/a (objects of its kind could not be read)", |w| {
         w.observed.objects.remove(&key(a));
         w.observed.unread.insert(key(a).group_kind());

@@ -92,3 +92,52 @@ async fn row_04_an_object_that_moves_to_a_fleet_that_waits_stays_until_it_is_tak
     small.daemon.until("gone", SOON, |status| both(status, &fourth)).await;
     assert_eq!(value(plane, ns, "moves").await, None);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_04_a_target_that_moves_between_fleets_keeps_what_both_want() {
+    let plane = shared("alpha").await.unwrap();
+    let ns = "row-04-target";
+    plane.create_namespace(ns).await.unwrap();
+    let mut small = Small::new(plane, ns);
+    let zoo = FLEET.replace("name: retail", "name: zoo").replace("{segment: retail}", "{segment: zoo}");
+    let retail = FLEET.replace("[{name: app}]", "[{name: app}, {name: more}]");
+    let in_zoo = TARGET.replace("{segment: retail}", "{segment: zoo}");
+    small
+        .repo
+        .write("profiles/app/app/one.yaml", &config_map(ns, "one", "a"))
+        .write("profiles/app/app/same.yaml", &config_map(ns, "same", "a"))
+        .write("profiles/more/profile.yaml", &PROFILE.replace("app", "more"))
+        .write("profiles/more/more/two.yaml", &config_map(ns, "two", "a"))
+        .write("fleets/retail.yaml", &format!("{retail}  onRemoval: Delete\n"))
+        .write("fleets/zoo.yaml", &zoo)
+        // Nobody knows how to reach these; they are there so that no fleet becomes empty.
+        .write("clusters/edge-002.yaml", &TARGET.replace("edge-001", "edge-002"))
+        .write("clusters/edge-003.yaml", &in_zoo.replace("edge-001", "edge-003"));
+    let first = small.repo.push("Two fleets");
+    small.daemon.start();
+    let lives_in = |status: &Value, name: &str, commit: &str| {
+        let targets = status["targets"].as_array().unwrap().iter();
+        let shares: Vec<_> = targets.filter(|target| target["name"] == "edge-001").collect();
+        let here = shares.len() == 1 && shares[0]["fleet"] == name && shares[0]["status"] == "converged";
+        here && fleet(status, name)["accepted"] == commit
+    };
+    small.daemon.until("it is in retail", SOON, |status| lives_in(status, "retail", &first)).await;
+    let before = map(plane, ns, "one").await;
+
+    let mark = plane.audit().mark().await.unwrap();
+    let second = small.repo.write("clusters/edge-001.yaml", &in_zoo).push("Edge 1 moves to the zoo");
+    small.daemon.until("it is in the zoo", SOON, |status| lives_in(status, "zoo", &second)).await;
+    let after = map(plane, ns, "one").await;
+    assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"]);
+    let labels = "/metadata/labels/applyset.kubernetes.io~1part-of";
+    assert_ne!(after.pointer(labels), before.pointer(labels), "the zoo has it now");
+    let deletes = plane.audit().since(mark).await.unwrap().namespace(ns).verb("delete");
+    let names: Vec<_> = deletes.0.iter().map(|event| event.name.as_str()).collect();
+    assert_eq!(names, ["two"], "what only the old fleet wanted went with it");
+
+    // Nothing of the old fleet stands in the way of the new one.
+    small.repo.write("profiles/app/app/same.yaml", &config_map(ns, "same", "b"));
+    let third = small.repo.remove("profiles/app/app/one.yaml").push("Without it");
+    small.daemon.until("the third", SOON, |status| lives_in(status, "zoo", &third)).await;
+    assert_eq!(value(plane, ns, "one").await, None);
+}
