@@ -107,21 +107,24 @@ pub async fn expect(
     if dropped.is_empty() {
         return Ok(());
     }
-    let all = &dropped;
     for (fleet, release) in others {
-        let taken = match release.clone() {
-            None => {
-                let (target, dropped) = (&assignment.target, dropped.len());
-                tracing::warn!(cluster = %target, %fleet, dropped, "a mistake hides what the fleet takes over; dropped objects stay");
-                all.clone()
-            }
+        let theirs: Option<BTreeSet<ObjectKey>> = match release.clone() {
+            None => None,
             Some(release) => {
                 let order = Assignment { fleet: fleet.clone(), release, ..assignment.clone() };
-                let theirs = cx.source.get(&order).await.map_err(FetchError::Missing)?;
-                let theirs: BTreeSet<ObjectKey> = keys(&theirs);
-                dropped.intersection(&theirs).cloned().collect()
+                match cx.source.get(&order).await {
+                    Ok(theirs) => Some(keys(&theirs)),
+                    Err(missing) if missing.temporary => return Err(FetchError::Missing(missing)),
+                    Err(_) => None,
+                }
             }
         };
+        let taken = theirs.map(|theirs| dropped.intersection(&theirs).cloned().collect());
+        let taken: BTreeSet<ObjectKey> = taken.unwrap_or_else(|| {
+            let target = &assignment.target;
+            tracing::warn!(cluster = %target, %fleet, "it is not known what the fleet takes over; dropped objects stay");
+            dropped.clone()
+        });
         if !taken.is_empty() {
             fetched.expected.insert(fleet.clone(), taken);
         }
