@@ -80,7 +80,7 @@ pub(super) fn removal(r: &Record, target: &Target) -> Option<Effect> {
     let (fleet, generation) = (r.fleet.clone(), target.generation);
     let approved = target.leaving.as_ref().is_some_and(|leaving| leaving.approved);
     let name = target.name.clone();
-    target.gone().then(|| Effect::Remove { target: name, fleet, generation, policy, approved })
+    target.gone().then_some(Effect::Remove { target: name, fleet, generation, policy, approved })
 }
 
 /// A worker that was told to take everything out waits for a person.
