@@ -37,7 +37,7 @@ fn intent(commit: u8, state: &FleetState) -> Intent {
         let name: TargetName = name(number);
         let digest = ReleaseDigest::of([name.as_str().as_bytes(), &[commit]]);
         let mut intent = TargetIntent::new(ReleaseRef { digest, revisions: revisions.clone() });
-        intent.time_zone = Some("Europe/Berlin".to_owned());
+        intent.time_zone = "Europe/Berlin".parse().ok();
         intent.entry = state.entry_revisions(&name).map(|_| intent.release.clone());
         (name, intent)
     };

@@ -5,6 +5,7 @@ use jsonschema::{JsonType, ValidationError};
 use serde_json::Value;
 
 use super::yaml::token;
+use crate::model::schedule::Schedule;
 
 /// One finding about a value, before it is given its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,7 +90,8 @@ pub(super) fn explain(error: &ValidationError<'_>, schema: &Value) -> Vec<Proble
         Kind::Format { format } => {
             vec![
                 Problem::new(at, "invalid-value", format!("{} does not fit", shown(value)))
-                    .expected(format_words(format)),
+                    .expected(format_words(format))
+                    .hint(format_hint(format, value)),
             ]
         }
         Kind::Minimum { limit: n } => limit("at least", n),
@@ -316,8 +318,18 @@ fn pattern_words(pattern: &str) -> Option<&'static str> {
     })
 }
 
+/// What exactly is wrong, for a format whose reader says so.
+fn format_hint(format: &str, value: &Value) -> Option<String> {
+    let text = value.as_str().filter(|_| format == "cron")?;
+    text.parse::<Schedule>().err().map(|error| error.to_string())
+}
+
 fn format_words(format: &str) -> String {
     match format {
+        "cron" => {
+            "minute, hour, day of the month, month and day of the week, such as '0 1 * * Sat,Sun'".to_owned()
+        }
+        "time-zone" => "a time zone of the IANA database such as Europe/Berlin".to_owned(),
         "semver" => "a semantic version such as 1.4.0".to_owned(),
         "semver-range" => "a range of semantic versions such as '>=1.4, <2'".to_owned(),
         "ipv4" => "an IPv4 address such as 10.20.0.5".to_owned(),

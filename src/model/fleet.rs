@@ -8,6 +8,7 @@ use super::labels::LabelSelector;
 use super::name::{FleetName, ProfileName, WaveName};
 use super::object::ObjectKey;
 use super::profile::{ApiVersion, Metadata};
+use super::schedule::{Schedule, TimeZoneName};
 use super::target::Variables;
 use super::units::{Amount, Span};
 
@@ -169,12 +170,14 @@ pub enum Offline {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Window {
-    /// Five fields, as in a CronJob.
-    pub schedule: String,
+    /// When it starts: minute, hour, day of the month, month, day of the week, as in a CronJob.
+    pub schedule: Schedule,
+    /// How long it lasts.
     pub duration: Span,
-    /// IANA name. Default: the target's time zone, else UTC.
+    /// IANA name of the time zone for targets that name none of their own. Default: UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub time_zone: Option<String>,
+    pub time_zone: Option<TimeZoneName>,
+    /// Closes instead of opening.
     #[serde(default)]
     pub deny: bool,
 }

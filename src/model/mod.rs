@@ -13,6 +13,7 @@ pub mod object;
 pub mod profile;
 pub mod release;
 pub mod revision;
+pub mod schedule;
 pub mod target;
 pub mod tree;
 pub mod units;

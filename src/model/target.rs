@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::digest::CommitId;
 use super::name::TargetName;
 use super::profile::{ApiVersion, Metadata};
+use super::schedule::TimeZoneName;
 
 pub type Variables = serde_json::Map<String, serde_json::Value>;
 
@@ -33,7 +34,7 @@ pub struct ClusterTargetSpec {
     pub variables: Variables,
     /// IANA time zone in which windows are read for this cluster, e.g. `Europe/Berlin`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub time_zone: Option<String>,
+    pub time_zone: Option<TimeZoneName>,
     /// Keeps this cluster at (or brings it to) the profiles of a commit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pin: Option<Pin>,

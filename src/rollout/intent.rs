@@ -11,6 +11,7 @@ use crate::model::labels::Labels;
 use crate::model::name::{FleetName, TargetName};
 use crate::model::release::ReleaseRef;
 use crate::model::revision::Revisions;
+use crate::model::schedule::TimeZoneName;
 
 /// A fleet as one head of the control branch wants it, compiled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +51,7 @@ pub struct TargetIntent {
     /// Labels at the head; waves select by them.
     pub labels: Labels,
     /// IANA name; windows are read in it.
-    pub time_zone: Option<String>,
+    pub time_zone: Option<TimeZoneName>,
     pub suspend: bool,
     /// `release` is the one of the target's pin.
     pub pinned: bool,

@@ -32,6 +32,7 @@ mod state;
 mod step;
 mod tally;
 mod target;
+mod windows;
 
 pub use effect::Effect;
 pub use event::{Event, Person, RevisionHold};
@@ -43,3 +44,4 @@ pub use report::{
 };
 pub use state::FleetState;
 pub use step::{resume, step};
+pub use windows::{Opening, opening};

@@ -10,6 +10,7 @@ use super::failure::shorten;
 use crate::model::assignment::{KeptObject, Purpose};
 use crate::model::digest::CommitId;
 use crate::model::name::{FleetName, TargetName};
+use crate::model::schedule::TimeZoneName;
 
 /// A time in milliseconds since 1970: what state keeps of a `Timestamp`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -89,7 +90,7 @@ pub(super) struct Target {
     #[serde(rename = "v", default, skip_serializing_if = "is_default")]
     pub wave: u16,
     #[serde(rename = "z", default, skip_serializing_if = "Option::is_none")]
-    pub time_zone: Option<String>,
+    pub time_zone: Option<TimeZoneName>,
     /// Another fleet that must converge on it first.
     #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
     pub unmet: Option<FleetName>,

@@ -357,6 +357,14 @@ fn fleets() {
             ),
             (
                 "  profiles:",
+                "  rollout: {waves: [{name: a, windows: [{schedule: 0 25 * * *, duration: 1h, timeZone: Berlin}]}]}\n  profiles:",
+                &[
+                    "6:53: '0 25 * * *' does not fit; expected minute, hour, day of the month, month and day of the week, such as '0 1 * * Sat,Sun' (hint: '25' is no hour: write 0 to 23, ranges and lists of them, or *)",
+                    "6:89: 'Berlin' does not fit; expected a time zone of the IANA database such as Europe/Berlin",
+                ],
+            ),
+            (
+                "  profiles:",
                 "  windows: [{schedule: '* * * * *', duration: 1h}]\n  dependsOn: [retail, retial]\n  profiles:",
                 &[
                     "6:3: 'windows': not supported by this version yet (hint: remove it)",
