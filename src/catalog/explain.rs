@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::yaml::token;
 use crate::model::schedule::Schedule;
+use crate::model::suggest::nearest;
 
 /// One finding about a value, before it is given its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -294,14 +295,6 @@ pub(super) fn one_of(options: &[String]) -> String {
             format!("one of {}{more}", first.join(", "))
         }
     }
-}
-
-/// What was probably meant: few letters differ (transposed ones count once), or only the case does.
-pub(super) fn nearest<'a>(text: &str, options: impl IntoIterator<Item = &'a String>) -> Option<&'a String> {
-    let text = shorten(text).to_lowercase();
-    let distance = |option: &String| strsim::damerau_levenshtein(&text, &option.to_lowercase());
-    let best = options.into_iter().map(|option| (distance(option), option)).min()?;
-    (best.0 <= (best.1.len() / 3).max(1)).then_some(best.1)
 }
 
 /// The patterns of [`crate::model`]'s types in words.

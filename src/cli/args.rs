@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::examples::{ACCEPT, APPROVE, AUDIT, EXPLAIN, PAUSE, RESUME, RETRY, ROLLOUT, STOP};
 use super::table::Output;
-use crate::model::name::{FleetName, TargetName};
+use crate::model::name::{FleetName, TargetName, WaveName};
 
 /// Keeps a fleet of Kubernetes clusters true to the cluster profiles in a Git repository.
 #[derive(Debug, Parser)]
@@ -39,9 +40,29 @@ pub enum Command {
     Status(Status),
     /// Show what a target has run.
     History(History),
-    /// Take what is held (a rewritten branch, a moved tag, a commit off the branch), and approve deletions.
+    /// Say what a target runs, what it should run, and why it is not there yet.
+    #[command(after_help = EXPLAIN)]
+    Explain(Explain),
+    /// Show how a fleet's rollout stands, or those it had.
+    #[command(subcommand, after_help = ROLLOUT)]
+    Rollout(Rollout),
+    /// Let in a revision that is held: a rewritten branch, a moved tag, a commit off the branch.
+    #[command(after_help = ACCEPT)]
     Accept(Accept),
+    /// Allow what waits for an approval: deletions, targets that leave, waves.
+    #[command(after_help = APPROVE)]
+    Approve(Approve),
+    /// Let no change start in a fleet until it is resumed; healing and returns go on.
+    #[command(after_help = PAUSE)]
+    Pause(FleetCommand),
+    /// Go on with a fleet that is paused; without a fleet, end an emergency stop.
+    #[command(after_help = RESUME)]
+    Resume(Resume),
+    /// In an emergency: stop every write to every cluster at once, healing too.
+    #[command(after_help = STOP)]
+    Stop(Stop),
     /// Take the releases of a failed rollout out of quarantine and try them again.
+    #[command(after_help = RETRY)]
     Retry(FleetCommand),
     /// Take over objects that were in a cluster before, where other managers own fields of them.
     Adopt(TargetCommand),
@@ -49,6 +70,9 @@ pub enum Command {
     Leave(TargetCommand),
     /// Fetch the repository now.
     Sync(Sync),
+    /// Show who told the daemon to do what, when and why.
+    #[command(after_help = AUDIT)]
+    Audit(Audit),
     /// Write a commit that brings a fleet back to what it was at an older one.
     Rollback(Rollback),
     /// Print the JSON Schemas of the documents, or write them into a folder.
@@ -187,8 +211,87 @@ pub struct History {
 }
 
 #[derive(Debug, Args)]
+pub struct Explain {
+    /// The target's name.
+    pub target: TargetName,
+    /// How to print it.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Rollout {
+    /// How far the fleet is, what it waits for, and how its targets stand.
+    Status(FleetQuestion),
+    /// The fleet's commits, newest first, and what became of each.
+    History(FleetQuestion),
+}
+
+#[derive(Debug, Args)]
+pub struct FleetQuestion {
+    /// The fleet's name.
+    pub fleet: FleetName,
+    /// How to print it.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+#[derive(Debug, Args)]
+pub struct Audit {
+    /// Only what was done to this fleet.
+    #[arg(long, conflicts_with = "target")]
+    pub fleet: Option<FleetName>,
+    /// Only what was done to this target.
+    #[arg(long)]
+    pub target: Option<TargetName>,
+    /// At most this many entries, the newest.
+    #[arg(long, value_name = "NUMBER", default_value_t = 50)]
+    pub limit: u32,
+    /// How to print it.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+#[derive(Debug, Args)]
+pub struct Approve {
+    /// The fleet's name.
+    pub fleet: FleetName,
+    /// Only this wave; default: everything of the fleet that waits.
+    #[arg(long, value_name = "NAME")]
+    pub wave: Option<WaveName>,
+    #[command(flatten)]
+    pub why: Why,
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+#[derive(Debug, Args)]
+pub struct Resume {
+    /// The fleet that is paused; without it, the emergency stop of everything ends.
+    pub fleet: Option<FleetName>,
+    #[command(flatten)]
+    pub why: Why,
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+#[derive(Debug, Args)]
+pub struct Stop {
+    #[command(flatten)]
+    pub why: Why,
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+#[derive(Debug, Args)]
 pub struct Accept {
-    /// Only what this fleet's profiles hold; default: everything that is held.
+    /// Only this fleet; default: every fleet of which a revision is held.
     pub fleet: Option<FleetName>,
     #[command(flatten)]
     pub why: Why,
@@ -234,6 +337,8 @@ pub struct TargetCommand {
 
 #[derive(Debug, Args)]
 pub struct Sync {
+    #[command(flatten)]
+    pub why: Why,
     #[command(flatten)]
     pub daemon: Daemon,
 }

@@ -8,10 +8,14 @@
 mod args;
 pub mod client;
 mod error;
+mod examples;
+mod explain;
 mod offline;
 mod online;
+mod orders;
 mod pin;
 mod rollback;
+mod rollouts;
 pub mod table;
 
 use std::process::ExitCode;
@@ -53,11 +57,18 @@ fn dispatch(command: Command) -> Outcome {
         Command::Run(args) => run(&args),
         Command::Status(args) => block_on(online::status(args)),
         Command::History(args) => block_on(online::history(args)),
-        Command::Accept(args) => block_on(online::accept(args)),
-        Command::Retry(args) => block_on(online::retry(args)),
-        Command::Adopt(args) => block_on(online::adopt(args)),
-        Command::Leave(args) => block_on(online::leave(args)),
-        Command::Sync(args) => block_on(online::sync(args)),
+        Command::Explain(args) => block_on(explain::explain(args)),
+        Command::Rollout(args) => block_on(rollouts::rollout(args)),
+        Command::Audit(args) => block_on(rollouts::audit(args)),
+        Command::Accept(args) => block_on(orders::accept(args)),
+        Command::Approve(args) => block_on(orders::approve(args)),
+        Command::Pause(args) => block_on(orders::pause(args)),
+        Command::Resume(args) => block_on(orders::resume(args)),
+        Command::Stop(args) => block_on(orders::stop(args)),
+        Command::Retry(args) => block_on(orders::retry(args)),
+        Command::Adopt(args) => block_on(orders::adopt(args)),
+        Command::Leave(args) => block_on(orders::leave(args)),
+        Command::Sync(args) => block_on(orders::sync(args)),
     }
 }
 

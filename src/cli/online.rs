@@ -16,15 +16,15 @@ use super::table::{Cell, Output, Show, Table, Tone, age, clean, print};
 use crate::daemon::Settings;
 use crate::model::name::FleetName;
 use crate::plan::offline::FleetPlan;
+use crate::rollout::TargetStatus;
 use crate::server::{
-    AcceptBody, Done, FleetStatus, FleetView, HistoryView, ReasonBody, ReleaseView, StatusView, TargetBody,
-    TargetStatus, TargetView,
+    FleetStatus, FleetView, HistoryView, Need, ReleaseView, StatusView, StopView, TargetView,
 };
 
 /// A plan may ask every cluster; the server's own limit for a plan is 300 s.
 const PLAN_TIMEOUT: Duration = Duration::from_secs(310);
 
-fn client(daemon: &Daemon) -> Result<Client, CliError> {
+pub(super) fn client(daemon: &Daemon) -> Result<Client, CliError> {
     match &daemon.server {
         Some(url) => Client::url(url, daemon.token_file.as_deref()).map_err(failed),
         None => {
@@ -36,7 +36,7 @@ fn client(daemon: &Daemon) -> Result<Client, CliError> {
     }
 }
 
-fn failed(error: ClientError) -> CliError {
+pub(super) fn failed(error: ClientError) -> CliError {
     match error.hint() {
         Some(hint) => CliError::outside(error).hint(hint),
         None => CliError::outside(error),
@@ -78,6 +78,13 @@ fn show_status(view: &StatusView, output: Output) -> Result<(), CliError> {
 fn remarks(view: &StatusView) -> Vec<String> {
     let mut remarks: Vec<_> =
         view.not_ready.iter().map(|reason| format!("not ready: {}", reason.message)).collect();
+    if let Some(stop) = &view.stopped {
+        remarks.push(format!("{}; 'fairlead resume' ends it", stopped(stop)));
+    }
+    let needs = view.fleets.iter().flat_map(|fleet| fleet.needs.iter().map(move |need| (fleet, *need)));
+    remarks.extend(
+        needs.map(|(fleet, need)| format!("fleet {} waits for: {}", fleet.name, word(need, &fleet.name))),
+    );
     remarks.extend(view.repository.hold.iter().map(|hold| format!("the repository holds: {hold}")));
     remarks.extend(
         view.repository.last_error.iter().map(|error| format!("the repository can't be read: {error}")),
@@ -85,6 +92,22 @@ fn remarks(view: &StatusView) -> Vec<String> {
     let wrong = view.diagnostics.iter().filter(|finding| finding.is_error());
     remarks.extend(wrong.take(10).map(ToString::to_string));
     remarks.iter().map(|remark| clean(remark)).collect()
+}
+
+pub(super) fn stopped(stop: &StopView) -> String {
+    format!(
+        "EMERGENCY STOP since {} by {}: {}; nothing is written to any cluster",
+        stop.since, stop.by, stop.why
+    )
+}
+
+/// The command that a fleet waits for.
+pub(super) fn word(need: Need, fleet: &FleetName) -> String {
+    match need {
+        Need::Accept => format!("fairlead accept {fleet}"),
+        Need::Approve => format!("fairlead approve {fleet}"),
+        Need::Resume => format!("fairlead resume {fleet}"),
+    }
 }
 
 #[derive(Serialize)]
@@ -178,7 +201,7 @@ impl Show for Events {
     }
 }
 
-fn fleet_tone(state: FleetStatus) -> Tone {
+pub(super) fn fleet_tone(state: FleetStatus) -> Tone {
     match state {
         FleetStatus::Converged => Tone::Good,
         FleetStatus::RollingOut | FleetStatus::Paused => Tone::Busy,
@@ -187,15 +210,17 @@ fn fleet_tone(state: FleetStatus) -> Tone {
     }
 }
 
-fn target_tone(status: TargetStatus) -> Tone {
+pub(super) fn target_tone(status: TargetStatus) -> Tone {
     match status {
         TargetStatus::Converged => Tone::Good,
-        TargetStatus::Progressing | TargetStatus::Pending | TargetStatus::Stalled | TargetStatus::Leaving => {
+        TargetStatus::Progressing | TargetStatus::Waiting | TargetStatus::Stalled | TargetStatus::Leaving => {
             Tone::Busy
         }
-        TargetStatus::Held | TargetStatus::Failed | TargetStatus::Returning | TargetStatus::Unhealthy => {
-            Tone::Bad
-        }
+        TargetStatus::Held
+        | TargetStatus::Failed
+        | TargetStatus::Quarantined
+        | TargetStatus::Returning
+        | TargetStatus::Unhealthy => Tone::Bad,
         TargetStatus::Offline | TargetStatus::Suspended | TargetStatus::Unknown => Tone::Faint,
     }
 }
@@ -214,52 +239,4 @@ pub async fn plan_live(args: args::Plan) -> Outcome {
     let mut plan: FleetPlan = client.get_json(&with_query("/api/v1/plan", &query)).await.map_err(failed)?;
     plan.keep_targets(&args.target);
     show_plan(&plan, args.output)
-}
-
-pub async fn accept(args: args::Accept) -> Outcome {
-    let client = client(&args.daemon)?;
-    let fleets: Vec<FleetName> = match args.fleet {
-        Some(fleet) => vec![fleet],
-        None => {
-            let view: StatusView = client.get_json("/api/v1/status").await.map_err(failed)?;
-            let held = view.fleets.into_iter().filter(|fleet| fleet.state == FleetStatus::Held);
-            held.map(|fleet| fleet.name).collect()
-        }
-    };
-    if fleets.is_empty() {
-        anstream::println!("nothing is held");
-    }
-    for fleet in fleets {
-        let body = AcceptBody { commit: None, reason: args.why.text() };
-        say(client.post_json(&format!("/api/v1/fleets/{fleet}/accept"), &body).await)?;
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-pub async fn retry(args: args::FleetCommand) -> Outcome {
-    let body = ReasonBody { reason: args.why.text() };
-    say(client(&args.daemon)?.post_json(&format!("/api/v1/fleets/{}/retry", args.fleet), &body).await)
-}
-
-pub async fn adopt(args: args::TargetCommand) -> Outcome {
-    target_command(args, "adopt").await
-}
-
-pub async fn leave(args: args::TargetCommand) -> Outcome {
-    target_command(args, "leave").await
-}
-
-async fn target_command(args: args::TargetCommand, verb: &str) -> Outcome {
-    let body = TargetBody { fleet: args.fleet, reason: args.why.text() };
-    say(client(&args.daemon)?.post_json(&format!("/api/v1/targets/{}/{verb}", args.target), &body).await)
-}
-
-pub async fn sync(args: args::Sync) -> Outcome {
-    let body = ReasonBody { reason: "asked on the command line".to_owned() };
-    say(client(&args.daemon)?.post_json("/api/v1/sync", &body).await)
-}
-
-fn say(done: Result<Done, ClientError>) -> Outcome {
-    anstream::println!("{}", done.map_err(failed)?.message);
-    Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,8 @@ use clap::ValueEnum;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::release::object_to_yaml;
+
 /// Spaces between columns.
 const GAP: usize = 3;
 
@@ -63,6 +65,11 @@ impl Cell {
     pub fn none() -> Self {
         Self::new("<none>", Tone::Faint)
     }
+    /// With its colour.
+    pub fn styled(&self) -> String {
+        let style = self.tone.style();
+        format!("{style}{}{style:#}", self.text)
+    }
     pub fn or_none(text: Option<impl Into<String>>) -> Self {
         text.map_or_else(Self::none, |t| Self::new(t, Tone::Plain))
     }
@@ -112,11 +119,10 @@ impl Table {
         for row in std::iter::once(&headers).chain(&self.rows) {
             let mut pending = 0;
             for (i, width) in shown.iter().zip(&widths) {
-                let Some(Cell { text: content, tone }) = row.get(*i) else { continue };
+                let Some(cell @ Cell { text: content, .. }) = row.get(*i) else { continue };
                 if !content.is_empty() {
-                    let style = tone.style();
                     text.extend(std::iter::repeat_n(' ', pending));
-                    text.push_str(&format!("{style}{content}{style:#}"));
+                    text.push_str(&cell.styled());
                     pending = 0;
                 }
                 pending += width - content.chars().count() + GAP;
@@ -155,8 +161,8 @@ pub fn print<T: Show>(out: &mut impl Write, value: &T, output: Output, now: Time
             writeln!(out)
         }
         Output::Yaml => {
-            let yaml = serde_norway::to_string(value).map_err(io::Error::other)?;
-            out.write_all(yaml.as_bytes())
+            let value = serde_json::to_value(value)?;
+            out.write_all(object_to_yaml(&value).as_bytes())
         }
         Output::Name => value.names().iter().try_for_each(|name| writeln!(out, "{name}")),
         Output::Table | Output::Wide => {

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use kube::client::Body;
 use serde_json::Value;
 
+use super::brake::Brake;
 use super::clock::ServerClock;
 use super::error::{ApiError, Status};
 use super::limit::Limiter;
@@ -89,6 +90,7 @@ pub struct Api {
     user_agent: Arc<str>,
     limiter: Arc<Limiter>,
     clock: Arc<ServerClock>,
+    brake: Brake,
 }
 
 impl std::fmt::Debug for Api {
@@ -98,8 +100,9 @@ impl std::fmt::Debug for Api {
 }
 
 impl Api {
-    pub fn new(client: kube::Client, user_agent: &str) -> Self {
-        Self { client, user_agent: Arc::from(user_agent), limiter: Arc::default(), clock: Arc::default() }
+    pub fn new(client: kube::Client, user_agent: &str, brake: Brake) -> Self {
+        let (limiter, clock) = (Arc::default(), Arc::default());
+        Self { client, user_agent: Arc::from(user_agent), limiter, clock, brake }
     }
 
     /// The server's time, as far as its answers have told.
@@ -113,7 +116,8 @@ impl Api {
     }
 
     /// Sends a request, waits for a place if too many are in flight, and reads the whole answer. A read that was
-    /// answered 429 is sent again; of writes, who sent them decides.
+    /// answered 429 is sent again; of writes, who sent them decides. A write is not begun
+    /// while the brake is pulled.
     pub async fn call(&self, call: Call) -> Result<Bytes, ApiError> {
         let again = if call.method == Method::GET { READ_AGAIN } else { 0 };
         for _ in 0..again {
@@ -127,6 +131,10 @@ impl Api {
 
     async fn call_once(&self, call: Call) -> Result<Bytes, ApiError> {
         let _place = self.limiter.place().await;
+        let _way = match call.method {
+            Method::GET => None,
+            _ => Some(self.brake.write().ok_or(ApiError::Stopped)?),
+        };
         let timeout = call.timeout;
         let result = tokio::time::timeout(timeout, async {
             let response = self.start(call).await?;

@@ -25,6 +25,9 @@ pub enum ApiError {
     TooLarge(usize),
     #[error("not a valid request")]
     Request(#[from] http::Error),
+    /// Not sent: an emergency stop stands.
+    #[error("every write is stopped")]
+    Stopped,
 }
 
 /// A refusal as the API server words it (`meta/v1 Status`). Its texts are untrusted.
@@ -130,6 +133,8 @@ pub enum Meaning {
     Unreachable(String),
     /// Our credentials are not accepted.
     Unauthorized,
+    /// It was not sent, because of an emergency stop.
+    Stopped,
 }
 
 /// What the API server's validation says about fields that can't change; there is no reason code for it.
@@ -160,6 +165,7 @@ impl ApiError {
     pub fn meaning(&self, object: &ObjectKey) -> Meaning {
         match self {
             Self::Transport(_) | Self::Timeout(_) => Meaning::Unreachable(chain(self)),
+            Self::Stopped => Meaning::Stopped,
             Self::Decode(_) | Self::TooLarge(_) => {
                 Meaning::Stalled { reason: chain(self), retry_after: None }
             }
@@ -179,6 +185,11 @@ impl ApiError {
     /// Whether the connection itself is in doubt.
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Transport(_) | Self::Timeout(_))
+    }
+
+    /// Whether it was not sent, because of an emergency stop.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self, Self::Stopped)
     }
 
     pub fn is_unauthorized(&self) -> bool {

@@ -14,6 +14,7 @@ pub mod text;
 
 mod api;
 mod backoff;
+mod brake;
 mod clock;
 mod connect;
 mod credentials;
@@ -34,6 +35,7 @@ mod tests;
 mod watch;
 mod worker;
 
+pub use brake::Brake;
 pub use connect::{Connector, FirstOf, KubeconfigFolder};
 pub use credentials::ConnectError;
 pub use ledger::{Converged, Ledger, LedgerDamage, set_id};

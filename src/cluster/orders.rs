@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::brake::Brake;
 use crate::model::assignment::{Assignment, ClusterPolicy};
 use crate::model::fleet::OnRemoval;
 use crate::model::name::{FleetName, InstanceName, TargetName};
@@ -45,6 +46,8 @@ pub struct WorkerSettings {
     /// More heals of one object than this within [`Self::contest_window`] are a fight.
     pub contest_heals: usize,
     pub contest_window: Duration,
+    /// Shared by all workers.
+    pub brake: Brake,
 }
 
 impl WorkerSettings {
@@ -58,6 +61,7 @@ impl WorkerSettings {
             credentials_every: Duration::from_secs(10),
             contest_heals: 5,
             contest_window: Duration::from_secs(300),
+            brake: Brake::default(),
         }
     }
 

@@ -56,7 +56,7 @@ impl Session {
     ) -> Result<(Self, Ledgers), Lost> {
         let client =
             connector.connect(&settings.target).await.map_err(|error| Lost::Offline(chain(&error)))?;
-        let api = Api::new(client, &settings.user_agent());
+        let api = Api::new(client, &settings.user_agent(), settings.brake.clone());
         let store = LedgerStore::new(api.clone(), settings.instance.clone());
         let (identity, ledgers) = futures::future::try_join(read_identity(&api), store.list())
             .await

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::emergency::{Emergency, Standing};
 use super::fleets::Fleets;
 use super::orders;
 use super::reader::{FleetReading, ReadRequest, Reader, Reading};
@@ -24,7 +25,7 @@ use crate::model::digest::CommitId;
 use crate::model::name::{FleetName, SourceName};
 use crate::rollout::{Effect, Event, RevisionHold};
 use crate::server::{FetchResult, Metrics, NotReady, Order, Publisher, RepositoryView};
-use crate::store::{self, Head, HistoryEvent, Tag, Write};
+use crate::store::{self, Head, HistoryEvent, RolloutRecord, Tag, Write};
 
 /// Inputs taken in before what they led to is saved and carried out.
 const BATCH: usize = 1024;
@@ -40,6 +41,7 @@ pub struct Inputs {
     pub facts: mpsc::Receiver<Fact>,
     pub orders: mpsc::Receiver<Order>,
     pub readings: mpsc::Receiver<Result<Reading, String>>,
+    pub stops: watch::Receiver<Standing>,
 }
 
 enum Input {
@@ -47,6 +49,8 @@ enum Input {
     Read(Result<Reading, String>),
     Fact(Box<Fact>),
     Order(Order),
+    /// An emergency stop began, or is over.
+    Stop(Standing),
     /// A wake-up of a fleet, or time to publish.
     Time,
 }
@@ -70,6 +74,7 @@ pub struct Engine {
     readings: mpsc::Sender<Result<Reading, String>>,
     publisher: Publisher,
     metrics: Arc<Metrics>,
+    pub(super) emergency: Arc<Emergency>,
     not_ready: Vec<NotReady>,
     /// A reading is under way; another must follow when it is done, because something changed meanwhile.
     reading: bool,
@@ -106,6 +111,7 @@ pub struct Parts {
     pub readings: mpsc::Sender<Result<Reading, String>>,
     pub publisher: Publisher,
     pub metrics: Arc<Metrics>,
+    pub emergency: Arc<Emergency>,
     pub repository: RepositoryView,
     pub accepted: Option<CommitId>,
     pub remembered: BTreeMap<String, CommitId>,
@@ -113,8 +119,8 @@ pub struct Parts {
 
 impl Engine {
     pub fn new(parts: Parts) -> Self {
-        let Parts { fleets, workers, kick, store, reader, releases, readings, publisher, metrics, .. } =
-            parts;
+        let Parts { fleets, workers, kick, store, reader, releases, readings, publisher, .. } = parts;
+        let (metrics, emergency) = (parts.metrics, parts.emergency);
         let starting = NotReady { code: "no-commit-yet".into(), message: "no commit was read yet".into() };
         Self {
             fleets,
@@ -135,6 +141,7 @@ impl Engine {
             readings,
             publisher,
             metrics,
+            emergency,
             not_ready: vec![starting],
             reading: false,
             read_again: false,
@@ -150,12 +157,16 @@ impl Engine {
         self.workers.tell_others(self.fleets.others());
         let resumed = self.fleets.resume(Timestamp::now());
         self.carry_out(resumed);
+        if inputs.stops.borrow_and_update().stop.is_some() {
+            self.fleets.freeze(Timestamp::now());
+        }
         while let Some(batch) = self.next(&mut inputs, &cancel).await {
             let mut turn = Turn::default();
             for input in batch {
                 self.take(input, &mut turn);
             }
             self.fleets.writes_after(&turn.effects, &mut turn.writes);
+            turn.writes.extend(turn.effects.iter().filter_map(|effect| rollout(effect, Timestamp::now())));
             if !self.save(std::mem::take(&mut turn.writes), &cancel).await {
                 break;
             }
@@ -179,6 +190,7 @@ impl Engine {
             Some((observation, took)) = inputs.observations.recv() => Input::Observed(observation, took),
             Some(reading) = inputs.readings.recv() => Input::Read(reading),
             Some(order) = inputs.orders.recv() => Input::Order(order),
+            Ok(()) = inputs.stops.changed() => Input::Stop(inputs.stops.borrow_and_update().clone()),
             Some(fact) = inputs.facts.recv() => Input::Fact(Box::new(fact)),
             () = self.fleets.wake(), if self.fleets.next_wake().is_some() => Input::Time,
             () = tokio::time::sleep_until(publish.unwrap_or(self.published)), if publish.is_some() => Input::Time,
@@ -209,6 +221,7 @@ impl Engine {
             }
             Input::Fact(fact) => self.fact(*fact, now, turn),
             Input::Order(order) => self.order(order, now, turn),
+            Input::Stop(standing) => self.stopped(standing, now, turn),
             Input::Time => self.fleets.tick(now, &mut turn.effects),
         }
     }
@@ -437,6 +450,19 @@ impl Engine {
     pub(super) fn instance(&self) -> &crate::model::name::InstanceName {
         self.workers.instance()
     }
+}
+
+/// What was said of a commit, for the history of its fleet.
+fn rollout((fleet, effect): &(FleetName, Effect), now: Timestamp) -> Option<Write> {
+    let Effect::Report(status) = effect else { return None };
+    Some(Write::Rollout(RolloutRecord {
+        fleet: fleet.clone(),
+        revision: status.revision.clone(),
+        state: status.state.as_str().to_owned(),
+        description: status.description.clone(),
+        began: now,
+        changed: now,
+    }))
 }
 
 /// The facts that are part of a target's history.

@@ -45,6 +45,8 @@ pub struct Fleets {
     fleets: BTreeMap<FleetName, Fleet>,
     unwatched: Vec<(FleetName, TargetName)>,
     wants_reading: bool,
+    /// The time at which the state machines' clock stands.
+    frozen: Option<Timestamp>,
 }
 
 impl Fleets {
@@ -103,11 +105,45 @@ impl Fleets {
             }
         }
         let accepted = fleet.state.accepted();
-        let decided = rollout::step(&mut fleet.state, event, now);
+        let decided = rollout::step(&mut fleet.state, event, self.frozen.unwrap_or(now));
         self.wants_reading |= fleet.state.accepted() != accepted && fleet.state.holds_newcomers();
         fleet.unsaved = true;
         fleet.remember(&decided);
         effects.extend(decided.into_iter().map(|effect| (name.clone(), effect)));
+    }
+
+    /// Lets a fleet take in what a person said; whether that changed anything.
+    pub fn hear(
+        &mut self,
+        name: &FleetName,
+        event: Event,
+        now: Timestamp,
+        effects: &mut Vec<(FleetName, Effect)>,
+    ) -> bool {
+        // What is due happens first, so that the word alone makes the difference.
+        self.decide(name, Event::Tick, now, effects);
+        let state = |fleets: &Self| fleets.fleets.get(name).map(|fleet| fleet.state.clone());
+        let before = state(self);
+        self.decide(name, event, now, effects);
+        before != state(self)
+    }
+
+    /// Lets the state machines' clock stand: while an emergency stop lasts, no cluster can make progress, so none
+    /// may be found late.
+    pub fn freeze(&mut self, now: Timestamp) {
+        self.frozen.get_or_insert(now);
+    }
+
+    /// Lets the clock go on. Nobody's time has passed.
+    pub fn thaw(&mut self, now: Timestamp, effects: &mut Vec<(FleetName, Effect)>) {
+        if self.frozen.take().is_some() {
+            for (name, fleet) in &mut self.fleets {
+                let resumed = rollout::resume(&mut fleet.state, now);
+                fleet.unsaved = true;
+                fleet.remember(&resumed);
+                effects.extend(resumed.into_iter().map(|effect| (name.clone(), effect)));
+            }
+        }
     }
 
     pub fn tick(&mut self, now: Timestamp, effects: &mut Vec<(FleetName, Effect)>) {
@@ -129,6 +165,9 @@ impl Fleets {
     }
 
     pub fn next_wake(&self) -> Option<Timestamp> {
+        if self.frozen.is_some() {
+            return None;
+        }
         self.fleets.values().filter_map(|fleet| fleet.wake).min()
     }
 
@@ -221,6 +260,16 @@ impl Fleets {
             }
         }
         others
+    }
+
+    /// Whether a fleet holds because a revision may not be used; that outlives a restart.
+    pub fn holds_revision(&self, fleet: &FleetName) -> bool {
+        self.fleets.get(fleet).is_some_and(|fleet| fleet.state.holds_revision())
+    }
+
+    /// Whether a person must approve something before the fleet goes on.
+    pub fn awaits_approval(&self, fleet: &FleetName) -> bool {
+        self.fleets.get(fleet).is_some_and(|fleet| fleet.state.awaits_approval())
     }
 
     pub fn contains(&self, fleet: &FleetName) -> bool {

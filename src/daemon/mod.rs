@@ -6,6 +6,7 @@
 //! to it) or, in the same clusters, the same instance name (the ledgers see to it). IO: all of it.
 #![allow(clippy::disallowed_methods, reason = "this room owns the clock")]
 
+mod emergency;
 mod engine;
 mod fleets;
 mod hooks;
@@ -38,7 +39,7 @@ pub use settings::{Settings, SettingsError};
 pub use signals::cancel_on_signal;
 
 pub(crate) use crate::cluster::text::chain;
-use crate::cluster::{Connector, FirstOf, KubeconfigFolder, RequestObserver};
+use crate::cluster::{Brake, Connector, FirstOf, KubeconfigFolder, RequestObserver};
 use crate::forge::{ForgeError, Receiver, Watched};
 use crate::model::digest::CommitId;
 use crate::model::name::SourceName;
@@ -49,6 +50,7 @@ use crate::server::{Metrics, Publisher, RepositoryView, Server, ServerError, Sta
 use crate::sim::{self, Clock, SimConnector, SimSettings};
 use crate::store::{FleetRecord, Store, StoreError};
 
+use emergency::Emergency;
 use engine::{Engine, Inputs, Parts};
 use fleets::Fleets;
 use hooks::Hooks;
@@ -123,25 +125,14 @@ pub async fn follow(
     cancel: CancellationToken,
 ) -> Result<(), DaemonError> {
     let state = settings.state.clone();
-    make_private(&state).map_err(|source| DaemonError::StateFolder { path: state.clone(), source })?;
-    let store = Store::open(&state, Timestamp::now())?;
-    if let Some(aside) = store.moved_aside() {
-        warn!(file = %aside.display(), "the store was damaged and is set aside; accepted commits come from the ledgers");
-    }
+    let store = open_store(&state)?;
     let saved = Saved::read(&store, &settings)?;
     let (store, writer) = store.spawn()?;
 
     let mirror = Mirror::open(&settings.mirror()?, &state.join("mirror.git"))?;
-    let disk = DiskCache::open(state.join("cache"), CACHE)?;
-    let layers = LayerCache::new(Some(Box::new(disk.clone())));
-    let library = Arc::new(Library::new(Some(mirror.history()), settings.repository.folders.clone(), layers));
-    let releases = Arc::new(Releases::new(library.clone(), disk));
-
-    let repository = RepositoryView {
-        url: settings.repository.url.clone(),
-        branch: settings.repository.branch.clone(),
-        ..RepositoryView::default()
-    };
+    let (library, releases) = content(&settings, &mirror)?;
+    let (url, branch) = (settings.repository.url.clone(), settings.repository.branch.clone());
+    let repository = RepositoryView { url, branch, ..RepositoryView::default() };
     let (publisher, views) = Publisher::new(StatusView::empty(settings.instance.clone(), repository.clone()));
     let metrics = Arc::new(Metrics::new(views.clone()));
     let (facts, facts_in) = mpsc::channel(FACTS);
@@ -150,12 +141,15 @@ pub async fn follow(
     let (read, readings) = mpsc::channel(1);
     let kick = Kick::default();
 
+    let brake = Brake::default();
+    let emergency = Arc::new(Emergency::open(&state, brake.clone()));
     let stop_workers = cancel.child_token();
     let workers = Workers::new(
         settings.instance.clone(),
         connector(&settings, simulation, &metrics),
         releases.clone(),
         facts,
+        brake,
         stop_workers,
     );
     let asked = Arc::new(Asked::new(
@@ -175,12 +169,14 @@ pub async fn follow(
         readings: read,
         publisher,
         metrics: metrics.clone(),
+        emergency: emergency.clone(),
         repository,
         accepted: saved.accepted,
         remembered: saved.remembered,
     });
     let webhooks = webhooks(&settings, &kick)?;
-    let parts = crate::server::Parts { views, orders, questions: asked, metrics, webhooks };
+    let (questions, stop) = (asked, emergency.clone());
+    let parts = crate::server::Parts { views, orders, questions, emergency: stop, metrics, webhooks };
     let server = Server::bind(settings.server_settings(), parts).await?;
     if let Some(address) = server.address() {
         info!(%address, socket = %settings.socket().display(), "fairlead {} is up", env!("CARGO_PKG_VERSION"));
@@ -188,8 +184,10 @@ pub async fn follow(
 
     let mut tasks = Tasks::default();
     tasks.spawn("server", server.run(cancel.clone()));
-    let inputs = Inputs { observations, facts: facts_in, orders: orders_in, readings };
+    let stops = emergency.watch();
+    let inputs = Inputs { observations, facts: facts_in, orders: orders_in, readings, stops };
     tasks.spawn("engine", engine.run(inputs, cancel.clone()));
+    tasks.spawn("emergency stop", emergency.follow(cancel.clone()));
     let local = settings.local_repository();
     tasks.spawn("watch on the repository", watch_refs(local, kick.clone(), cancel.clone()));
     let poll = settings.repository.poll.get();
@@ -201,6 +199,25 @@ pub async fn follow(
     }
     info!("stopped");
     ended
+}
+
+/// Opens the store, in a state folder that it makes if need be.
+fn open_store(state: &std::path::Path) -> Result<Store, DaemonError> {
+    make_private(state).map_err(|source| DaemonError::StateFolder { path: state.to_owned(), source })?;
+    let store = Store::open(state, Timestamp::now())?;
+    if let Some(aside) = store.moved_aside() {
+        warn!(file = %aside.display(), "the store was damaged and is set aside; accepted commits come from the ledgers");
+    }
+    Ok(store)
+}
+
+/// What is read in the mirror, and the releases that are made of it.
+fn content(settings: &Settings, mirror: &Mirror) -> Result<(Arc<Library>, Arc<Releases>), DaemonError> {
+    let disk = DiskCache::open(settings.state.join("cache"), CACHE)?;
+    let layers = LayerCache::new(Some(Box::new(disk.clone())));
+    let library = Arc::new(Library::new(Some(mirror.history()), settings.repository.folders.clone(), layers));
+    let releases = Arc::new(Releases::new(library.clone(), disk));
+    Ok((library, releases))
 }
 
 /// What the last run left behind.

@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
+use super::emergency::Standing;
 use super::engine::{Engine, Turn};
 use crate::model::digest::CommitId;
-use crate::model::name::{FleetName, SourceName, TargetName};
+use crate::model::name::{FleetName, SourceName, TargetName, WaveName};
 use crate::rollout::{Event, Person, RevisionHold};
 use crate::server::{Command, Done, Order, Refusal};
 use crate::store::{AuditEntry, Tag, Write};
@@ -26,18 +27,43 @@ impl Answer {
 impl Engine {
     pub(super) fn order(&mut self, order: Order, now: Timestamp, turn: &mut Turn) {
         let Order { command, caller, reason, answer } = order;
-        turn.writes.push(Write::Audit(AuditEntry {
-            at: now,
-            who: caller.name.clone(),
-            via: caller.via.as_str().to_owned(),
-            what: command.verb().to_owned(),
-            subject: command.subject(),
-            why: reason.clone(),
-        }));
-        tracing::info!(who = %caller, command = command.verb(), on = command.subject(), reason, "ordered");
-        let by = Person { who: caller.name, why: reason };
+        let (what, subject) = (command.verb(), command.subject());
+        tracing::info!(who = %caller, command = what, on = subject, reason, "ordered");
+        let by = Person { who: caller.name.clone(), why: reason.clone() };
         let result = self.obey(command, by, now, turn);
+        let outcome = match &result {
+            Ok(done) => done.message.clone(),
+            Err(refusal) => format!("refused: {refusal}"),
+        };
+        let (what, via) = (what.to_owned(), caller.via.as_str().to_owned());
+        let entry = AuditEntry { at: now, who: caller.name, via, what, subject, why: reason, outcome };
+        turn.writes.push(Write::Audit(entry));
         turn.answers.push(Answer { to: answer, result });
+    }
+
+    /// An emergency stop began or ended. What people did by the file has no other trace.
+    pub(super) fn stopped(&mut self, standing: Standing, now: Timestamp, turn: &mut Turn) {
+        let (what, why) = match standing.stop {
+            Some(stop) => {
+                self.fleets.freeze(now);
+                ("stop", stop.why)
+            }
+            None => {
+                self.fleets.thaw(now, &mut turn.effects);
+                ("resume", "the file was removed".to_owned())
+            }
+        };
+        if standing.by_file {
+            turn.writes.push(Write::Audit(AuditEntry {
+                at: now,
+                who: "whoever can write in the state folder".to_owned(),
+                via: "file".to_owned(),
+                what: what.to_owned(),
+                subject: "all clusters".to_owned(),
+                why,
+                outcome: "done".to_owned(),
+            }));
+        }
     }
 
     fn obey(
@@ -47,13 +73,21 @@ impl Engine {
         now: Timestamp,
         turn: &mut Turn,
     ) -> Result<Done, Refusal> {
-        let message = match command {
-            Command::Accept { fleet, commit } => self.accept(&fleet, commit, by, now, turn)?,
-            Command::Retry { fleet } => {
-                self.tell(&fleet, Event::Retry { by }, "tries its releases again", now, turn)?
-            }
-            Command::Pause { fleet } => self.tell(&fleet, Event::Paused { by }, "is paused", now, turn)?,
-            Command::Resume { fleet } => self.tell(&fleet, Event::Resumed { by }, "goes on", now, turn)?,
+        let mut message = match command {
+            Command::Accept { fleet, commit } => self.accept(&fleet, commit, turn)?,
+            Command::Approve { fleet, wave } => self.approve(&fleet, wave, by, now, turn)?,
+            Command::Retry { fleet } => match self.tell(&fleet, Event::Retry { by }, now, turn)? {
+                true => format!("fleet {fleet} tries again what failed"),
+                false => format!("nothing of fleet {fleet} is quarantined or has failed"),
+            },
+            Command::Pause { fleet } => match self.tell(&fleet, Event::Paused { by }, now, turn)? {
+                true => format!("fleet {fleet} is paused: no change starts; healing and returns go on"),
+                false => format!("fleet {fleet} was paused already"),
+            },
+            Command::Resume { fleet } => match self.tell(&fleet, Event::Resumed { by }, now, turn)? {
+                true => format!("fleet {fleet} goes on"),
+                false => format!("fleet {fleet} was not paused"),
+            },
             Command::Adopt { target, fleet } => {
                 let fleets = self.fleets_of(&target, fleet)?;
                 for fleet in &fleets {
@@ -70,44 +104,86 @@ impl Engine {
             }
             Command::Sync => {
                 self.kick.now();
-                "the repository is fetched".to_owned()
+                return Ok(Done { message: "the repository is fetched".to_owned() });
             }
+            // Done by the server's side of it; here they are noted.
+            Command::Stop => return Ok(Done { message: "every write is stopped".to_owned() }),
+            Command::ResumeAll => return Ok(Done { message: "the emergency stop ends".to_owned() }),
         };
+        if self.emergency.current().is_some() {
+            message.push_str("; everything is stopped, so clusters follow after 'fairlead resume'");
+        }
         Ok(Done { message })
     }
 
+    /// Passes a person's word on; whether it changed anything.
     fn tell(
         &mut self,
         fleet: &FleetName,
         event: Event,
-        what: &str,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> Result<bool, Refusal> {
+        if !self.fleets.contains(fleet) {
+            return Err(Refusal::NotFound(format!("there is no fleet '{fleet}'")));
+        }
+        Ok(self.fleets.hear(fleet, event, now, &mut turn.effects))
+    }
+
+    /// Allows deletions, targets that leave, and waves that wait.
+    fn approve(
+        &mut self,
+        fleet: &FleetName,
+        wave: Option<WaveName>,
+        by: Person,
         now: Timestamp,
         turn: &mut Turn,
     ) -> Result<String, Refusal> {
-        if !self.fleets.contains(fleet) {
-            return Err(Refusal::NotFound(format!("no fleet {fleet}")));
+        let waves = self.fleets.policy(fleet).rollout.waves;
+        if let Some(wave) = wave.as_ref().filter(|wave| waves.iter().all(|known| known.name != **wave)) {
+            let names: Vec<_> = waves.iter().map(|wave| wave.name.as_str()).collect();
+            let known = if names.is_empty() { "it has none".to_owned() } else { names.join(", ") };
+            return Err(Refusal::NotFound(format!("fleet {fleet} has no wave '{wave}': {known}")));
         }
-        self.fleets.decide(fleet, event, now, &mut turn.effects);
-        Ok(format!("fleet {fleet} {what}"))
+        let held = self.holds_revision(fleet);
+        let what = wave.as_ref().map(|wave| format!("wave {wave} of ")).unwrap_or_default();
+        match self.tell(fleet, Event::Approved { by, wave }, now, turn)? {
+            true => Ok(format!("{what}fleet {fleet}: what waited for an approval is approved")),
+            false if held => Err(Refusal::Conflict(format!(
+                "fleet {fleet} waits for no approval, a revision of it is held: 'fairlead accept {fleet}' lets it in"
+            ))),
+            false => Ok(format!("{what}fleet {fleet}: nothing waits for an approval")),
+        }
     }
 
-    /// Lets in what is held: the head, moved tags, commits off the branch; and what waits for an approval.
+    fn holds_revision(&self, fleet: &FleetName) -> bool {
+        self.fleets.holds_revision(fleet) || self.repository.held.contains_key(fleet)
+    }
+
+    /// Lets in what is held: the head, moved tags, commits off the branch.
     fn accept(
         &mut self,
         fleet: &FleetName,
         commit: Option<CommitId>,
-        by: Person,
-        now: Timestamp,
         turn: &mut Turn,
     ) -> Result<String, Refusal> {
         let Some(head) = self.repository.head else {
             return Err(Refusal::Unavailable("no commit was read yet".to_owned()));
         };
+        if !self.fleets.contains(fleet) {
+            return Err(Refusal::NotFound(format!("there is no fleet '{fleet}'")));
+        }
         if let Some(seen) = commit.filter(|seen| *seen != head) {
             return Err(Refusal::Conflict(format!("the head is {head} by now, not {seen}")));
         }
-        let message =
-            self.tell(fleet, Event::Approved { by, wave: None }, "takes what was held", now, turn)?;
+        if !self.holds_revision(fleet) && self.repository.view.hold.is_none() {
+            return match self.fleets.awaits_approval(fleet) {
+                true => Err(Refusal::Conflict(format!(
+                    "no revision of fleet {fleet} is held, it waits for an approval: 'fairlead approve {fleet}' gives it"
+                ))),
+                false => Ok(format!("no revision of fleet {fleet} is held")),
+            };
+        }
         self.repository.accepted = Some(head);
         self.repository.remembered.extend(self.repository.tags.clone());
         if let Some(RevisionHold::Unreachable { commit }) = self.repository.held.get(fleet) {
@@ -120,7 +196,7 @@ impl Engine {
             Write::Tag(Tag { source: SourceName::control(), name: name.clone(), commit: *commit })
         }));
         self.start_reading();
-        Ok(message)
+        Ok(format!("fleet {fleet} takes the revision that was held"))
     }
 
     fn fleets_of(&self, target: &TargetName, fleet: Option<FleetName>) -> Result<Vec<FleetName>, Refusal> {

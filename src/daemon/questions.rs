@@ -11,8 +11,8 @@ use super::plans::{self, PlanError, Wanted};
 use super::workers::Handles;
 use crate::model::name::{FleetName, InstanceName, TargetName};
 use crate::plan::offline::{Change, FleetPlan, Member, Unplanned};
-use crate::server::{HistoryView, PlanQuestion, Questions, Refusal, Views};
-use crate::store;
+use crate::server::{AuditView, HistoryView, PlanQuestion, Questions, Refusal, RolloutView, Views};
+use crate::store::{self, StoreError};
 
 /// Clusters that are asked at a time for a live plan.
 const AT_A_TIME: usize = 16;
@@ -114,7 +114,7 @@ impl Questions for Asked {
     fn history(&self, target: TargetName, limit: u32) -> BoxFuture<'_, Result<Vec<HistoryView>, Refusal>> {
         Box::pin(async move {
             let events = self.store.read(move |records| records.history(&target, limit)).await;
-            let events = events.map_err(|error| Refusal::Unavailable(super::chain(&error)))?;
+            let events = events.map_err(unavailable)?;
             let view = |event: store::HistoryEvent| HistoryView {
                 at: event.at,
                 fleet: event.fleet,
@@ -125,4 +125,40 @@ impl Questions for Asked {
             Ok(events.into_iter().map(view).collect())
         })
     }
+
+    fn rollouts(&self, fleet: FleetName, limit: u32) -> BoxFuture<'_, Result<Vec<RolloutView>, Refusal>> {
+        Box::pin(async move {
+            let found = self.store.read(move |records| records.rollouts(&fleet, limit)).await;
+            let view = |rollout: store::RolloutRecord| RolloutView {
+                fleet: rollout.fleet,
+                source: rollout.revision.source,
+                commit: rollout.revision.commit,
+                state: rollout.state,
+                description: rollout.description,
+                began: rollout.began,
+                changed: rollout.changed,
+            };
+            Ok(found.map_err(unavailable)?.into_iter().map(view).collect())
+        })
+    }
+
+    fn audit(&self, subject: Option<String>, limit: u32) -> BoxFuture<'_, Result<Vec<AuditView>, Refusal>> {
+        Box::pin(async move {
+            let found = self.store.read(move |records| records.audit(subject.as_deref(), limit)).await;
+            let view = |entry: store::AuditEntry| AuditView {
+                at: entry.at,
+                who: entry.who,
+                via: entry.via,
+                what: entry.what,
+                subject: entry.subject,
+                why: entry.why,
+                outcome: entry.outcome,
+            };
+            Ok(found.map_err(unavailable)?.into_iter().map(view).collect())
+        })
+    }
+}
+
+fn unavailable(error: StoreError) -> Refusal {
+    Refusal::Unavailable(super::chain(&error))
 }

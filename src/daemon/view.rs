@@ -4,29 +4,30 @@ use std::collections::BTreeMap;
 
 use super::engine::Engine;
 use super::fleets::Fleets;
-use crate::rollout::{FleetReport, RolloutState, TargetReport};
-use crate::rollout::{Reason, TargetStatus as Standing};
-use crate::server::{FailureView, FleetStatus, FleetView, ReleaseView, StatusView, TargetStatus, TargetView};
+use crate::rollout::{FleetReason, Reason, TargetStatus};
+use crate::rollout::{FleetReport, RolloutState};
+use crate::server::{FailureView, FleetStatus, FleetView, Need, ReleaseView, StatusView, TargetView};
 
 /// The whole picture.
 pub(super) fn status(engine: &Engine) -> StatusView {
     let reports = engine.fleets.reports();
     let mut view = StatusView::empty(engine.instance().clone(), engine.repository.view.clone());
     view.not_ready = engine.not_ready().to_vec();
-    view.fleets = reports.iter().map(fleet).collect();
+    view.stopped = engine.emergency.current();
+    view.fleets = reports.iter().map(|report| fleet(report, &engine.fleets)).collect();
     view.targets = reports.iter().flat_map(|report| targets(report, &engine.fleets)).collect();
     view.targets.sort_by(|a, b| (&a.name, &a.fleet).cmp(&(&b.name, &b.fleet)));
     view.diagnostics.clone_from(&engine.repository.diagnostics);
     view
 }
 
-fn fleet(report: &FleetReport) -> FleetView {
+fn fleet(report: &FleetReport, fleets: &Fleets) -> FleetView {
     let mut counts = BTreeMap::new();
     for target in &report.targets {
-        *counts.entry(standing(target)).or_insert(0) += 1;
+        *counts.entry(target.status).or_insert(0) += 1;
     }
     let failed = report.targets.iter().filter(|target| {
-        matches!(target.status, Standing::Failed | Standing::Returning | Standing::Quarantined)
+        matches!(target.status, TargetStatus::Failed | TargetStatus::Returning | TargetStatus::Quarantined)
     });
     let failures = failed.filter_map(|target| {
         let release = target.wanted.as_ref().or(target.assigned.as_ref())?;
@@ -39,13 +40,13 @@ fn fleet(report: &FleetReport) -> FleetView {
         accepted: report.accepted,
         state: state(&report.rollout),
         reason: reason(report),
+        needs: needs(report, fleets),
         counts,
         failures: failures.collect(),
     }
 }
 
 fn state(rollout: &RolloutState) -> FleetStatus {
-    use crate::rollout::FleetReason;
     match rollout {
         RolloutState::Idle => FleetStatus::Unknown,
         RolloutState::Converged => FleetStatus::Converged,
@@ -57,6 +58,23 @@ fn state(rollout: &RolloutState) -> FleetStatus {
         RolloutState::Returning { .. } => FleetStatus::Returning,
         RolloutState::Failed { .. } => FleetStatus::Failed,
     }
+}
+
+/// What a person has to say before the fleet goes on.
+fn needs(report: &FleetReport, fleets: &Fleets) -> Vec<Need> {
+    let hold = match &report.rollout {
+        RolloutState::Holding { reason } => Some(reason),
+        _ => None,
+    };
+    let paused = matches!(hold, Some(FleetReason::Paused { .. } | FleetReason::Failures { .. }));
+    [
+        (fleets.holds_revision(&report.fleet), Need::Accept),
+        (fleets.awaits_approval(&report.fleet), Need::Approve),
+        (paused, Need::Resume),
+    ]
+    .into_iter()
+    .filter_map(|(needed, need)| needed.then_some(need))
+    .collect()
 }
 
 /// The fleet's own reason where it holds, else what the head's commit status says.
@@ -74,33 +92,18 @@ fn targets<'a>(report: &'a FleetReport, fleets: &'a Fleets) -> impl Iterator<Ite
         TargetView {
             name: target.target.clone(),
             fleet: report.fleet.clone(),
-            status: standing(target),
+            status: target.status,
             reason: (target.reason != Reason::Converged).then(|| target.reason.to_string()),
+            why: target.reason.clone(),
+            wanted: target.wanted.as_ref().map(ReleaseView::from),
             assigned: target.assigned.as_ref().map(ReleaseView::from),
             converged: target.converged.as_ref().map(ReleaseView::from),
             base: target.base.as_ref().map(ReleaseView::from),
             since: target.since,
-            offline: target.status == Standing::Offline,
+            offline: target.status == TargetStatus::Offline,
             objects: details.objects,
             kept: details.kept.iter().map(ToString::to_string).collect(),
             drift: details.drift.iter().map(ToString::to_string).collect(),
         }
     })
-}
-
-fn standing(target: &TargetReport) -> TargetStatus {
-    match (target.status, &target.reason) {
-        (_, Reason::NotHeard) => TargetStatus::Unknown,
-        (_, Reason::Stalled { .. }) => TargetStatus::Stalled,
-        (Standing::Converged, _) => TargetStatus::Converged,
-        (Standing::Progressing, _) => TargetStatus::Progressing,
-        (Standing::Waiting, _) => TargetStatus::Pending,
-        (Standing::Held, _) => TargetStatus::Held,
-        (Standing::Unhealthy, _) => TargetStatus::Unhealthy,
-        (Standing::Failed | Standing::Quarantined, _) => TargetStatus::Failed,
-        (Standing::Returning, _) => TargetStatus::Returning,
-        (Standing::Offline, _) => TargetStatus::Offline,
-        (Standing::Suspended, _) => TargetStatus::Suspended,
-        (Standing::Leaving, _) => TargetStatus::Leaving,
-    }
 }

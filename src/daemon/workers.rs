@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::{self, Connector, Other, ReleaseSource, WorkerHandle, WorkerSettings};
+use crate::cluster::{self, Brake, Connector, Other, ReleaseSource, WorkerHandle, WorkerSettings};
 use crate::model::assignment::Fact;
 use crate::model::name::{FleetName, InstanceName, TargetName};
 
@@ -35,6 +35,7 @@ pub struct Workers {
     /// Targets that have several fleets, with each of these.
     shared: BTreeSet<(TargetName, FleetName)>,
     tasks: JoinSet<()>,
+    brake: Brake,
     cancel: CancellationToken,
 }
 
@@ -44,6 +45,7 @@ impl Workers {
         connector: Arc<dyn Connector>,
         source: Arc<dyn ReleaseSource>,
         facts: mpsc::Sender<Fact>,
+        brake: Brake,
         cancel: CancellationToken,
     ) -> Self {
         Self {
@@ -54,6 +56,7 @@ impl Workers {
             handles: Handles::default(),
             shared: BTreeSet::new(),
             tasks: JoinSet::new(),
+            brake,
             cancel,
         }
     }
@@ -66,6 +69,7 @@ impl Workers {
         }
         let settings = WorkerSettings {
             fleets: vec![fleet.clone()],
+            brake: self.brake.clone(),
             ..WorkerSettings::new(self.instance.clone(), target.clone())
         };
         let (connector, source) = (self.connector.clone(), self.source.clone());

@@ -14,6 +14,7 @@ pub mod profile;
 pub mod release;
 pub mod revision;
 pub mod schedule;
+pub mod suggest;
 pub mod target;
 pub mod tree;
 pub mod units;

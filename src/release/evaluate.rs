@@ -8,10 +8,11 @@ use cel::{Context, ExecutionError, Value as Cel};
 use serde_json::{Map as JsonMap, Number, Value};
 
 use super::environment::{EACH, ENVIRONMENT};
-use super::expression::{CLUSTER, Expression, References, Wrong, closest};
+use super::expression::{CLUSTER, Expression, References, Wrong};
 use super::scan::VAR;
 use super::shape::{self, Sizes};
 use crate::model::labels::Labels;
+use crate::model::suggest::nearest;
 use crate::model::target::Variables;
 
 /// Largest value that an expression may put into a manifest, in bytes.
@@ -125,7 +126,7 @@ impl<'a> Evaluator<'a> {
         }
         if self.references.labels.contains(key) && !self.inputs.labels.contains_key(key) {
             let message = format!("the cluster {} has no label '{key}'", self.inputs.cluster_name);
-            let near = closest(key, self.inputs.labels.keys().map(String::as_str));
+            let near = nearest(key, self.inputs.labels.keys().map(String::as_str));
             return Wrong::new("unknown-label", message).hint(match near {
                 Some(near) => format!("did you mean '{near}'?"),
                 None => "add the label to the target, or ask has(cluster.labels.<key>) first".to_owned(),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::environment::{ENVIRONMENT, put_in_order};
 use super::scan::{Found, VAR};
+use crate::model::suggest::nearest;
 
 pub(super) const CLUSTER: &str = "cluster";
 
@@ -199,7 +200,7 @@ impl Walk {
         if !FUNCTIONS.contains(&name) && !MORE_FUNCTIONS.contains(&name) {
             let functions = FUNCTIONS.iter().chain(&MORE_FUNCTIONS).copied();
             let wrong = Wrong::new("expression-unknown", format!("there is no function '{name}'"));
-            self.fail(match closest(name, functions) {
+            self.fail(match nearest(name, functions) {
                 Some(near) => wrong.hint(format!("did you mean '{near}'?")),
                 None => wrong,
             });
@@ -229,7 +230,7 @@ impl Walk {
                 "labels" => self.references.all_labels = true,
                 _ => {
                     let message = format!("'cluster.{field}' is not known");
-                    let hint = match closest(field, ["name", "labels"]) {
+                    let hint = match nearest(field, ["name", "labels"]) {
                         Some(near) => format!("did you mean 'cluster.{near}'?"),
                         None => "a cluster has cluster.name and cluster.labels".to_owned(),
                     };
@@ -269,7 +270,7 @@ impl Walk {
         } else if self.is_root(name, CLUSTER) {
             (self.references.name, self.references.all_labels) = (true, true);
         } else if !TYPES.contains(&name) {
-            let hint = match closest(name, ["var", "cluster"]) {
+            let hint = match nearest(name, ["var", "cluster"]) {
                 Some(near) => format!("did you mean '{near}'?"),
                 None => format!(
                     "did you mean 'var.{name}'? expressions know var.<name>, cluster.name and cluster.labels.<key>"
@@ -282,34 +283,4 @@ impl Walk {
     fn fail(&mut self, wrong: Wrong) {
         self.wrong.get_or_insert(wrong);
     }
-}
-
-/// The candidate that is nearest to `name`, if it is near enough to be what was meant.
-pub(super) fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let near = |candidate: &&'a str| {
-        let distance = distance(name, candidate);
-        (distance <= (candidate.len().max(name.len()) / 3).max(1)).then_some((distance, *candidate))
-    };
-    let mut found: Vec<_> = candidates.into_iter().filter_map(|c| near(&c)).collect();
-    found.sort_unstable();
-    found.first().map(|(_, candidate)| *candidate)
-}
-
-/// Levenshtein's distance with swapped neighbours as one change, of texts up to 64 characters.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().take(64).collect());
-    let mut table = vec![vec![0; b.len() + 1]; a.len() + 1];
-    table[0] = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        table[i][0] = i;
-        for j in 1..=b.len() {
-            let changed = table[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = changed.min(table[i - 1][j] + 1).min(table[i][j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(table[i - 2][j - 2] + 1);
-            }
-            table[i][j] = best;
-        }
-    }
-    table[a.len()][b.len()]
 }

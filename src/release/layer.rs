@@ -5,12 +5,13 @@ use std::sync::Arc;
 use crate::model::diagnostic::{Diagnostic, Place};
 use crate::model::digest::InputDigest;
 use crate::model::release::RenderedLayer;
+use crate::model::suggest::nearest;
 use crate::model::tree::Tree;
 
 use super::cache::LayerCache;
 use super::canonical::canonical_bytes;
 use super::evaluate::Inputs;
-use super::expression::{References, Wrong, closest};
+use super::expression::{References, Wrong};
 use super::manifests::{self, RENDERER, UNREADABLE};
 use super::template::Templates;
 
@@ -73,7 +74,7 @@ impl Source<'_> {
 
     fn undeclared(&self, name: &str) -> Wrong {
         let message = format!("the profile {} declares no variable '{name}'", self.profile);
-        Wrong::new("unknown-variable", message).hint(match closest(name, self.declared.iter().copied()) {
+        Wrong::new("unknown-variable", message).hint(match nearest(name, self.declared.iter().copied()) {
             Some(near) => format!("did you mean 'var.{near}'?"),
             None => "declare it under spec.variables.properties of the profile".to_owned(),
         })

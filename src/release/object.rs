@@ -4,15 +4,14 @@ use serde_json::Value;
 
 use crate::model::diagnostic::{Diagnostic, Place};
 use crate::model::object::{ObjectKey, split_api_version};
-
-use super::expression::closest;
+use crate::model::suggest::nearest;
 
 /// Largest object, in canonical bytes: what an API server takes in a request (3 MiB, `MaxRequestBodyBytes`
 /// of k8s.io/apiserver).
 pub const MAX_OBJECT: usize = 3 << 20;
 
 /// Annotations under `fairlead.dev/` that content may carry.
-pub const ANNOTATIONS: [&str; 3] = ["fairlead.dev/replace", "fairlead.dev/prune", "fairlead.dev/hold-until"];
+pub const ANNOTATIONS: [&str; 2] = ["fairlead.dev/replace", "fairlead.dev/prune"];
 
 const APPLYSET: &str = "applyset.kubernetes.io/";
 const FAIRLEAD: &str = "fairlead.dev/";
@@ -180,10 +179,13 @@ fn reserved(field: &str, key: &str) -> Option<String> {
     if ANNOTATIONS.contains(&key) {
         return (field == "labels").then(|| "it is read as an annotation: move it".to_owned());
     }
+    if name == "hold-until" {
+        return Some("it is set on the object in a cluster, with kubectl annotate; remove it".to_owned());
+    }
     if name == "digest" {
         return Some("Fairlead sets it itself; remove it".to_owned());
     }
-    Some(match closest(key, ANNOTATIONS) {
+    Some(match nearest(key, ANNOTATIONS) {
         Some(near) => format!("did you mean '{near}'?"),
         None => format!("content may carry the annotations {}", ANNOTATIONS.join(", ")),
     })

@@ -186,7 +186,7 @@ fn single_line(text: &str) -> String {
 fn is_plain(text: &str) -> bool {
     const WORDS: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
     let inner = |c: char| c.is_ascii_alphanumeric() || " ._/@+-=,()".contains(c) || (c == ':');
-    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/' || c == '(')
         && text.chars().all(inner)
         && !text.ends_with([' ', ':'])
         && !text.contains(": ")

@@ -66,7 +66,7 @@ fn at_work(r: &Record, target: &Target, order: &Order) -> Option<Why> {
             (TargetStatus::Progressing, reason, Some(*idle))
         }
         Phase::Stalled { since, reason, .. } => {
-            (TargetStatus::Progressing, Reason::Stalled { reason: reason.clone() }, Some(*since))
+            (TargetStatus::Stalled, Reason::Stalled { reason: reason.clone() }, Some(*since))
         }
         Phase::Held { since, reason, .. } => {
             (TargetStatus::Held, Reason::Held { reason: reason.clone() }, Some(*since))
@@ -109,7 +109,9 @@ fn at_rest(state: &FleetState, target: &Target) -> Why {
         Some(Want::Release(release)) => *release,
     };
     if let Some(group) = r.quarantine_of(target, wanted) {
-        let (release, cause) = (group.commit, group.cause.clone());
+        // Its own name need not be said beside it.
+        let own = group.cause.strip_prefix(target.name.as_str()).and_then(|rest| rest.strip_prefix(' '));
+        let (release, cause) = (group.commit, own.unwrap_or(&group.cause).to_owned());
         if r.same(target.ordered(), Some(wanted)) {
             return (TargetStatus::Quarantined, Reason::KeptQuarantined { release, cause }, since);
         }
@@ -131,7 +133,7 @@ fn at_rest(state: &FleetState, target: &Target) -> Why {
         return (TargetStatus::Failed, Reason::Failed { cause: failure.cause.clone() }, since);
     }
     if target.link == Link::Unknown {
-        return waiting(Reason::NotHeard);
+        return (TargetStatus::Unknown, Reason::NotHeard, since);
     }
     if let Some(fleet) = target.unmet.clone() {
         return waiting(Reason::DependsOn { fleet });

@@ -64,23 +64,57 @@ pub enum RolloutState {
     },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// How a target stands in a fleet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum TargetStatus {
+    /// Runs what it is assigned, and is healthy.
     Converged,
-    /// At work on its assignment.
+    /// Is being brought to what it is assigned.
     Progressing,
     /// Its turn has not come.
     Waiting,
+    /// The cluster's own trouble stops the work.
+    Stalled,
     /// Waits for a person.
     Held,
+    /// Converged before, not healthy now.
     Unhealthy,
+    /// The release failed here.
     Failed,
+    /// Is going back to its base.
     Returning,
+    /// What the head wants failed here or elsewhere and is not tried again.
     Quarantined,
+    /// Can't be reached.
     Offline,
+    /// Suspended in Git.
     Suspended,
+    /// Is leaving the fleet.
     Leaving,
+    /// Not heard of yet.
+    Unknown,
+}
+
+impl TargetStatus {
+    /// As in JSON and in metrics' labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Converged => "converged",
+            Self::Progressing => "progressing",
+            Self::Waiting => "waiting",
+            Self::Stalled => "stalled",
+            Self::Held => "held",
+            Self::Unhealthy => "unhealthy",
+            Self::Failed => "failed",
+            Self::Returning => "returning",
+            Self::Quarantined => "quarantined",
+            Self::Offline => "offline",
+            Self::Suspended => "suspended",
+            Self::Leaving => "leaving",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// One cluster of the fleet.
@@ -108,6 +142,18 @@ pub enum CommitState {
     Failure,
     /// It ended before it completed, because a newer commit took over: neither good nor bad.
     Superseded,
+}
+
+impl CommitState {
+    /// As in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Superseded => "superseded",
+        }
+    }
 }
 
 /// What a forge shows beside a commit. The text is stable: without times, equal while nothing changed.

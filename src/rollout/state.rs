@@ -9,9 +9,10 @@ use super::book::{Book, Rel, Revs};
 use super::event::{Person, RevisionHold};
 use super::intent::FleetPolicy;
 use super::reason::FleetReason;
+use super::removal;
 use super::report::CommitStatus;
 use super::tally::{Class, Tally};
-use super::target::{Moment, Target, Want};
+use super::target::{Moment, Phase, Target, Want};
 use crate::model::digest::{CommitId, InputDigest};
 use crate::model::name::{FleetName, TargetName};
 use crate::model::release::ReleaseRef;
@@ -121,6 +122,21 @@ pub(super) struct Invalid {
 }
 
 impl FleetState {
+    /// Whether nothing moves because a revision may not be used.
+    pub fn holds_revision(&self) -> bool {
+        self.r.revision_hold.is_some()
+    }
+
+    /// Whether a person must approve something before the fleet, or a cluster of it, goes on.
+    pub fn awaits_approval(&self) -> bool {
+        let deletions = |target: &Target| {
+            let phase = target.order.as_ref().map(|order| &order.phase);
+            matches!(phase, Some(Phase::Held { deletions: true, .. }))
+        };
+        removal::gate(&self.r, &self.tally).is_some()
+            || self.tally.held.iter().any(|index| self.r.targets.get(*index).is_some_and(deletions))
+    }
+
     pub fn new(fleet: FleetName) -> Self {
         let r = Record {
             fleet,

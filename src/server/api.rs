@@ -16,26 +16,32 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::access::{Access, Reader, check_host, guard};
-use super::command::{Orders, PlanQuestion, Questions};
+use super::command::{Emergency, Orders, PlanQuestion, Questions};
 use super::commands::command_routes;
 use super::events::{Events, events};
 use super::metrics::{self, Metrics};
 use super::openapi::{Operation, document};
 use super::problem::Problem;
 use super::tokens::Tokens;
-use super::view::{FleetView, HistoryView, NotReady, StatusView, TargetView, Views};
+use super::view::{
+    AuditView, ExplainFleet, ExplainView, FleetView, HistoryView, NotReady, RolloutView, StatusView,
+    TargetView, Views,
+};
 use super::webhooks::{Intake, Webhooks, webhook_route};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::name::{FleetName, TargetName};
 
 /// Events of a target given unless asked for more or fewer.
 const HISTORY: u32 = 50;
+/// Events that an explanation ends with.
+const LATELY: u32 = 5;
 
 /// What the daemon gives the server.
 pub struct Parts {
     pub views: Views,
     pub orders: Orders,
     pub questions: Arc<dyn Questions>,
+    pub emergency: Arc<dyn Emergency>,
     pub metrics: Arc<Metrics>,
     /// None: no webhooks are taken.
     pub webhooks: Option<Arc<dyn Webhooks>>,
@@ -163,6 +169,16 @@ pub(super) fn routes() -> Vec<Route> {
             reading(|State(app): State<App>| async move { Json(&app.view().diagnostics).into_response() }),
         ),
         get(
+            "/api/v1/audit",
+            Access::Read,
+            Operation::new("listAudit", "Who did what, when and why, newest first")
+                .query("subject", "string", "Only what was done to this, e.g. fleet/retail")
+                .query("limit", "integer", "At most this many; default: 50")
+                .gives::<Vec<AuditView>>()
+                .refuses(&[400, 503, 504]),
+            reading(audit),
+        ),
+        get(
             "/api/v1/plan",
             Access::Read,
             Operation::new("plan", "What the change from one commit to another does to each target")
@@ -200,6 +216,17 @@ fn fleet_routes() -> Vec<Route> {
             reading(fleet),
         ),
         get(
+            "/api/v1/fleets/{name}/rollouts",
+            Operation::new(
+                "listRollouts",
+                "A fleet's rollouts, newest first: each commit, and what was said of it last",
+            )
+            .query("limit", "integer", "At most this many; default: 50")
+            .gives::<Vec<RolloutView>>()
+            .refuses(&[400, 404, 503, 504]),
+            reading(rollouts),
+        ),
+        get(
             "/api/v1/targets",
             Operation::new("listTargets", "All targets, each in each of its fleets")
                 .gives::<Vec<TargetView>>(),
@@ -211,6 +238,16 @@ fn fleet_routes() -> Vec<Route> {
                 .gives::<Vec<TargetView>>()
                 .refuses(&[404]),
             reading(target),
+        ),
+        get(
+            "/api/v1/targets/{name}/explain",
+            Operation::new(
+                "explainTarget",
+                "What a target runs, what it should run, and why it is not there",
+            )
+            .gives::<ExplainView>()
+            .refuses(&[404, 503, 504]),
+            reading(explain),
         ),
         get(
             "/api/v1/targets/{name}/history",
@@ -236,6 +273,8 @@ where
 #[serde(rename_all = "camelCase")]
 pub struct ReadyView {
     pub ready: bool,
+    /// An emergency stop stands. The daemon is ready all the same: it must be reached to end it.
+    pub stopped: bool,
     /// Why not. Left empty for those who may not read.
     pub reasons: Vec<NotReady>,
 }
@@ -245,7 +284,7 @@ async fn ready(State(app): State<App>, reader: Option<Extension<Reader>>) -> Res
     let ready = view.not_ready.is_empty();
     let reasons = reader.map(|_| view.not_ready.clone()).unwrap_or_default();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(ReadyView { ready, reasons })).into_response()
+    (status, Json(ReadyView { ready, stopped: view.stopped.is_some(), reasons })).into_response()
 }
 
 async fn metrics_text(State(app): State<App>) -> Response {
@@ -284,6 +323,48 @@ async fn history(
     let work = async { Ok(app.parts.questions.history(target, query.limit.unwrap_or(HISTORY)).await?) };
     let events = App::in_time(app.request_timeout, "the history did not come in time", work).await?;
     if events.is_empty() && !known { Err(no_such("target", &name)) } else { Ok(Json(events)) }
+}
+
+async fn explain(State(app): State<App>, Path(name): Path<String>) -> Result<Json<ExplainView>, Problem> {
+    let target: TargetName = name.parse().map_err(|_| no_such("target", &name))?;
+    let view = app.view();
+    let of_target = view.targets.iter().filter(|t| t.name == target);
+    let with_fleet = of_target.filter_map(|t| Some((view.fleets.iter().find(|f| f.name == t.fleet)?, t)));
+    let fleets: Vec<_> =
+        with_fleet.map(|(f, t)| ExplainFleet { fleet: f.clone(), target: t.clone() }).collect();
+    if fleets.is_empty() {
+        return Err(no_such("target", &name));
+    }
+    let work = async { Ok(app.parts.questions.history(target.clone(), LATELY).await?) };
+    let lately = App::in_time(app.request_timeout, "the history did not come in time", work).await?;
+    let (stopped, repository) = (view.stopped.clone(), view.repository.clone());
+    Ok(Json(ExplainView { target, stopped, repository, fleets, lately }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuditQuery {
+    subject: Option<String>,
+    limit: Option<u32>,
+}
+
+async fn audit(State(app): State<App>, request: Request) -> Result<Json<Vec<AuditView>>, Problem> {
+    let AuditQuery { subject, limit } = parse_query(&request)?;
+    let work = async { Ok(app.parts.questions.audit(subject, limit.unwrap_or(HISTORY)).await?) };
+    App::in_time(app.request_timeout, "the audit did not come in time", work).await.map(Json)
+}
+
+async fn rollouts(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Json<Vec<RolloutView>>, Problem> {
+    let query: HistoryQuery = parse_query(&request)?;
+    let fleet = fleet_name(&name)?;
+    let known = app.view().fleets.iter().any(|f| f.name == fleet);
+    let work = async { Ok(app.parts.questions.rollouts(fleet, query.limit.unwrap_or(HISTORY)).await?) };
+    let rollouts = App::in_time(app.request_timeout, "the rollouts did not come in time", work).await?;
+    if rollouts.is_empty() && !known { Err(no_such("fleet", &name)) } else { Ok(Json(rollouts)) }
 }
 
 #[derive(Deserialize)]

@@ -7,19 +7,24 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
-use super::view::HistoryView;
+use super::view::{AuditView, HistoryView, RolloutView};
 use crate::model::digest::CommitId;
-use crate::model::name::{FleetName, TargetName};
+use crate::model::name::{FleetName, TargetName, WaveName};
 
 /// What to do. Carried out by the daemon, which answers when it is decided and stored, not when clusters have
 /// followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Take over what is held (rewritten history, a moved tag, a commit off the branch, deletions beyond the budget).
+    /// Let in revisions that are held: rewritten history, a moved tag, a commit off the branch.
     Accept {
         fleet: FleetName,
         /// The control commit that the person saw; another head by now is a [`Refusal::Conflict`].
         commit: Option<CommitId>,
+    },
+    /// Allow what waits for an approval: deletions, targets that leave, waves. Of one wave, or all.
+    Approve {
+        fleet: FleetName,
+        wave: Option<WaveName>,
     },
     /// Lift the quarantine and try again.
     Retry {
@@ -44,6 +49,10 @@ pub enum Command {
     },
     /// Fetch now.
     Sync,
+    /// Stop every write to every cluster. Done by [`Emergency`] before it is an order: the daemon only notes it.
+    Stop,
+    /// End an emergency stop. Done by [`Emergency`] once the daemon has noted it.
+    ResumeAll,
 }
 
 /// The way in that a caller took.
@@ -121,6 +130,19 @@ pub trait Questions: Send + Sync + 'static {
     fn plan(&self, question: PlanQuestion) -> BoxFuture<'_, Result<serde_json::Value, Refusal>>;
     /// A target's events, newest first. A target that nobody knows has none.
     fn history(&self, target: TargetName, limit: u32) -> BoxFuture<'_, Result<Vec<HistoryView>, Refusal>>;
+    /// A fleet's rollouts, newest first.
+    fn rollouts(&self, fleet: FleetName, limit: u32) -> BoxFuture<'_, Result<Vec<RolloutView>, Refusal>>;
+    /// Who did what, newest first; to one subject ([`Command::subject`]), or all.
+    fn audit(&self, subject: Option<String>, limit: u32) -> BoxFuture<'_, Result<Vec<AuditView>, Refusal>>;
+}
+
+/// The emergency stop. It does not go the way of orders, which waits while the store does.
+pub trait Emergency: Send + Sync + 'static {
+    /// Stops every write at once. Gives what to say, once the requests that were on their way have ended, or were
+    /// waited for long enough.
+    fn stop(&self, caller: Caller, reason: String) -> BoxFuture<'_, String>;
+    /// Ends it.
+    fn resume(&self) -> Result<String, Refusal>;
 }
 
 impl Command {
@@ -128,9 +150,11 @@ impl Command {
     pub fn verb(&self) -> &'static str {
         match self {
             Self::Accept { .. } => "accept",
+            Self::Approve { .. } => "approve",
             Self::Retry { .. } => "retry",
             Self::Pause { .. } => "pause",
-            Self::Resume { .. } => "resume",
+            Self::Resume { .. } | Self::ResumeAll => "resume",
+            Self::Stop => "stop",
             Self::Adopt { .. } => "adopt",
             Self::Leave { .. } => "leave",
             Self::Sync => "sync",
@@ -140,7 +164,9 @@ impl Command {
     /// For the audit: `fleet/retail`, `target/edge-001`, `repository`.
     pub fn subject(&self) -> String {
         match self {
+            Self::Approve { fleet, wave: Some(wave) } => format!("wave/{wave} of fleet/{fleet}"),
             Self::Accept { fleet, .. }
+            | Self::Approve { fleet, .. }
             | Self::Retry { fleet }
             | Self::Pause { fleet }
             | Self::Resume { fleet } => {
@@ -153,6 +179,7 @@ impl Command {
                 format!("target/{target} of fleet/{fleet}")
             }
             Self::Sync => "repository".to_owned(),
+            Self::Stop | Self::ResumeAll => "all clusters".to_owned(),
         }
     }
 }

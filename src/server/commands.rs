@@ -17,7 +17,7 @@ use super::command::{Caller, Command, Done, Order};
 use super::openapi::Operation;
 use super::problem::Problem;
 use crate::model::digest::CommitId;
-use crate::model::name::FleetName;
+use crate::model::name::{FleetName, WaveName};
 
 /// A command's body is smaller than this.
 const MAX_BODY: usize = 64 * 1024;
@@ -43,6 +43,17 @@ pub struct AcceptBody {
     pub commit: Option<CommitId>,
 }
 
+/// The body of `approve`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ApproveBody {
+    /// Why; it goes into the audit. 1 to 1,000 characters.
+    pub reason: String,
+    /// Of this wave only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wave: Option<WaveName>,
+}
+
 /// The body of `adopt` and `leave`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -62,8 +73,14 @@ pub(super) fn command_routes() -> Vec<Route> {
         command::<AcceptBody>(
             "/api/v1/fleets/{name}/accept",
             "accept",
-            "Take over what is held",
+            "Let in revisions that are held",
             |name, body| Ok((Command::Accept { fleet: fleet_name(name)?, commit: body.commit }, body.reason)),
+        ),
+        command::<ApproveBody>(
+            "/api/v1/fleets/{name}/approve",
+            "approve",
+            "Allow deletions, targets that leave and waves that wait for an approval",
+            |name, body| Ok((Command::Approve { fleet: fleet_name(name)?, wave: body.wave }, body.reason)),
         ),
         command::<ReasonBody>(
             "/api/v1/fleets/{name}/retry",
@@ -97,6 +114,15 @@ pub(super) fn command_routes() -> Vec<Route> {
         ),
         command::<ReasonBody>("/api/v1/sync", "sync", "Fetch now", |_, body| {
             Ok((Command::Sync, body.reason))
+        }),
+        command::<ReasonBody>(
+            "/api/v1/stop",
+            "stop",
+            "Stop every write to every cluster at once",
+            |_, body| Ok((Command::Stop, body.reason)),
+        ),
+        command::<ReasonBody>("/api/v1/resume", "resumeAll", "End an emergency stop", |_, body| {
+            Ok((Command::ResumeAll, body.reason))
         }),
     ]
 }
@@ -160,6 +186,22 @@ async fn give(app: &App, command: Command, caller: Caller, reason: String) -> Re
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "a reason has 1 to 1,000 characters"));
     }
     tracing::debug!(%caller, command = command.verb(), subject = command.subject(), "command received");
+    if command == Command::Stop {
+        let message = app.parts.emergency.stop(caller.clone(), reason.clone()).await;
+        return Ok(match order(app, command, caller, reason).await {
+            Ok(_) => Done { message },
+            Err(late) => Done { message: format!("{message}; not in the audit: {}", late.detail) },
+        });
+    }
+    if command == Command::ResumeAll {
+        order(app, command, caller, reason).await?;
+        return Ok(Done { message: app.parts.emergency.resume()? });
+    }
+    order(app, command, caller, reason).await
+}
+
+/// Hands a command to the daemon, and waits for its answer.
+async fn order(app: &App, command: Command, caller: Caller, reason: String) -> Result<Done, Problem> {
     let (answer, answered) = oneshot::channel();
     let order = Order { command, caller, reason, answer };
     let gone = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping");

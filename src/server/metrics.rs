@@ -8,6 +8,7 @@
 //! | `fairlead_fetch_duration_seconds` | histogram | how long fetches take |
 //! | `fairlead_targets{fleet,state}` | gauge | targets by state; every state that has any |
 //! | `fairlead_rollout_state{fleet,state}` | gauge | 1 for the state that the fleet is in, else 0 |
+//! | `fairlead_stopped` | gauge | 1 while an emergency stop stands |
 //! | `fairlead_api_requests_total{verb,code}` | counter | requests to clusters' API servers; `verb` as in Kubernetes, `apply` for server-side apply; `code` is `error` without an answer |
 //! | `fairlead_drift_healed_total` | counter | objects put right after someone else changed them |
 //! | `fairlead_facts_total{kind}` | counter | what clusters' workers said |

@@ -29,15 +29,15 @@ mod view;
 mod webhooks;
 
 pub use api::{Parts, ReadyView};
-pub use command::{Caller, Command, Done, Order, Orders, PlanQuestion, Questions, Refusal, Via};
-pub use commands::{AcceptBody, ReasonBody, TargetBody};
+pub use command::{Caller, Command, Done, Emergency, Order, Orders, PlanQuestion, Questions, Refusal, Via};
+pub use commands::{AcceptBody, ApproveBody, ReasonBody, TargetBody};
 pub use listen::{Server, ServerError};
 pub use metrics::{FetchResult, Metrics};
 pub use problem::Problem;
 pub use settings::{DEFAULT_LISTEN, Settings};
 pub use tokens::TokenFileError;
 pub use view::{
-    FailureView, FleetStatus, FleetView, HistoryView, NotReady, Publisher, ReleaseView, RepositoryView,
-    StatusView, TargetStatus, TargetView, Views,
+    AuditView, ExplainFleet, ExplainView, FailureView, FleetStatus, FleetView, HistoryView, Need, NotReady,
+    Publisher, ReleaseView, RepositoryView, RolloutView, StatusView, StopView, TargetView, Views,
 };
 pub use webhooks::{Delivery, Webhooks};

@@ -10,8 +10,9 @@ use tokio::sync::watch;
 
 use crate::model::diagnostic::Diagnostic;
 use crate::model::digest::{CommitId, ReleaseDigest};
-use crate::model::name::{FleetName, InstanceName, TargetName};
+use crate::model::name::{FleetName, InstanceName, SourceName, TargetName};
 use crate::model::release::ReleaseRef;
+use crate::rollout::{Reason, TargetStatus};
 
 /// Everything that the daemon knows and shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -24,6 +25,8 @@ pub struct StatusView {
     pub daemon: String,
     /// Why the daemon can't do its work yet, or any more; empty: it can. `/readyz` shows it.
     pub not_ready: Vec<NotReady>,
+    /// Set: an emergency stop stands, and nothing is written to any cluster.
+    pub stopped: Option<StopView>,
     pub repository: RepositoryView,
     /// By name.
     pub fleets: Vec<FleetView>,
@@ -40,6 +43,17 @@ pub struct NotReady {
     /// Stable, in kebab case, e.g. `no-commit-yet`.
     pub code: String,
     pub message: String,
+}
+
+/// An emergency stop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StopView {
+    #[schemars(with = "String")]
+    pub since: Timestamp,
+    /// Who stopped everything, and by which way in.
+    pub by: String,
+    pub why: String,
 }
 
 /// The fleet repository.
@@ -92,10 +106,24 @@ pub struct FleetView {
     pub state: FleetStatus,
     /// Why it is in this state, where that is not plain.
     pub reason: Option<String>,
+    /// What a person has to say before it goes on.
+    pub needs: Vec<Need>,
     /// Number of targets by state; states without targets are left out.
     pub counts: BTreeMap<TargetStatus, usize>,
     /// Targets where the change failed.
     pub failures: Vec<FailureView>,
+}
+
+/// The word that a fleet waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Need {
+    /// `fairlead accept`: a revision is held.
+    Accept,
+    /// `fairlead approve`: deletions, targets that leave, or a wave.
+    Approve,
+    /// `fairlead resume`: the fleet is paused.
+    Resume,
 }
 
 /// A change that failed on a cluster.
@@ -107,36 +135,6 @@ pub struct FailureView {
     pub reason: String,
 }
 
-/// How a target stands in a fleet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum TargetStatus {
-    /// Runs what it is assigned, and is healthy.
-    Converged,
-    /// Is being brought to what it is assigned.
-    Progressing,
-    /// Its turn has not come.
-    Pending,
-    /// The cluster's own trouble stops the work.
-    Stalled,
-    /// Waits for a person.
-    Held,
-    /// The release failed here.
-    Failed,
-    /// Is going back to its base.
-    Returning,
-    /// Converged before, not healthy now.
-    Unhealthy,
-    /// Can't be reached.
-    Offline,
-    /// Suspended in Git.
-    Suspended,
-    /// Is leaving the fleet.
-    Leaving,
-    /// Not heard of since the daemon began.
-    Unknown,
-}
-
 /// One target in one fleet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -146,7 +144,11 @@ pub struct TargetView {
     pub status: TargetStatus,
     /// Why it is in this state, where that is not plain.
     pub reason: Option<String>,
-    /// What it should run.
+    /// The same in parts.
+    pub why: Reason,
+    /// What the head wants it to run; none: not known, or it leaves.
+    pub wanted: Option<ReleaseView>,
+    /// What it is given to run now.
     pub assigned: Option<ReleaseView>,
     /// What it converged at last.
     pub converged: Option<ReleaseView>,
@@ -186,6 +188,63 @@ pub struct HistoryView {
     pub outcome: String,
 }
 
+/// One rollout of a fleet: a commit, and what was said of it last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutView {
+    pub fleet: FleetName,
+    /// Whose commit it is; `control`: the fleet repository.
+    pub source: SourceName,
+    pub commit: CommitId,
+    /// `pending`, `success`, `failure` or `superseded`.
+    pub state: String,
+    pub description: String,
+    #[schemars(with = "String")]
+    pub began: Timestamp,
+    /// When that was said.
+    #[schemars(with = "String")]
+    pub changed: Timestamp,
+}
+
+/// One entry of the audit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditView {
+    #[schemars(with = "String")]
+    pub at: Timestamp,
+    pub who: String,
+    /// The way in: `socket`, `token`, `file`.
+    pub via: String,
+    /// The command.
+    pub what: String,
+    /// What it was done to, e.g. `fleet/retail`.
+    pub subject: String,
+    pub why: String,
+    /// What became of it; empty for what an older version noted.
+    pub outcome: String,
+}
+
+/// Why a target is where it is: all on one screen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExplainView {
+    pub target: TargetName,
+    pub stopped: Option<StopView>,
+    pub repository: RepositoryView,
+    /// By name.
+    pub fleets: Vec<ExplainFleet>,
+    /// Its latest events, newest first.
+    pub lately: Vec<HistoryView>,
+}
+
+/// A target in one of its fleets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExplainFleet {
+    pub fleet: FleetView,
+    pub target: TargetView,
+}
+
 impl From<&ReleaseRef> for ReleaseView {
     fn from(release: &ReleaseRef) -> Self {
         Self { release: release.digest, commit: release.revisions.control.commit }
@@ -217,26 +276,6 @@ impl FleetStatus {
     }
 }
 
-impl TargetStatus {
-    /// As in JSON and in metrics' labels.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Converged => "converged",
-            Self::Progressing => "progressing",
-            Self::Pending => "pending",
-            Self::Stalled => "stalled",
-            Self::Held => "held",
-            Self::Failed => "failed",
-            Self::Returning => "returning",
-            Self::Unhealthy => "unhealthy",
-            Self::Offline => "offline",
-            Self::Suspended => "suspended",
-            Self::Leaving => "leaving",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
 impl StatusView {
     /// What is shown before anything is known.
     pub fn empty(instance: InstanceName, repository: RepositoryView) -> Self {
@@ -248,6 +287,7 @@ impl StatusView {
                 code: "starting".to_owned(),
                 message: "the daemon has not read the repository yet".to_owned(),
             }],
+            stopped: None,
             repository: RepositoryView { url: without_credentials(&repository.url), ..repository },
             fleets: Vec::new(),
             targets: Vec::new(),

@@ -26,6 +26,6 @@ pub use handle::{Handle, Writer};
 pub use open::Store;
 pub use read::Records;
 pub use record::{
-    Approval, ApprovalKind, AuditEntry, FleetRecord, Head, HistoryEvent, KnownLedger, MAX_AUDIT_ENTRIES,
-    MAX_HISTORY_EVENTS, Report, Tag, Write,
+    AuditEntry, FleetRecord, Head, HistoryEvent, KnownLedger, MAX_AUDIT_ENTRIES, MAX_HISTORY_EVENTS,
+    MAX_ROLLOUTS, Report, RolloutRecord, Tag, Write,
 };

@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 
 use super::StoreError;
-use super::record::{Approval, AuditEntry, FleetRecord, Head, HistoryEvent, KnownLedger, Report, Tag};
-use super::write::{kind_from, micros};
+use super::record::{AuditEntry, FleetRecord, Head, HistoryEvent, KnownLedger, Report, RolloutRecord, Tag};
+use super::write::micros;
 use crate::model::name::{FleetName, TargetName};
+use crate::model::revision::Revision;
 
 /// The records as they are after all writes that were sent before.
 #[derive(Debug)]
@@ -83,23 +84,6 @@ impl Records {
         })
     }
 
-    /// A fleet's approvals, by target.
-    pub fn approvals(&self, fleet: &FleetName) -> Result<Vec<Approval>, StoreError> {
-        let sql = "SELECT fleet, target, release, kind, object, by, reason, at FROM approvals
-                   WHERE fleet = ?1 ORDER BY target, release, kind, object";
-        self.list(sql, [fleet.as_str()], |row| {
-            Ok(Approval {
-                fleet: parsed("approvals", row, 0)?,
-                target: parsed("approvals", row, 1)?,
-                release: parsed("approvals", row, 2)?,
-                kind: kind_from(&row.get::<_, String>(3)?, &row.get::<_, String>(4)?)?,
-                by: row.get(5)?,
-                reason: row.get(6)?,
-                at: time("approvals", row, 7)?,
-            })
-        })
-    }
-
     /// All ledgers seen, by target and fleet.
     pub fn ledgers(&self) -> Result<Vec<KnownLedger>, StoreError> {
         let sql = "SELECT target, fleet, generation, identity FROM ledgers ORDER BY target, fleet";
@@ -139,22 +123,42 @@ impl Records {
             .transpose()
     }
 
-    /// The audit, newest first.
-    pub fn audit(&self, limit: u32) -> Result<Vec<AuditEntry>, StoreError> {
-        self.list(
-            "SELECT at, who, via, what, subject, why FROM audit ORDER BY id DESC LIMIT ?1",
-            [limit],
-            |row| {
-                Ok(AuditEntry {
-                    at: time("audit", row, 0)?,
-                    who: row.get(1)?,
-                    via: row.get(2)?,
-                    what: row.get(3)?,
-                    subject: row.get(4)?,
-                    why: row.get(5)?,
-                })
-            },
-        )
+    /// The audit, newest first; of one subject (`fleet/retail`, `target/edge-001`) or of all.
+    pub fn audit(&self, subject: Option<&str>, limit: u32) -> Result<Vec<AuditEntry>, StoreError> {
+        // A command to a target in one fleet has both as its subject: `target/edge-001 of fleet/retail`.
+        let sql = "SELECT at, who, via, what, subject, why, outcome FROM audit
+                   WHERE ?1 IS NULL OR subject = ?1 OR subject LIKE ?1 || ' of %' OR subject LIKE '% of ' || ?1
+                   ORDER BY id DESC LIMIT ?2";
+        self.list(sql, (subject, limit), |row| {
+            Ok(AuditEntry {
+                at: time("audit", row, 0)?,
+                who: row.get(1)?,
+                via: row.get(2)?,
+                what: row.get(3)?,
+                subject: row.get(4)?,
+                why: row.get(5)?,
+                outcome: row.get(6)?,
+            })
+        })
+    }
+
+    /// A fleet's rollouts, newest first.
+    pub fn rollouts(&self, fleet: &FleetName, limit: u32) -> Result<Vec<RolloutRecord>, StoreError> {
+        let sql = "SELECT fleet, source, commit_id, state, description, began, changed FROM rollouts
+                   WHERE fleet = ?1 ORDER BY id DESC LIMIT ?2";
+        self.list(sql, (fleet.as_str(), limit), |row| {
+            Ok(RolloutRecord {
+                fleet: parsed("rollouts", row, 0)?,
+                revision: Revision {
+                    source: parsed("rollouts", row, 1)?,
+                    commit: parsed("rollouts", row, 2)?,
+                },
+                state: row.get(3)?,
+                description: row.get(4)?,
+                began: time("rollouts", row, 5)?,
+                changed: time("rollouts", row, 6)?,
+            })
+        })
     }
 
     /// A target's events in all its fleets, newest first.

@@ -4,10 +4,13 @@ use jiff::Timestamp;
 
 use crate::model::digest::{CommitId, ReleaseDigest};
 use crate::model::name::{FleetName, SourceName, TargetName};
-use crate::model::object::ObjectKey;
+use crate::model::revision::Revision;
 
 /// Events kept for each (target, fleet); older ones go.
 pub const MAX_HISTORY_EVENTS: u32 = 100;
+
+/// Rollouts kept for each fleet; older ones go.
+pub const MAX_ROLLOUTS: u32 = 100;
 
 /// Entries of the audit kept; older ones go. About 20 MB.
 pub const MAX_AUDIT_ENTRIES: u32 = 100_000;
@@ -44,29 +47,6 @@ pub struct Tag {
     pub commit: CommitId,
 }
 
-/// What a person agreed to.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ApprovalKind {
-    /// The wave that takes this release to this cluster may start.
-    Wave,
-    /// Deletions beyond the budget, and of protected kinds.
-    Deletions,
-    /// This object, owned by others, is taken over. None: all that conflict.
-    Adopt { object: Option<ObjectKey> },
-}
-
-/// An approval binds to one (cluster, release): a cluster that joins later does not void it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Approval {
-    pub fleet: FleetName,
-    pub target: TargetName,
-    pub release: ReleaseDigest,
-    pub kind: ApprovalKind,
-    pub by: String,
-    pub reason: String,
-    pub at: Timestamp,
-}
-
 /// A ledger that was seen in a cluster, so that a missing one is noticed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownLedger {
@@ -101,6 +81,21 @@ pub struct AuditEntry {
     /// What it was done to, e.g. `fleet/retail`.
     pub subject: String,
     pub why: String,
+    /// What became of it: the answer, or why it was refused.
+    pub outcome: String,
+}
+
+/// One line of `fairlead rollout history <fleet>`: a commit, and what was said of it last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RolloutRecord {
+    pub fleet: FleetName,
+    /// The control commit, or the one of a profile that moved alone.
+    pub revision: Revision,
+    /// Stable, e.g. `success`.
+    pub state: String,
+    pub description: String,
+    pub began: Timestamp,
+    pub changed: Timestamp,
 }
 
 /// One line of `fairlead history <target>`.
@@ -120,7 +115,7 @@ pub struct HistoryEvent {
 pub enum Write {
     /// Puts or replaces a fleet's state.
     Fleet(FleetRecord),
-    /// Removes a fleet's state and its approvals.
+    /// Removes a fleet's state and its rollouts.
     ForgetFleet(FleetName),
     /// Puts or replaces a head.
     Head(Head),
@@ -130,14 +125,6 @@ pub enum Write {
     ForgetTag {
         source: SourceName,
         name: String,
-    },
-    /// Puts an approval; the same one again takes the newer name, reason and time.
-    Approve(Approval),
-    /// Removes the approvals of one (fleet, target, release).
-    ForgetApprovals {
-        fleet: FleetName,
-        target: TargetName,
-        release: ReleaseDigest,
     },
     /// Puts or replaces a known ledger.
     Ledger(KnownLedger),
@@ -162,6 +149,8 @@ pub enum Write {
         next_at: Timestamp,
     },
     Audit(AuditEntry),
+    /// Puts a rollout, or what is new about it; `began` stays what it was. Keeps the newest [`MAX_ROLLOUTS`].
+    Rollout(RolloutRecord),
     /// Adds an event; keeps the newest [`MAX_HISTORY_EVENTS`] of its (target, fleet).
     Event(HistoryEvent),
 }

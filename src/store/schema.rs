@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Step `n` brings a file from schema `n` to `n + 1`. A step that was released is never edited.
-pub(super) const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// The schema of an open file (`PRAGMA user_version`); 0 for a new one.
 pub(super) fn version(connection: &Connection) -> Result<i64, StoreError> {
@@ -31,7 +31,13 @@ mod tests {
 
     /// What a table holds is changed by later steps, so each schema brings a row that it knew. A new step adds
     /// its own.
-    const ROWS: &[&str] = &["", "INSERT INTO fleets (fleet, format, state) VALUES ('retail', 1, x'7b7d')"];
+    const ROWS: &[&str] = &[
+        "",
+        "INSERT INTO fleets (fleet, format, state) VALUES ('retail', 1, x'7b7d');
+         INSERT INTO audit (at, who, via, what, subject, why) VALUES (0, 'ann', 'socket', 'accept', 'x', 'y')",
+        "INSERT INTO fleets (fleet, format, state) VALUES ('retail', 1, x'7b7d');
+         INSERT INTO audit (at, who, via, what, subject, why, outcome) VALUES (0, 'a', 'b', 'c', 'd', 'e', '')",
+    ];
 
     #[test]
     fn every_older_schema_reaches_the_newest_with_its_records() {
@@ -51,8 +57,13 @@ mod tests {
             migrate(&mut connection, MIGRATIONS).unwrap();
             assert_eq!(version(&connection).unwrap(), MIGRATIONS.len() as i64);
             assert_eq!(columns(&connection), columns(&fresh), "from {old}");
-            let fleets = crate::store::Records { connection }.fleets().unwrap();
-            assert_eq!(fleets.len(), usize::from(old > 0), "from {old}");
+            let records = crate::store::Records { connection };
+            let (fleets, audit) = (records.fleets().unwrap(), records.audit(None, 9).unwrap());
+            assert_eq!(
+                (fleets.len(), audit.len()),
+                (usize::from(old > 0), usize::from(old > 0)),
+                "from {old}"
+            );
         }
     }
 

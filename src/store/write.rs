@@ -5,38 +5,12 @@ use rusqlite::{Connection, Params};
 
 use super::StoreError;
 use super::record::{
-    Approval, ApprovalKind, AuditEntry, HistoryEvent, KnownLedger, MAX_AUDIT_ENTRIES, MAX_HISTORY_EVENTS,
-    Write,
+    AuditEntry, HistoryEvent, KnownLedger, MAX_AUDIT_ENTRIES, MAX_HISTORY_EVENTS, MAX_ROLLOUTS,
+    RolloutRecord, Write,
 };
 
 pub(super) fn micros(at: Timestamp) -> i64 {
     at.as_microsecond()
-}
-
-/// An approval's kind as its two columns.
-fn kind_columns(kind: &ApprovalKind) -> Result<(&'static str, String), StoreError> {
-    Ok(match kind {
-        ApprovalKind::Wave => ("wave", String::new()),
-        ApprovalKind::Deletions => ("deletions", String::new()),
-        ApprovalKind::Adopt { object: None } => ("adopt", String::new()),
-        ApprovalKind::Adopt { object: Some(object) } => {
-            let json = serde_json::to_string(object).map_err(|e| StoreError::record("approvals", e))?;
-            ("adopt", json)
-        }
-    })
-}
-
-/// The reverse of [`kind_columns`].
-pub(super) fn kind_from(kind: &str, object: &str) -> Result<ApprovalKind, StoreError> {
-    match (kind, object) {
-        ("wave", _) => Ok(ApprovalKind::Wave),
-        ("deletions", _) => Ok(ApprovalKind::Deletions),
-        ("adopt", "") => Ok(ApprovalKind::Adopt { object: None }),
-        ("adopt", json) => serde_json::from_str(json)
-            .map(|object| ApprovalKind::Adopt { object: Some(object) })
-            .map_err(|e| StoreError::record("approvals", e)),
-        (other, _) => Err(StoreError::record("approvals", format!("unknown kind '{other}'"))),
-    }
 }
 
 /// SQLite's integers have a sign.
@@ -58,7 +32,7 @@ pub(super) fn apply(connection: &Connection, write: &Write) -> Result<(), StoreE
         ),
         Write::ForgetFleet(fleet) => {
             run("DELETE FROM fleets WHERE fleet = ?1", &[&fleet.as_str()])?;
-            run("DELETE FROM approvals WHERE fleet = ?1", &[&fleet.as_str()])
+            run("DELETE FROM rollouts WHERE fleet = ?1", &[&fleet.as_str()])
         }
         Write::Head(head) => run(
             "INSERT OR REPLACE INTO heads (source, branch, observed, accepted, hold) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -77,11 +51,6 @@ pub(super) fn apply(connection: &Connection, write: &Write) -> Result<(), StoreE
         Write::ForgetTag { source, name } => {
             run("DELETE FROM tags WHERE source = ?1 AND name = ?2", &[&source.as_str(), name])
         }
-        Write::Approve(approval) => approve(connection, approval),
-        Write::ForgetApprovals { fleet, target, release } => run(
-            "DELETE FROM approvals WHERE fleet = ?1 AND target = ?2 AND release = ?3",
-            &[&fleet.as_str(), &target.as_str(), &release.to_string()],
-        ),
         Write::Ledger(ledger) => put_ledger(connection, ledger),
         Write::ForgetLedger { target, fleet } => {
             run("DELETE FROM ledgers WHERE target = ?1 AND fleet = ?2", &[&target.as_str(), &fleet.as_str()])
@@ -97,19 +66,9 @@ pub(super) fn apply(connection: &Connection, write: &Write) -> Result<(), StoreE
             &[id, &micros(*next_at)],
         ),
         Write::Audit(entry) => audit(connection, entry),
+        Write::Rollout(rollout) => put_rollout(connection, rollout),
         Write::Event(event) => add_event(connection, event),
     }
-}
-
-fn approve(connection: &Connection, approval: &Approval) -> Result<(), StoreError> {
-    let Approval { fleet, target, release, kind, by, reason, at } = approval;
-    let (kind, object) = kind_columns(kind)?;
-    run(
-        connection,
-        "INSERT OR REPLACE INTO approvals (fleet, target, release, kind, object, by, reason, at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        (fleet.as_str(), target.as_str(), release.to_string(), kind, object, by, reason, micros(*at)),
-    )
 }
 
 fn put_ledger(connection: &Connection, ledger: &KnownLedger) -> Result<(), StoreError> {
@@ -122,15 +81,34 @@ fn put_ledger(connection: &Connection, ledger: &KnownLedger) -> Result<(), Store
 }
 
 fn audit(connection: &Connection, entry: &AuditEntry) -> Result<(), StoreError> {
-    let AuditEntry { at, who, via, what, subject, why } = entry;
+    let AuditEntry { at, who, via, what, subject, why, outcome } = entry;
     run(
         connection,
-        "INSERT INTO audit (at, who, via, what, subject, why) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        (micros(*at), who, via, what, subject, why),
+        "INSERT INTO audit (at, who, via, what, subject, why, outcome) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        (micros(*at), who, via, what, subject, why, outcome),
     )?;
     // Ids have no gaps here: nothing else deletes.
     let oldest = connection.last_insert_rowid() - i64::from(MAX_AUDIT_ENTRIES);
     run(connection, "DELETE FROM audit WHERE id <= ?1", [oldest])
+}
+
+fn put_rollout(connection: &Connection, rollout: &RolloutRecord) -> Result<(), StoreError> {
+    let RolloutRecord { fleet, revision, state, description, began, changed } = rollout;
+    let (fleet, source, commit) = (fleet.as_str(), revision.source.as_str(), revision.commit.to_string());
+    run(
+        connection,
+        "INSERT INTO rollouts (fleet, source, commit_id, state, description, began, changed)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (fleet, source, commit_id)
+         DO UPDATE SET state = ?4, description = ?5, changed = ?7 WHERE state <> ?4 OR description <> ?5",
+        (fleet, source, commit, state, description, micros(*began), micros(*changed)),
+    )?;
+    run(
+        connection,
+        "DELETE FROM rollouts WHERE fleet = ?1 AND id <= (
+             SELECT id FROM rollouts WHERE fleet = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+        (fleet, MAX_ROLLOUTS),
+    )
 }
 
 fn add_event(connection: &Connection, event: &HistoryEvent) -> Result<(), StoreError> {

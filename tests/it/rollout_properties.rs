@@ -577,7 +577,7 @@ impl Model {
         let rolling = matches!(report.rollout, RolloutState::Rolling { .. });
         rolling
             && !self.ailing.contains(target)
-            && one.is_some_and(|one| one.status == TargetStatus::Progressing)
+            && one.is_some_and(|one| matches!(one.status, TargetStatus::Progressing | TargetStatus::Stalled))
     }
 
     /// Everything is mended, changed and converges: nothing may be stuck.

@@ -3,14 +3,16 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fairlead::cli::client::{Client, ClientError, Events};
-use fairlead::model::name::TargetName;
+use fairlead::model::name::{FleetName, TargetName};
+use fairlead::rollout::{Reason, TargetStatus};
 use fairlead::server::{
-    Caller, Command, Done, FleetStatus, FleetView, HistoryView, Metrics, NotReady, Parts, PlanQuestion,
-    Publisher, Questions, ReasonBody, Refusal, RepositoryView, Server, ServerError, Settings, StatusView,
-    TargetStatus, TargetView, Via,
+    AuditView, Caller, Command, Done, Emergency, FleetStatus, FleetView, HistoryView, Metrics, NotReady,
+    Parts, PlanQuestion, Publisher, Questions, ReasonBody, Refusal, RepositoryView, RolloutView, Server,
+    ServerError, Settings, StatusView, TargetView, Via,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -59,6 +61,48 @@ impl Questions for Daemon {
         let known = target.as_str() == "edge-001";
         async move { Ok(vec![event; if known { limit.min(2) as usize } else { 0 }]) }.boxed()
     }
+
+    fn rollouts(&self, fleet: FleetName, limit: u32) -> BoxFuture<'_, Result<Vec<RolloutView>, Refusal>> {
+        let rollout = RolloutView {
+            fleet,
+            source: "control".parse().unwrap(),
+            commit: COMMIT.parse().unwrap(),
+            state: "success".into(),
+            description: "3 of 3 converged".into(),
+            began: jiff::Timestamp::UNIX_EPOCH,
+            changed: jiff::Timestamp::UNIX_EPOCH,
+        };
+        async move { Ok(vec![rollout; limit.min(2) as usize]) }.boxed()
+    }
+
+    fn audit(&self, subject: Option<String>, limit: u32) -> BoxFuture<'_, Result<Vec<AuditView>, Refusal>> {
+        let entry = AuditView {
+            at: jiff::Timestamp::UNIX_EPOCH,
+            who: "alice".into(),
+            via: "token".into(),
+            what: "accept".into(),
+            subject: subject.unwrap_or("repository".into()),
+            why: "because".into(),
+            outcome: "done".into(),
+        };
+        async move { Ok(vec![entry; limit.min(2) as usize]) }.boxed()
+    }
+}
+
+/// Remembers only whether it was told to stop.
+#[derive(Default)]
+struct Brake(AtomicBool);
+
+impl Emergency for Brake {
+    fn stop(&self, caller: Caller, reason: String) -> BoxFuture<'_, String> {
+        self.0.store(true, Ordering::SeqCst);
+        async move { format!("stopped by {caller}: {reason}") }.boxed()
+    }
+
+    fn resume(&self) -> Result<String, Refusal> {
+        let stopped = self.0.swap(false, Ordering::SeqCst);
+        Ok(if stopped { "resumed".to_owned() } else { "nothing was stopped".to_owned() })
+    }
 }
 
 fn view() -> StatusView {
@@ -70,6 +114,7 @@ fn view() -> StatusView {
         accepted: None,
         state: FleetStatus::RollingOut,
         reason: None,
+        needs: vec![],
         counts: [(TargetStatus::Progressing, 1)].into(),
         failures: vec![],
     };
@@ -78,6 +123,8 @@ fn view() -> StatusView {
         fleet: "retail".parse().unwrap(),
         status: TargetStatus::Progressing,
         reason: None,
+        why: Reason::Applying { applied: 1, total: 2, waiting: None },
+        wanted: None,
         assigned: None,
         converged: None,
         base: None,
@@ -118,7 +165,8 @@ impl World {
         let (publisher, views) = Publisher::new(view());
         let (orders, mut taken) = mpsc::channel::<fairlead::server::Order>(4);
         let metrics = Arc::new(Metrics::new(views.clone()));
-        let parts = Parts { views, orders, questions: Arc::new(Daemon), metrics, webhooks: None };
+        let (questions, emergency) = (Arc::new(Daemon), Arc::new(Brake::default()));
+        let parts = Parts { views, orders, questions, emergency, metrics, webhooks: None };
         let server = Server::bind(settings, parts).await.unwrap();
         let address = server.address().unwrap();
         let stop = CancellationToken::new();
@@ -235,11 +283,13 @@ async fn every_route_is_documented_and_answers_as_the_document_says() {
     }
     let get =
         ["status", "events", "diagnostics", "plan", "fleets", "fleets/{name}", "targets", "targets/{name}"];
+    let get = get.iter().chain(&["fleets/{name}/rollouts", "targets/{name}/explain", "audit"]);
     let post = ["fleets/{name}/accept", "fleets/{name}/retry", "fleets/{name}/pause", "fleets/{name}/resume"];
-    let post = post.iter().chain(&["targets/{name}/adopt", "targets/{name}/leave", "sync"]);
+    let post = post.iter().chain(&["fleets/{name}/approve", "stop", "resume"]);
+    let post = post.chain(&["targets/{name}/adopt", "targets/{name}/leave", "sync"]);
     let mut wanted: Vec<String> =
         ["healthz", "readyz", "metrics", "openapi.json"].iter().map(|name| format!("get /{name}")).collect();
-    wanted.extend(get.iter().chain(&["targets/{name}/history"]).map(|name| format!("get /api/v1/{name}")));
+    wanted.extend(get.chain(&["targets/{name}/history"]).map(|name| format!("get /api/v1/{name}")));
     wanted.extend(post.map(|name| format!("post /api/v1/{name}")));
     wanted.push("post /webhooks/{source}".to_owned());
     wanted.sort_unstable();
@@ -294,7 +344,8 @@ async fn an_address_that_others_reach_needs_tokens_for_everything() {
         let (_publisher, views) = Publisher::new(view());
         let (orders, _taken) = mpsc::channel(1);
         let metrics = Arc::new(Metrics::new(views.clone()));
-        let parts = Parts { views, orders, questions: Arc::new(Daemon), metrics, webhooks: None };
+        let (questions, emergency) = (Arc::new(Daemon), Arc::new(Brake::default()));
+        let parts = Parts { views, orders, questions, emergency, metrics, webhooks: None };
         let refused = Server::bind(settings, parts).await.err().unwrap();
         assert!(matches!(refused, ServerError::NeedsTokens(_)), "{refused}");
     }
@@ -417,6 +468,23 @@ async fn slow_peers_and_a_slow_daemon_are_not_waited_for() {
     world.stop().await;
 }
 
+#[tokio::test]
+async fn a_stop_does_not_wait_for_the_daemon_and_a_resume_does() {
+    let world = World::with(|settings| settings.request_timeout = Duration::from_millis(300)).await;
+    let ask = async |path: &str, text: &str| {
+        world.by_socket().post_json::<_, Done>(path, &reason(text)).await.map(|done| done.message)
+    };
+    let nothing = ask("/api/v1/resume", "a test").await.unwrap();
+    assert_eq!(nothing, "nothing was stopped");
+    // The daemon never answers; everything is stopped all the same.
+    let stopped = ask("/api/v1/stop", "silence").await.unwrap();
+    assert!(stopped.starts_with("stopped by") && stopped.contains("not in the audit"), "{stopped}");
+    assert!(matches!(ask("/api/v1/resume", "silence").await, Err(ClientError::Refused(_))));
+    assert_eq!(ask("/api/v1/resume", "a test").await.unwrap(), "resumed");
+    assert_eq!(world.ask("POST", "/api/v1/stop", JSON, r#"{"reason":"x"}"#).await.0, 401);
+    world.stop().await;
+}
+
 async fn next(events: &mut Events) -> StatusView {
     tokio::time::timeout(Duration::from_secs(10), events.next())
         .await
@@ -502,7 +570,8 @@ async fn a_left_over_socket_is_replaced_and_another_file_is_not() {
     let (_publisher, views) = Publisher::new(view());
     let (orders, _taken) = mpsc::channel(1);
     let metrics = Arc::new(Metrics::new(views.clone()));
-    let parts = Parts { views, orders, questions: Arc::new(Daemon), metrics, webhooks: None };
+    let (questions, emergency) = (Arc::new(Daemon), Arc::new(Brake::default()));
+    let parts = Parts { views, orders, questions, emergency, metrics, webhooks: None };
     let settings = Settings { listen: None, socket: Some(path.clone()), ..Settings::default() };
     let refused = Server::bind(settings, parts).await.err().unwrap();
     assert!(matches!(refused, ServerError::Socket { .. }), "{refused}");

@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use fairlead::model::digest::{CommitId, ReleaseDigest};
-use fairlead::model::object::ObjectKey;
+use fairlead::model::revision::Revision;
 use fairlead::store::{
-    Approval, ApprovalKind, AuditEntry, FleetRecord, Head, HistoryEvent, KnownLedger, MAX_HISTORY_EVENTS,
-    Records, Store, StoreError, Tag, Write,
+    AuditEntry, FleetRecord, Head, HistoryEvent, KnownLedger, MAX_HISTORY_EVENTS, Records, RolloutRecord,
+    Store, StoreError, Tag, Write,
 };
 use jiff::Timestamp;
 
@@ -50,17 +50,15 @@ fn event(target: &str, fleet: &str, n: i64) -> HistoryEvent {
     }
 }
 
-fn approval(kind: ApprovalKind) -> Approval {
-    let (fleet, target) = ("retail".parse().unwrap(), "edge-001".parse().unwrap());
-    Approval {
-        fleet,
-        target,
-        release: release(1),
-        kind,
-        by: "alice".into(),
-        reason: "because".into(),
-        at: at(5),
-    }
+fn rollout(fleet: &str, n: u8, state: &str, second: i64) -> Write {
+    Write::Rollout(RolloutRecord {
+        fleet: fleet.parse().unwrap(),
+        revision: Revision::control(commit(n)),
+        state: state.into(),
+        description: format!("all {state}"),
+        began: at(second),
+        changed: at(second),
+    })
 }
 
 #[test]
@@ -87,15 +85,9 @@ fn every_record_comes_back_as_it_was_after_a_restart() {
         what: "accept".into(),
         subject: "fleet/retail".into(),
         why: "it is right".into(),
+        outcome: "done".into(),
     };
-    let object = ObjectKey::new("apps", "Deployment", "shop", "web");
-    let kinds = [
-        ApprovalKind::Adopt { object: None },
-        ApprovalKind::Adopt { object: Some(object) },
-        ApprovalKind::Deletions,
-        ApprovalKind::Wave,
-    ];
-    let mut writes = vec![
+    let writes = vec![
         fleet("retail", r#"{"a":1}"#),
         Write::Head(head.clone()),
         Write::Tag(tag.clone()),
@@ -103,8 +95,9 @@ fn every_record_comes_back_as_it_was_after_a_restart() {
         Write::Audit(audit.clone()),
         Write::Event(event("edge-001", "retail", 3)),
         report("k", "payload", 4),
+        rollout("retail", 2, "pending", 5),
+        rollout("retail", 2, "success", 6),
     ];
-    writes.extend(kinds.iter().cloned().map(|kind| Write::Approve(approval(kind))));
     open(folder.path()).write(&writes).unwrap();
 
     let store = open(folder.path());
@@ -114,10 +107,13 @@ fn every_record_comes_back_as_it_was_after_a_restart() {
     assert_eq!(records.heads().unwrap(), [head]);
     assert_eq!(records.tags().unwrap(), [tag]);
     assert_eq!(records.ledgers().unwrap(), [ledger]);
-    assert_eq!(records.audit(10).unwrap(), [audit]);
+    assert_eq!(records.audit(None, 10).unwrap(), std::slice::from_ref(&audit));
+    assert_eq!(records.audit(Some("fleet/retail"), 10).unwrap(), [audit]);
+    assert_eq!(records.audit(Some("fleet/reta"), 10).unwrap(), []);
     assert_eq!(records.history(&"edge-001".parse().unwrap(), 10).unwrap(), [event("edge-001", "retail", 3)]);
-    let approvals = records.approvals(&"retail".parse().unwrap()).unwrap();
-    assert_eq!(approvals, kinds.map(approval));
+    let Write::Rollout(last) = rollout("retail", 2, "success", 6) else { unreachable!() };
+    let kept = RolloutRecord { began: at(5), ..last };
+    assert_eq!(records.rollouts(&"retail".parse().unwrap(), 10).unwrap(), [kept]);
     let due = records.due_reports(at(4), 10).unwrap();
     assert_eq!((due.len(), due[0].payload.as_slice(), due[0].attempts), (1, b"payload".as_slice(), 0));
 }
@@ -126,24 +122,13 @@ fn every_record_comes_back_as_it_was_after_a_restart() {
 fn what_is_forgotten_is_gone_and_no_more() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = open(folder.path());
-    let other = Approval { release: release(2), ..approval(ApprovalKind::Wave) };
-    let (retail, edge) = ("retail".parse().unwrap(), "edge-001".parse().unwrap());
-    store
-        .write(&[
-            fleet("retail", "{}"),
-            fleet("infra", "{}"),
-            Write::Approve(approval(ApprovalKind::Wave)),
-            Write::Approve(approval(ApprovalKind::Deletions)),
-            Write::Approve(other.clone()),
-            Write::Approve(Approval { by: "bob".into(), ..other.clone() }),
-        ])
-        .unwrap();
-    store.write(&[Write::ForgetApprovals { fleet: retail, target: edge, release: release(1) }]).unwrap();
-    let retail = "retail".parse().unwrap();
-    assert_eq!(store.records().approvals(&retail).unwrap(), [Approval { by: "bob".into(), ..other }]);
-    store.write(&[Write::ForgetFleet(retail.clone())]).unwrap();
-    let left: Vec<_> = store.records().fleets().unwrap().into_iter().map(|f| f.fleet.to_string()).collect();
-    assert_eq!((left, store.records().approvals(&retail).unwrap()), (vec!["infra".to_owned()], vec![]));
+    let writes = [fleet("retail", "{}"), fleet("infra", "{}"), rollout("retail", 1, "pending", 1)];
+    store.write(&writes).unwrap();
+    store.write(&[rollout("infra", 1, "pending", 1), Write::ForgetFleet("retail".parse().unwrap())]).unwrap();
+    let records = store.records();
+    let left: Vec<_> = records.fleets().unwrap().into_iter().map(|f| f.fleet.to_string()).collect();
+    let rollouts = |fleet: &str| records.rollouts(&fleet.parse().unwrap(), 9).unwrap().len();
+    assert_eq!((left, rollouts("retail"), rollouts("infra")), (vec!["infra".to_owned()], 0, 1));
 }
 
 #[test]

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::circle;
 use crate::catalog::document::{Kind, LocatedFleet, Presence, Profile, Target};
-use crate::catalog::explain::{nearest, shorten};
+use crate::catalog::explain::shorten;
 use crate::catalog::read::{Finding, Subject};
 use crate::catalog::variables::{undeclared, variables};
 use crate::catalog::{Catalog, Shelf};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::fleet::ProfileUse;
+use crate::model::suggest::nearest;
 
 /// All that is wrong between documents.
 pub(in crate::catalog) fn cross(catalog: &Catalog) -> Vec<Finding> {

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use super::circle;
 use crate::catalog::document::{Located, inside};
-use crate::catalog::explain::{nearest, shorten};
+use crate::catalog::explain::shorten;
 use crate::catalog::read::tree_error;
 use crate::catalog::yaml::Places;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::profile::{ClusterProfile, LayerSpec};
+use crate::model::suggest::nearest;
 use crate::model::tree::{EntryKind, Tree};
 
 /// All that is wrong with a profile's layers; `folder` is the profile's.

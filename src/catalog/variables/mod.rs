@@ -10,6 +10,7 @@ use super::document::{LocatedFleet, Profile, Target};
 use super::explain::{self, Problem};
 use super::yaml::token;
 use crate::model::diagnostic::{Diagnostic, Place};
+use crate::model::suggest::nearest;
 use crate::model::target::Variables;
 
 pub(super) use schema::{VariablesSchema, read};
@@ -87,7 +88,7 @@ pub(super) fn undeclared<'a>(
     declared: &'a [String],
 ) -> impl Iterator<Item = (&'a String, String, Option<String>)> {
     given.keys().filter(|name| !declared.contains(name)).map(move |name| {
-        let near = explain::nearest(name, declared).map(|near| format!("did you mean '{near}'?"));
+        let near = nearest(name, declared).map(|near| format!("did you mean '{near}'?"));
         (name, format!("{POINTER}/{}", token(name)), near)
     })
 }

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::super::document::inside;
-use super::super::explain::{nearest, one_of, shorten};
+use super::super::explain::{one_of, shorten};
 use super::super::yaml::{self, Dialect, Places, token};
 use crate::model::diagnostic::Diagnostic;
+use crate::model::suggest::nearest;
 use crate::model::tree::Tree;
 
 /// Most files that one profile's schema may refer to.

@@ -60,7 +60,7 @@ pub enum FleetEnd {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// No order.
+    /// No order, or an emergency stop.
     Idle,
     /// An order was taken; requests of the one before end.
     Begin,
@@ -94,6 +94,9 @@ struct Fleet {
     stored: Stored,
     eye: Eye,
     orders: watch::Receiver<Orders>,
+    brake: watch::Receiver<bool>,
+    /// An emergency stop stands, as far as was heard.
+    stopped: bool,
     told: FleetOrders,
     /// Greetings that were answered.
     greeted: u32,
@@ -154,6 +157,8 @@ pub async fn run(
         stored,
         eye,
         orders,
+        brake: settings.brake.watch(),
+        stopped: false,
         told: FleetOrders { greetings: greeted, ..FleetOrders::default() },
         greeted,
         phase: Phase::Idle,
@@ -195,6 +200,7 @@ impl Fleet {
                     Ok(()) => Heard::Orders,
                     Err(_) => return FleetEnd::Reread,
                 },
+                Ok(()) = self.brake.changed() => Heard::Orders,
                 Some(done) = self.jobs.join_next() => Heard::Done(done.ok().map(Box::new)),
                 prepared = ended(&mut self.prep) => Heard::Prepared(prepared.map(Box::new)),
                 probed = ended(&mut self.probe) => Heard::Probed(probed),
@@ -266,16 +272,19 @@ impl Fleet {
         }
     }
 
-    /// Takes what this fleet is told, if it is news. What is under way for an older order is given up at once.
+    /// Takes what this fleet is told, if it is news. What is under way for an older order is given up at once; what is
+    /// under way at an emergency stop too, and is planned anew when that ends.
     fn take_orders(&mut self) {
         let told = self.orders.borrow_and_update().fleets.get(&self.name).cloned().unwrap_or_default();
-        if told == self.told {
+        let stopped = *self.brake.borrow_and_update();
+        if told == self.told && stopped == self.stopped {
             return;
         }
         let before = std::mem::replace(&mut self.told, told);
+        let was_stopped = std::mem::replace(&mut self.stopped, stopped);
         let same = (&before.order, &before.adopt, before.adopt_all)
             == (&self.told.order, &self.told.adopt, self.told.adopt_all);
-        if same && !(before.others != self.told.others && self.minds_others()) {
+        if was_stopped == stopped && same && !(before.others != self.told.others && self.minds_others()) {
             return;
         }
         self.prep = None;
@@ -283,7 +292,7 @@ impl Fleet {
         self.backoff.reset();
         self.unhealthy = None;
         self.said.stalled = false;
-        self.phase = if self.told.order.is_some() { Phase::Begin } else { Phase::Idle };
+        self.phase = if self.told.order.is_some() && !stopped { Phase::Begin } else { Phase::Idle };
         self.wake = (!self.jobs.is_empty()).then(|| Instant::now() + DRAIN);
     }
 
@@ -359,7 +368,7 @@ impl Fleet {
         }
         if error.is_unreachable() {
             self.probe();
-        } else {
+        } else if !error.is_stopped() {
             self.say_stalled(chain(error)).await;
         }
         self.phase = Phase::Stopped;

@@ -212,6 +212,8 @@ impl Fleet {
                 return Ok(());
             }
             Meaning::Unauthorized => return Err(FleetEnd::Lost(Lost::Unauthorized)),
+            // The plan is made anew when the stop ends.
+            Meaning::Stopped => return Ok(()),
             Meaning::Unreachable(why) => {
                 self.probe();
                 why
@@ -261,6 +263,8 @@ impl Fleet {
         let object = action.key.clone();
         let why = match error.meaning(&object) {
             Meaning::Unauthorized => return Err(FleetEnd::Lost(Lost::Unauthorized)),
+            // The plan is made anew when the stop ends.
+            Meaning::Stopped => return Ok(()),
             Meaning::Unreachable(why) => {
                 self.probe();
                 why

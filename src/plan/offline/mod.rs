@@ -1,12 +1,11 @@
 //! What a change does to a fleet: release against release, or release against live objects, in one document.
 
 mod compare;
+mod group;
 mod live;
 mod markdown;
 pub mod print;
 mod project;
-
-use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -42,7 +41,8 @@ pub struct Member {
     pub target: TargetName,
 }
 
-/// Targets of one fleet for which the change is the same.
+/// Targets of one fleet for which the change is the same. Where it differs by the target's own name alone,
+/// `${{ cluster.name }}` stands for that in the diffs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Group {
@@ -147,23 +147,11 @@ impl Change {
 }
 
 impl FleetPlan {
-    /// Groups equal changes.
+    /// Groups equal changes, and those that differ by the target's own name alone.
     pub fn of(changes: impl IntoIterator<Item = (Member, Change)>) -> Self {
-        let mut plan = Self::default();
-        let mut groups: BTreeMap<(FleetName, Change), BTreeSet<TargetName>> = BTreeMap::new();
-        for (member, change) in changes {
-            if change.is_empty() {
-                plan.unchanged.push(member);
-            } else {
-                groups.entry((member.fleet, change)).or_default().insert(member.target);
-            }
-        }
-        let groups = groups.into_iter().map(|((fleet, change), targets)| Group {
-            fleet,
-            targets: targets.into_iter().collect(),
-            change,
-        });
-        plan.groups = groups.collect();
+        let (empty, changes): (Vec<_>, Vec<_>) = changes.into_iter().partition(|(_, c)| c.is_empty());
+        let unchanged = empty.into_iter().map(|(member, _)| member).collect();
+        let mut plan = Self { groups: group::group(changes), unchanged, unplanned: Vec::new() };
         plan.sort();
         plan
     }

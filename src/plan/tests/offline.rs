@@ -53,6 +53,32 @@ fn equal_changes_are_grouped_and_printed_once() {
 }
 
 #[test]
+fn what_differs_by_the_targets_own_name_is_one_change_and_values_read_as_kubectl_reads_them() {
+    let settings = |n: u32, value: &str| {
+        let mut map = manifest("ConfigMap shop/settings");
+        let other = if n == 4 { "edge-0041" } else { "edge" };
+        map["data"] =
+            json!({"self": format!("https://edge-{n:03}.example.com"), "on": value, "other": other});
+        object(&map)
+    };
+    let from = fleet(1..5, |n| vec![layer("shop", &[], vec![settings(n, "no")])]);
+    let to = fleet(1..5, |n| vec![layer("shop", &[], vec![settings(n, "yes")])]);
+    let plan = compare(&from, &to, &no_rules());
+    let text = print::plain(&plan);
+    assert_eq!(plan.groups.len(), 2, "{text}");
+    for part in [
+        "edge-001, edge-002 and edge-003 (fleet retail)",
+        "edge-004 (fleet retail)",
+        "   self: https://${{ cluster.name }}.example.com",
+        "   self: https://edge-004.example.com",
+        "-  'on': 'no'",
+        "+  'on': 'yes'",
+    ] {
+        assert!(text.contains(part), "{part}:\n{text}");
+    }
+}
+
+#[test]
 fn colours_are_ansi_and_nothing_else_differs() {
     let from = release(vec![layer("shop", &[], vec![object(&web(1, "web")), plain("Namespace shop")])]);
     let to = release(vec![layer("shop", &[], vec![object(&web(2, "api"))])]);

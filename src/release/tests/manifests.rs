@@ -125,7 +125,7 @@ fn values_are_checked_as_written_ones_are() {
 fn names_of_all_kinds_and_allowed_annotations_pass() {
     for manifest in [
         "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: 'system:aggregate-to-view'}\n",
-        "apiVersion: v1\nkind: A\nmetadata: {name: a, creationTimestamp: null, annotations: {fairlead.dev/replace: allow, fairlead.dev/prune: allow, fairlead.dev/hold-until: x}}\n",
+        "apiVersion: v1\nkind: A\nmetadata: {name: a, creationTimestamp: null, annotations: {fairlead.dev/replace: allow, fairlead.dev/prune: allow}}\n",
     ] {
         assert_eq!(names(&Case::new(manifest, json!({}))).len(), 1, "{manifest}");
     }

@@ -45,9 +45,9 @@ kind: Secret
 metadata:
   name: s
   annotations:
-    kubectl.kubernetes.io/last-applied-configuration: '(redacted)'
+    kubectl.kubernetes.io/last-applied-configuration: (redacted)
 stringData:
-  password: '(redacted)'
+  password: (redacted)
 "#
     );
     assert!(to_yaml(&release, true).unwrap().contains("password: canary"));

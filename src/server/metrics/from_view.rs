@@ -34,6 +34,9 @@ impl Collector for ViewCollector {
             let labels = [("fleet", fleet.as_str()), ("state", state.as_str())];
             ConstGauge::new(count).encode(targets.encode_family(&labels)?)?;
         }
+        let stopped = "An emergency stop stands";
+        let stopped = encoder.encode_descriptor("stopped", stopped, None, MetricType::Gauge)?;
+        ConstGauge::new(i64::from(view.stopped.is_some())).encode(stopped)?;
         let mut rollouts =
             encoder.encode_descriptor("rollout_state", "The fleet's state", None, MetricType::Gauge)?;
         for fleet in &view.fleets {

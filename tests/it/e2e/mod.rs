@@ -13,6 +13,7 @@ mod main_job;
 mod many;
 mod moves;
 mod network;
+mod people;
 mod protected;
 mod secrets;
 mod simulated;

@@ -1,6 +1,8 @@
 //! The real daemon as a process of its own.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -35,6 +37,20 @@ impl Daemon {
 
     pub fn config(&self) -> PathBuf {
         self.folder.path().join("fairlead.yaml")
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// What the socket answers to a GET, as JSON.
+    pub fn get(&self, path: &str) -> Value {
+        let mut stream = UnixStream::connect(self.state().join("fairlead.sock")).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        serde_json::from_str(body).unwrap_or_else(|error| panic!("{path}: {error}: {answer}"))
     }
 
     pub fn log(&self) -> String {

@@ -1,0 +1,158 @@
+//! Why a target is where it is, on one screen.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+
+use super::Outcome;
+use super::args;
+use super::error::CliError;
+use super::online::{client, failed, stopped, target_tone, word};
+use super::table::{Cell, Output, Show, Table, age, clean, print};
+use crate::server::{ExplainFleet, ExplainView, HistoryView, ReleaseView};
+
+/// Where values begin.
+const INDENT: usize = 14;
+
+pub async fn explain(args: args::Explain) -> Outcome {
+    let path = format!("/api/v1/targets/{}/explain", args.target);
+    let view: ExplainView = client(&args.daemon)?.get_json(&path).await.map_err(failed)?;
+    let (mut out, now) = (anstream::stdout().lock(), Timestamp::now());
+    let shown = match args.output {
+        Output::Table | Output::Wide => out.write_all(text(&view, now).as_bytes()),
+        other => print(&mut out, &view, other, now),
+    };
+    shown.map_err(CliError::outside)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Show for ExplainView {
+    fn table(&self, now: Timestamp) -> Table {
+        lately(&self.lately, now)
+    }
+    fn names(&self) -> Vec<String> {
+        vec![format!("target/{}", self.target)]
+    }
+}
+
+fn text(view: &ExplainView, now: Timestamp) -> String {
+    let mut out = format!("Target {}\n", view.target);
+    let repository = &view.repository;
+    let mut remarks: Vec<String> = view.stopped.iter().map(stopped).collect();
+    remarks.extend(repository.hold.iter().map(|hold| format!("the repository holds: {hold}")));
+    remarks
+        .extend(repository.last_error.iter().map(|error| format!("the repository can't be read: {error}")));
+    for remark in remarks {
+        line(&mut out, "!", &remark);
+    }
+    for one in &view.fleets {
+        out.push('\n');
+        of_fleet(&mut out, one, now);
+    }
+    if !view.lately.is_empty() {
+        let _ = write!(out, "\nLately\n{}", lately(&view.lately, now).render(false));
+    }
+    out
+}
+
+fn of_fleet(out: &mut String, ExplainFleet { fleet, target }: &ExplainFleet, now: Timestamp) {
+    let _ = writeln!(out, "Fleet {}", fleet.name);
+    let accepted = fleet.accepted.map_or("nothing".to_owned(), |commit| commit.short());
+    let observed = fleet.observed.map_or("nothing".to_owned(), |commit| commit.short());
+    line(out, "fleet", &format!("{}; observed {observed}, accepted {accepted}", fleet.state.as_str()));
+    if let Some(reason) = &fleet.reason {
+        line(out, "", reason);
+    }
+    for need in &fleet.needs {
+        line(out, "waits for", &word(*need, &fleet.name));
+    }
+    line(out, "runs", &release(target.converged.as_ref()));
+    line(out, "should run", &release(target.wanted.as_ref()));
+    if target.assigned != target.wanted {
+        line(out, "was given", &release(target.assigned.as_ref()));
+    }
+    if target.base.as_ref().is_some_and(|base| Some(base) != target.converged.as_ref()) {
+        line(out, "falls back to", &release(target.base.as_ref()));
+    }
+    let status = Cell::new(target.status.as_str(), target_tone(target.status)).styled();
+    let since = target.since.map(|since| format!(" for {}", age(since, now))).unwrap_or_default();
+    let _ = writeln!(out, "  {:<INDENT$}{status}{since}", "status");
+    line(out, "because", target.reason.as_deref().unwrap_or("it runs what it should"));
+    for object in &target.drift {
+        line(out, "drifted", object);
+    }
+}
+
+fn line(out: &mut String, label: &str, value: &str) {
+    let _ = writeln!(out, "  {label:<INDENT$}{}", clean(value));
+}
+
+fn release(release: Option<&ReleaseView>) -> String {
+    release.map_or("nothing".to_owned(), |r| format!("{} (release {})", r.commit.short(), r.release.short()))
+}
+
+fn lately(events: &[HistoryView], now: Timestamp) -> Table {
+    let mut table = Table::new(&["  age", "fleet", "commit", "outcome"]);
+    for event in events {
+        table.row([
+            format!("  {}", age(event.at, now)).into(),
+            event.fleet.to_string().into(),
+            event.commit.short().into(),
+            event.outcome.clone().into(),
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn one_screen_says_what_where_and_why() {
+        let release = |c: &str| json!({"release": "ab".repeat(32), "commit": c.repeat(40)});
+        let fleet = json!({
+            "name": "retail", "observed": "2".repeat(40), "accepted": "1".repeat(40), "state": "rollingOut",
+            "reason": "1 of 3 converged", "needs": ["approve"], "counts": {}, "failures": [],
+        });
+        let target = json!({
+            "name": "edge-001", "fleet": "retail", "status": "waiting",
+            "reason": "waits for its turn: 1 of at most 1 clusters are at work",
+            "why": {"kind": "turn", "in_flight": 1, "limit": 1},
+            "wanted": release("2"), "assigned": release("1"), "converged": release("1"), "base": release("1"),
+            "since": "2026-11-23T11:55:00Z", "offline": false, "objects": 3, "drift": [],
+        });
+        let view: ExplainView = serde_json::from_value(json!({
+            "target": "edge-001", "fleets": [{"fleet": fleet, "target": target}],
+            "stopped": {"since": "2026-11-23T11:59:00Z", "by": "ann (socket)", "why": "fire"},
+            "repository": {"url": "", "branch": "main", "observed": null, "hold": null, "lastFetch": null, "lastError": null},
+            "lately": [{"at": "2026-11-23T11:55:00Z", "fleet": "retail", "release": "ab".repeat(32),
+                "commit": "1".repeat(40), "outcome": "converged"}],
+        }))
+        .unwrap();
+        let text = text(&view, "2026-11-23T12:00:00Z".parse().unwrap());
+        let wanted = "\
+Target edge-001
+  !             EMERGENCY STOP since 2026-11-23T11:59:00Z by ann (socket): fire; nothing is written to any cluster
+
+Fleet retail
+  fleet         rollingOut; observed 2222222, accepted 1111111
+                1 of 3 converged
+  waits for     fairlead approve retail
+  runs          1111111 (release abababa)
+  should run    2222222 (release abababa)
+  was given     1111111 (release abababa)
+  status        waiting for 5m
+  because       waits for its turn: 1 of at most 1 clusters are at work
+
+Lately
+  AGE   FLEET    COMMIT    OUTCOME
+  5m    retail   1111111   converged
+";
+        assert_eq!(anstream::adapter::strip_str(&text).to_string(), wanted);
+    }
+}
