@@ -108,7 +108,7 @@ fn dropped(count: u32) -> String {
 }
 
 fn approve(approvable: bool) -> &'static str {
-    if approvable { "; 'fairlead accept' lets what is protected go" } else { "" }
+    if approvable { "; 'fairlead approve' lets what is protected go" } else { "" }
 }
 
 fn applying(applied: usize, total: usize) -> String {

@@ -28,7 +28,7 @@ async fn what_is_protected_stays_and_is_named_until_a_person_lets_it_go() {
         let reason = target["reason"].as_str().unwrap_or_default();
         let kept = target["kept"][0].as_str().unwrap_or_default();
         reason.contains("1 dropped object stays: Namespace protected-dropped")
-            && reason.contains("fairlead accept")
+            && reason.contains("fairlead approve")
             && kept.starts_with("Namespace protected-dropped: ")
     };
     assert!(named(&status), "{status:#}");
@@ -39,7 +39,7 @@ async fn what_is_protected_stays_and_is_named_until_a_person_lets_it_go() {
     small.daemon.until("it is named after a restart too", SOON, named).await;
     plane.kubectl(&["get", "namespace", dropped]).await.unwrap();
 
-    let done = small.daemon.command(&["accept", "retail", "--reason", "nobody lives there"]);
+    let done = small.daemon.command(&["approve", "retail", "--reason", "nobody lives there"]);
     assert!(done.status.success(), "{done:?}");
     let gone = |status: &Value| {
         let target = target(status, "edge-001");
