@@ -29,7 +29,7 @@ pub(super) fn target(state: &FleetState, index: usize) -> Option<TargetReport> {
 fn why(state: &FleetState, target: &Target) -> Why {
     if let Some(leaving) = target.leaving.as_ref().filter(|leaving| leaving.ordered) {
         let reason = match leaving.held.clone() {
-            Some(reason) => Reason::Held { reason: format!("{reason}; 'fairlead accept' allows it") },
+            Some(reason) => Reason::Held { reason: format!("{reason}; 'fairlead approve' allows it") },
             None => Reason::Removing,
         };
         return (TargetStatus::Leaving, reason, Some(leaving.since));

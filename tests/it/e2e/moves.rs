@@ -78,7 +78,7 @@ async fn row_04_an_object_that_moves_to_a_fleet_that_waits_stays_until_it_is_tak
     })
     .await;
 
-    let done = small.daemon.command(&["accept", "more", "--reason", "they are sold"]);
+    let done = small.daemon.command(&["approve", "more", "--reason", "they are sold"]);
     assert!(done.status.success(), "{done:?}");
     small.daemon.until("it is taken over", SOON, |status| both(status, &third)).await;
     let after = map(plane, ns, "moves").await;

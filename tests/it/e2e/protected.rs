@@ -76,14 +76,14 @@ async fn a_target_that_leaves_deletes_no_more_than_the_budget_until_a_person_all
     let held = |status: &Value| {
         let target = target(status, "edge-001");
         let reason = target["reason"].as_str().unwrap_or_default();
-        target["status"] == "leaving" && reason.contains("would delete 8 of 8") && reason.contains("accept")
+        target["status"] == "leaving" && reason.contains("would delete 8 of 8") && reason.contains("approve")
     };
     small.daemon.until("it would delete too much", SOON, held).await;
     assert!(small.daemon.stop().success());
     small.daemon.start();
     small.daemon.until("it would, still", SOON, held).await;
     assert_eq!(ours().await, 8);
-    let done = small.daemon.command(&["accept", "retail", "--reason", "it is sold"]);
+    let done = small.daemon.command(&["approve", "retail", "--reason", "it is sold"]);
     assert!(done.status.success(), "{done:?}");
     small.daemon.until("it has left", SOON, |status| target(status, "edge-001").is_null()).await;
     assert_eq!(ours().await, 0);
