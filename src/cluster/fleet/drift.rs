@@ -34,6 +34,8 @@ impl Fleet {
             Change::Object(key) if self.phase == Phase::Executing => {
                 if let Some(item) = self.item(&key) {
                     self.seen_again(item, &key).await?;
+                } else if self.may_go_now(&key) {
+                    self.phase = Phase::Begin;
                 }
             }
             Change::Vanished(key) if self.phase == Phase::Executing => self.vanished(key),

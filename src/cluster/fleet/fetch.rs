@@ -57,12 +57,22 @@ pub struct Extra {
     pub foreign: BTreeMap<ObjectKey, usize>,
 }
 
+pub fn is_crd(key: &ObjectKey) -> bool {
+    key.is("apiextensions.k8s.io", "CustomResourceDefinition")
+}
+
+/// The kind that a CRD brings, if it is served: its name is `<plural>.<group>`.
+pub fn brought_by<'a>(discovery: &'a Discovery, crd: &ObjectKey) -> Option<&'a Resource> {
+    let (plural, group) = crd.name().split_once('.')?;
+    discovery.kinds().map(|(_, resource)| resource).find(|r| r.plural == plural && r.group == group)
+}
+
 /// Gets the release and what the cluster serves; of a ledger that is `lost`, what carries our label.
 pub async fn fetch(
     cx: &Session,
     set: &str,
     assignment: Option<&Assignment>,
-    inventory: &BTreeSet<GroupKind>,
+    (inventory, crds): (&BTreeSet<GroupKind>, &[ObjectKey]),
     lost: bool,
 ) -> Result<Fetched, FetchError> {
     let release = match assignment {
@@ -77,7 +87,10 @@ pub async fn fetch(
         Some(version) => discovery.exact(&kind, version).is_some(),
         None => discovery.find(&kind, "").is_some(),
     };
-    if !wanted.chain(had).all(known) {
+    // Instances of a CRD that leaves are counted: its kind must be known, even if nothing of ours is of it.
+    let stays = |crd: &ObjectKey| release.iter().flat_map(|r| r.objects()).any(|(_, o)| o.key == *crd);
+    let counted = |crd: &ObjectKey| brought_by(&discovery, crd).is_some() || stays(crd);
+    if !wanted.chain(had).all(known) || !crds.iter().all(counted) {
         discovery = cx.rediscover(&discovery).await.map_err(FetchError::Api)?;
     }
     let recovered = match lost {

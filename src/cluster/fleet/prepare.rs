@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio_util::task::AbortOnDropHandle;
 
-use super::fetch::{Extra, FetchError, Fetched, Prepared, expect, fetch, read_extra};
+use super::fetch::{Extra, FetchError, Fetched, Prepared, brought_by, expect, fetch, is_crd, read_extra};
 use super::jobs::Hand;
 use super::run::Run;
 use super::siblings::LOOK_FOR_HEIRS;
@@ -108,12 +108,15 @@ impl Fleet {
         let wanted = matches!(self.told.order, Some(Order::Assign(_)));
         let inventory: BTreeSet<GroupKind> =
             self.stored.ledger.inventory.objects.keys().map(ObjectKey::group_kind).collect();
+        let crds: Vec<ObjectKey> =
+            self.stored.ledger.inventory.objects.keys().filter(|key| is_crd(key)).cloned().collect();
         // The store knew of a ledger that is not there.
         let lost = !self.stored.is_written() && (assignment.base.is_some() || assignment.generation > 1);
         let others = Arc::clone(&self.told.others);
         let ours = if others.is_empty() { BTreeSet::new() } else { self.inventory_keys() };
         beside(async move {
-            let mut fetched = fetch(&cx, &set, wanted.then_some(&*assignment), &inventory, lost).await;
+            let mut fetched =
+                fetch(&cx, &set, wanted.then_some(&*assignment), (&inventory, &crds), lost).await;
             if let Ok(found) = &mut fetched
                 && let Err(error) = expect(&cx, &assignment, &others, &ours, found).await
             {
@@ -200,15 +203,10 @@ impl Fleet {
             Some(release) => plan::crds_leaving(release, &ctx),
             None => {
                 let keys = ctx.inventory.objects.keys();
-                keys.filter(|key| key.is("apiextensions.k8s.io", "CustomResourceDefinition"))
-                    .cloned()
-                    .collect()
+                keys.filter(|key| is_crd(key)).cloned().collect()
             }
         };
-        let resource = |crd: &ObjectKey| {
-            let (plural, group) = crd.name().split_once('.')?;
-            discovery.kinds().map(|(_, r)| r).find(|r| r.plural == plural && r.group == group).cloned()
-        };
+        let resource = |crd: &ObjectKey| brought_by(discovery, crd).cloned();
         leaving.into_iter().filter_map(|crd| Some((crd.clone(), resource(&crd)?))).collect()
     }
 

@@ -85,6 +85,19 @@ impl Fleet {
         lost
     }
 
+    /// Whether objects stay that the release of a converged fleet dropped.
+    pub(super) fn keeps_something(&self) -> bool {
+        let converged = self.run.as_ref().is_some_and(|run| run.converged && !run.standby);
+        converged && self.said.kept.as_ref().is_some_and(|(_, kept)| !kept.is_empty())
+    }
+
+    /// Whether a person allowed, by its annotation, that an object goes which stayed because it is protected.
+    pub(super) fn may_go_now(&self, key: &ObjectKey) -> bool {
+        let mut kept = self.said.kept.iter().flat_map(|(_, kept)| kept);
+        let protected = kept.any(|kept| kept.approvable && kept.object == *key);
+        protected && self.keeps_something() && self.eye.get(key).is_some_and(|seen| seen.object.prune_allowed)
+    }
+
     /// Says what we have and want, for the other fleets to see.
     pub(super) fn publish_wants(&self) {
         let items = self.run.iter().flat_map(|run| &run.items);

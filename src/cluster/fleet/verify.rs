@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::jobs::{APPLY, Done, Hand};
 use super::run::State;
-use super::{Fleet, FleetEnd};
+use super::{Fleet, FleetEnd, Phase};
 use crate::cluster::api::{Call, LIST_TIMEOUT};
 use crate::cluster::discovery::{Resource, escape};
 use crate::cluster::error::ApiError;
@@ -149,6 +149,11 @@ impl Fleet {
         let report = self.run.as_ref().is_some_and(|r| r.assignment.policy.drift.mode == DriftMode::Report);
         if report && !wrong.is_empty() {
             self.say(FactBody::Drift { objects: wrong.into_iter().collect(), healed: false }).await;
+            return Ok(());
+        }
+        if wrong.is_empty() && self.keeps_something() {
+            // What hindered its pruning may be gone; no watch of ours tells.
+            self.phase = Phase::Begin;
             return Ok(());
         }
         for key in wrong {

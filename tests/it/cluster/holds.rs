@@ -1,5 +1,7 @@
 //! Plans that wait for a person: what stands is healed all the same, and what stays is said.
 
+use std::time::Duration;
+
 use fairlead::model::assignment::{FactBody, Hold};
 use fairlead::model::units::Amount;
 use serde_json::{Value, json};
@@ -95,5 +97,52 @@ async fn what_stays_though_it_was_dropped_is_said_and_goes_when_a_person_allows_
     assert!(world.plane().kubectl(&["get", "namespace", protected]).await.is_err());
     let empty = |fact: &FactBody| matches!(fact, FactBody::Kept { objects, .. } if objects.is_empty());
     assert!(heard.iter().any(empty), "nothing stays any more: {heard:#?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_stays_is_looked_at_again_when_it_may_go() -> Result<()> {
+    let mut world = World::new(shared("alpha").await?, "holds-again").await?;
+    world.kill().await;
+    world.settings.verify_every = Duration::from_secs(2);
+    world.policy.prune.protect = vec!["Namespace".to_owned()];
+    world.start();
+    let crd = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "tanks.holds-again.example.com"},
+        "spec": {"group": "holds-again.example.com", "scope": "Namespaced",
+            "names": {"kind": "Tank", "plural": "tanks"},
+            "versions": [{"name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object"}}}]}});
+    let protected = "holds-again-inner";
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": protected}});
+    world.converge(vec![world.cm("one", "a"), crd, namespace]).await;
+    let tanks = world.api("holds-again.example.com/v1", "Tank", "tanks");
+    let tank =
+        json!({"apiVersion": "holds-again.example.com/v1", "kind": "Tank", "metadata": {"name": "theirs"}});
+    tanks.create(&Default::default(), &serde_json::from_value(tank)?).await?;
+
+    let without = world.release(&[("app", &[], vec![world.cm("one", "a")])]);
+    world.assign(&without);
+    let heard = world.converged().await;
+    let kept = heard.iter().find_map(|fact| match fact {
+        FactBody::Kept { objects, .. } => Some(objects.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        _ => None,
+    });
+    let kept = kept.expect("it is said what stays");
+    assert!(
+        kept.len() == 2 && kept.iter().any(|text| text.contains("1 objects that are not ours")),
+        "{kept:?}"
+    );
+
+    // A person says on the object itself that it may go; another deletes what hindered the other.
+    let allow = ["annotate", "namespace", protected, "fairlead.dev/prune=allow"];
+    world.plane().kubectl(&allow).await?;
+    let stays = |count: usize| move |fact: &FactBody| matches!(fact, FactBody::Kept { objects, .. } if objects.len() == count);
+    world.until("one stays", stays(1)).await;
+    tanks.delete("theirs", &Default::default()).await?;
+    world.until("nothing stays", stays(0)).await;
+    world.converged().await;
+    assert!(world.plane().kubectl(&["get", "namespace", protected]).await.is_err());
+    assert!(world.plane().kubectl(&["get", "crd", "tanks.holds-again.example.com"]).await.is_err());
     Ok(())
 }
