@@ -5,7 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeStruct as _;
+use serde::{Deserialize, Serialize, Serializer};
 
 /// A kind of object without its version.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -20,25 +21,25 @@ pub struct GroupKind {
 ///
 /// Kept many times over for each object of each cluster: clones share one text, in which the parts stand one after
 /// the other with a NUL in between. Ordered by group, kind, namespace and name.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(from = "Parts", into = "Parts")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(from = "Parts")]
 pub struct ObjectKey(Arc<str>);
 
 const SEPARATOR: char = '\0';
 
 /// As it is written in JSON.
-#[derive(Serialize, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[schemars(
     rename = "ObjectKey",
     description = "One object of a cluster, without the version in which it is written."
 )]
 struct Parts {
     /// Empty for the core group.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default)]
     group: String,
     kind: String,
     /// None for a cluster-scoped kind, and in a release where the manifest names no namespace.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     namespace: Option<String>,
     name: String,
 }
@@ -103,14 +104,21 @@ impl From<Parts> for ObjectKey {
     }
 }
 
-impl From<ObjectKey> for Parts {
-    fn from(key: ObjectKey) -> Self {
-        Self {
-            group: key.group().to_owned(),
-            kind: key.kind().to_owned(),
-            namespace: key.namespace().map(str::to_owned),
-            name: key.name().to_owned(),
+/// As [`Parts`] are read.
+impl Serialize for ObjectKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (group, namespace) = (Some(self.group()).filter(|group| !group.is_empty()), self.namespace());
+        let fields = 2 + usize::from(group.is_some()) + usize::from(namespace.is_some());
+        let mut parts = serializer.serialize_struct("ObjectKey", fields)?;
+        if let Some(group) = group {
+            parts.serialize_field("group", group)?;
         }
+        parts.serialize_field("kind", self.kind())?;
+        if let Some(namespace) = namespace {
+            parts.serialize_field("namespace", namespace)?;
+        }
+        parts.serialize_field("name", self.name())?;
+        parts.end()
     }
 }
 

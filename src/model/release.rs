@@ -1,5 +1,6 @@
 //! Releases: what one target should run for one fleet.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::diagnostic::Place;
 use super::digest::{LayerDigest, ObjectDigest, ReleaseDigest};
 use super::name::{FleetName, LayerName, ProfileName, TargetName};
-use super::object::ObjectKey;
+use super::object::{GroupKind, ObjectKey};
 use super::profile::LayerType;
 use super::revision::Revisions;
 
@@ -71,6 +72,16 @@ pub struct Release {
 }
 
 impl Release {
+    /// The kinds of its objects, with the versions in which they are written.
+    pub fn kinds(&self) -> Vec<(GroupKind, &str)> {
+        let all = self.objects().map(|(_, o)| (o.key.group(), o.key.kind(), o.version.as_str()));
+        let distinct: BTreeSet<_> = all.collect();
+        let owned = |(group, kind, version): (&str, &str, _)| {
+            (GroupKind { group: group.to_owned(), kind: kind.to_owned() }, version)
+        };
+        distinct.into_iter().map(owned).collect()
+    }
+
     pub fn objects(&self) -> impl Iterator<Item = (&ReleaseLayer, &ReleaseObject)> {
         self.layers.iter().flat_map(|layer| layer.content.objects.iter().map(move |object| (layer, object)))
     }

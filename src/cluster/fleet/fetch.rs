@@ -80,10 +80,9 @@ pub async fn fetch(
         None => None,
     };
     let mut discovery = cx.discovery().await.map_err(FetchError::Api)?;
-    let wanted =
-        release.iter().flat_map(|r| r.objects()).map(|(_, o)| (o.key.group_kind(), Some(&o.version)));
+    let wanted = release.iter().flat_map(|r| r.kinds()).map(|(kind, version)| (kind, Some(version)));
     let had = inventory.iter().map(|kind| (kind.clone(), None));
-    let known = |(kind, version): (GroupKind, Option<&String>)| match version {
+    let known = |(kind, version): (GroupKind, Option<&str>)| match version {
         Some(version) => discovery.exact(&kind, version).is_some(),
         None => discovery.find(&kind, "").is_some(),
     };

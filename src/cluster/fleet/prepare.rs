@@ -157,8 +157,7 @@ impl Fleet {
             self.stored.ledger.inventory.objects.extend(recovered);
         }
         goal.release = release;
-        let release = goal.release.iter().flat_map(|r| r.objects());
-        let wanted = release.map(|(_, object)| (object.key.group_kind(), object.version.as_str()));
+        let wanted = goal.release.iter().flat_map(|release| release.kinds());
         let had = self.stored.ledger.inventory.objects.iter();
         let had = had.map(|(key, entry)| (key.group_kind(), entry.version.as_str()));
         let kinds: BTreeMap<GroupKind, &str> = had.chain(wanted).collect();
@@ -181,7 +180,9 @@ impl Fleet {
             let resource = discovery.find(&key.group_kind(), version)?;
             Some((resource.clone(), plan::resolve_key(key, resource.scope)))
         };
-        let wanted = goal.release.iter().flat_map(|r| r.objects());
+        // Only they bring what our own watches don't see.
+        let release = goal.release.iter().filter(|_| !siblings.is_empty());
+        let wanted = release.flat_map(|r| r.objects());
         let wanted = wanted.filter_map(|(_, object)| resolve(&object.key, &object.version));
         let reads: Vec<_> = wanted.filter(|(_, key)| self.eye.get(key).is_none() && theirs(key)).collect();
         let counts = self.crds_to_count(goal, discovery, &siblings);
@@ -289,8 +290,7 @@ impl Fleet {
         discovery: &Discovery,
     ) -> BTreeSet<GroupKind> {
         let mut unread = self.eye.unread().clone();
-        let wanted =
-            release.into_iter().flat_map(Release::objects).map(|(_, object)| object.key.group_kind());
+        let wanted = release.into_iter().flat_map(Release::kinds).map(|(kind, _)| kind);
         let had = self.stored.ledger.inventory.objects.keys().map(ObjectKey::group_kind);
         unread.extend(wanted.chain(had).filter(|kind| discovery.is_unknown(&kind.group)));
         unread

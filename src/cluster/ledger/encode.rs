@@ -1,5 +1,6 @@
 //! Ledgers as bytes, and as ConfigMaps.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
 
@@ -51,31 +52,31 @@ struct Format {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct File {
+struct File<'a> {
     format: u32,
-    instance: InstanceName,
-    fleet: FleetName,
-    target: TargetName,
-    identity: String,
+    instance: Cow<'a, InstanceName>,
+    fleet: Cow<'a, FleetName>,
+    target: Cow<'a, TargetName>,
+    identity: Cow<'a, str>,
     generation: u64,
-    assigned: Option<ReleaseRef>,
+    assigned: Cow<'a, Option<ReleaseRef>>,
     purpose: Option<Purpose>,
     intent_at: Option<Timestamp>,
-    converged: Option<Converged>,
-    base: Option<ReleaseRef>,
-    history: Vec<Converged>,
-    quarantined: Vec<ReleaseDigest>,
+    converged: Cow<'a, Option<Converged>>,
+    base: Cow<'a, Option<ReleaseRef>>,
+    history: Cow<'a, [Converged]>,
+    quarantined: Cow<'a, [ReleaseDigest]>,
     #[serde(default)]
     orphaned: bool,
-    layers: Vec<LayerId>,
-    objects: Vec<Row>,
+    layers: Cow<'a, [LayerId]>,
+    objects: Vec<Row<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Row {
+struct Row<'a> {
     #[serde(flatten)]
     key: ObjectKey,
-    is: InventoryEntry,
+    is: Cow<'a, InventoryEntry>,
 }
 
 /// Which pieces hold a ledger that is too large for one.
@@ -163,46 +164,46 @@ fn membership(inventory: &Inventory) -> (String, String) {
     (kinds, namespaces.into_iter().filter(|n| *n != NAMESPACE).fold(String::new(), join))
 }
 
-fn to_file(ledger: &Ledger) -> File {
-    let ledger = ledger.clone();
+fn to_file(ledger: &Ledger) -> File<'_> {
+    let row = |(key, is): (&ObjectKey, _)| Row { key: key.clone(), is: Cow::Borrowed(is) };
     File {
         format: CURRENT_FORMAT,
-        instance: ledger.instance,
-        fleet: ledger.fleet,
-        target: ledger.target,
-        identity: ledger.identity,
+        instance: Cow::Borrowed(&ledger.instance),
+        fleet: Cow::Borrowed(&ledger.fleet),
+        target: Cow::Borrowed(&ledger.target),
+        identity: Cow::Borrowed(&ledger.identity),
         generation: ledger.generation,
-        assigned: ledger.assigned,
+        assigned: Cow::Borrowed(&ledger.assigned),
         purpose: ledger.purpose,
         intent_at: ledger.intent_at,
-        converged: ledger.converged,
-        base: ledger.base,
-        history: ledger.history,
-        quarantined: ledger.quarantined,
+        converged: Cow::Borrowed(&ledger.converged),
+        base: Cow::Borrowed(&ledger.base),
+        history: Cow::Borrowed(&ledger.history),
+        quarantined: Cow::Borrowed(&ledger.quarantined),
         orphaned: ledger.orphaned,
-        layers: ledger.inventory.layers,
-        objects: ledger.inventory.objects.into_iter().map(|(key, is)| Row { key, is }).collect(),
+        layers: Cow::Borrowed(&ledger.inventory.layers),
+        objects: ledger.inventory.objects.iter().map(row).collect(),
     }
 }
 
-fn from_file(file: File) -> Ledger {
+fn from_file(file: File<'_>) -> Ledger {
     Ledger {
-        instance: file.instance,
-        fleet: file.fleet,
-        target: file.target,
-        identity: file.identity,
+        instance: file.instance.into_owned(),
+        fleet: file.fleet.into_owned(),
+        target: file.target.into_owned(),
+        identity: file.identity.into_owned(),
         generation: file.generation,
-        assigned: file.assigned,
+        assigned: file.assigned.into_owned(),
         purpose: file.purpose,
         intent_at: file.intent_at,
-        converged: file.converged,
-        base: file.base,
-        history: file.history,
-        quarantined: file.quarantined,
+        converged: file.converged.into_owned(),
+        base: file.base.into_owned(),
+        history: file.history.into_owned(),
+        quarantined: file.quarantined.into_owned(),
         orphaned: file.orphaned,
         inventory: Inventory {
-            objects: file.objects.into_iter().map(|row| (row.key, row.is)).collect(),
-            layers: file.layers,
+            objects: file.objects.into_iter().map(|row| (row.key, row.is.into_owned())).collect(),
+            layers: file.layers.into_owned(),
         },
     }
 }
@@ -232,7 +233,7 @@ pub fn decode(
         return Err(LedgerDamage::NewerFormat { name, found: format });
     }
     let file: File = serde_json::from_slice(&json).map_err(|e| unreadable(&e))?;
-    if file.instance != *instance || name != ledger_name(&file.instance, &file.fleet) {
+    if *file.instance != *instance || name != ledger_name(&file.instance, &file.fleet) {
         let (instance, fleet) = (file.instance.to_string(), file.fleet.to_string());
         return Err(LedgerDamage::Foreign { name, instance, fleet });
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::super::api::{Api, Call};
+use super::super::api::{Api, Call, METADATA_ONLY};
 use super::super::discovery::escape;
 use super::super::error::ApiError;
 use super::encode::{Encoded, LedgerDamage, MAX_PART, decode, encode};
@@ -120,11 +120,12 @@ impl LedgerStore {
 
     async fn replace(&self, name: &str, map: &Value) -> Result<Value, ApiError> {
         let path = format!("{}/{}", maps(), escape(name));
-        self.api.json(Call::send(Method::PUT, path, JSON, map.to_string())).await
+        self.api.json(Call::send(Method::PUT, path, JSON, map.to_string()).accept(METADATA_ONLY)).await
     }
 
     async fn create(&self, map: &Value) -> Result<Value, ApiError> {
-        let create = || self.api.json(Call::send(Method::POST, maps(), JSON, map.to_string()));
+        let call = || Call::send(Method::POST, maps(), JSON, map.to_string()).accept(METADATA_ONLY);
+        let create = || self.api.json(call());
         match create().await {
             Err(error) if error.is_not_found() => {
                 self.create_namespace().await?;

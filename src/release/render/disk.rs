@@ -57,8 +57,9 @@ struct Inner {
     folder: PathBuf,
     /// Bytes that [`DiskCache::retain`] shrinks to, pinned releases apart.
     limit: u64,
-    /// Held while files are written or dropped, so that a sweep does not take what a release is about to name.
-    writing: Mutex<()>,
+    /// Held while files are written or dropped, so that a sweep does not take what a release is about to name:
+    /// the layers that this process wrote, or read in full.
+    writing: Mutex<BTreeSet<LayerDigest>>,
     temporary: AtomicU64,
 }
 
@@ -99,7 +100,7 @@ impl DiskCache {
                 }
             }
         }
-        let inner = Inner { folder, limit, writing: Mutex::new(()), temporary: AtomicU64::new(0) };
+        let inner = Inner { folder, limit, writing: Mutex::default(), temporary: AtomicU64::new(0) };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -109,14 +110,15 @@ impl DiskCache {
     /// # Errors
     /// It could not be written in full; then it is not there at all, or was there before.
     pub fn keep_release(&self, release: &Release) -> Result<(), DiskError> {
-        let _writing = self.inner.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writing = self.inner.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let json = |source| DiskError::Json { digest: release.digest, source };
         let mut records = Vec::new();
         for layer in &release.layers {
             let path = self.path("layers", layer.content.digest);
-            if self.read_layer(layer.content.digest).is_none() {
+            if !self.has(&writing, layer.content.digest) {
                 self.write(&path, &codec::encode(&layer.content).map_err(json)?)?;
             }
+            writing.insert(layer.content.digest);
             // Another write of it may still be in the system's memory.
             File::open(&path).and_then(|file| file.sync_all()).map_err(failed("sync", &path))?;
             records.push(LayerRecord {
@@ -165,7 +167,7 @@ impl DiskCache {
     /// The folder can't be read or a file not be removed. When it is unknown what a pinned release needs,
     /// nothing is dropped.
     pub fn retain(&self, pinned: &BTreeSet<ReleaseDigest>) -> Result<Swept, DiskError> {
-        let _writing = self.inner.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writing = self.inner.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut needed: BTreeSet<LayerDigest> = BTreeSet::new();
         for release in pinned {
             let path = self.path("releases", release);
@@ -199,6 +201,7 @@ impl DiskCache {
                 break;
             }
             fs::remove_file(&path).map_err(failed("remove", &path))?;
+            writing.clear();
             swept.removed += 1;
             swept.bytes -= length;
         }
@@ -207,6 +210,14 @@ impl DiskCache {
 
     fn path(&self, folder: &str, digest: impl ToString) -> PathBuf {
         self.inner.folder.join(folder).join(digest.to_string())
+    }
+
+    /// Whether a layer is there in full. Once that is known, the file is not read again.
+    fn has(&self, known: &BTreeSet<LayerDigest>, digest: LayerDigest) -> bool {
+        match known.contains(&digest) {
+            true => self.path("layers", digest).exists(),
+            false => self.read_layer(digest).is_some(),
+        }
     }
 
     fn read_layer(&self, digest: LayerDigest) -> Option<RenderedLayer> {
@@ -242,11 +253,13 @@ impl DiskCache {
         self.try_write(path, &bytes);
     }
 
-    fn try_write(&self, path: &Path, bytes: &[u8]) {
-        if let Err(error) = self.write(path, bytes) {
-            let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+    fn try_write(&self, path: &Path, bytes: &[u8]) -> bool {
+        let written = self.write(path, bytes);
+        if let Err(error) = &written {
+            let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
             tracing::warn!(%error, source, "a rendered layer is not kept on disk");
         }
+        written.is_ok()
     }
 }
 
@@ -276,12 +289,15 @@ impl LayerStore for DiskCache {
     }
 
     fn keep_layer(&self, inputs: &InputDigest, layer: &RenderedLayer) {
-        let _writing = self.inner.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writing = self.inner.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.path("layers", layer.digest);
-        if self.read_layer(layer.digest).is_none() {
+        if !self.has(&writing, layer.digest) {
             let Ok(bytes) = codec::encode(layer) else { return };
-            self.try_write(&path, &bytes);
+            if !self.try_write(&path, &bytes) {
+                return;
+            }
         }
+        writing.insert(layer.digest);
         self.try_write_json(
             &self.path("inputs", inputs),
             &InputRecord { layer: layer.digest, places: codec::Places::of(layer) },
