@@ -29,44 +29,57 @@ pub async fn push(
     samples: usize,
     figures: &mut Figures,
 ) -> Result<()> {
-    plane.create_namespace(BARE).await?;
-    let (mut delays, mut patches) = (Vec::new(), Vec::new());
-    for sample in 0..samples {
-        let object = config_map(&world.namespace, sample % CONFIG_MAPS, &format!("pushed {sample}"));
+    let sample = async |number: usize| {
+        let object = config_map(&world.namespace, number % CONFIG_MAPS, &format!("pushed {number}"));
         let commit = world.commit(std::slice::from_ref(&object))?;
         let mut tail = Tail::new(plane)?;
         let pushed = world.repository.push(commit)?;
         let applied = changed(&mut tail, name(&object), true).await;
         let applied = applied.map_err(|error| Error::new(format!("{error}\n{}", world.daemon.tail())))?;
-        delays.push(1_000.0 * seconds(pushed, applied));
-        patches.push(bare_patch(bare, sample).await?);
-    }
-    judged(figures, "one-file change, push to PATCH", delays, patches);
-    Ok(())
+        Ok(1_000.0 * seconds(pushed, applied))
+    };
+    beside(plane, bare, "one-file change, push to PATCH", samples, figures, sample).await
 }
 
 /// Milliseconds from the answer to a foreign write to the answer to the PATCH that heals it.
 pub async fn heal(
     plane: &ControlPlane,
     bare: &Bare,
-    world: &mut World,
+    world: &World,
     samples: usize,
     figures: &mut Figures,
 ) -> Result<()> {
-    plane.create_namespace(BARE).await?;
-    let (mut delays, mut patches) = (Vec::new(), Vec::new());
-    for sample in 0..samples {
+    let sample = async |number: usize| {
         // Another one each time: one that is changed again and again is contested, and waits.
-        let object = config_map(&world.namespace, CONFIG_MAPS - 1 - sample % CONFIG_MAPS, "");
+        let object = config_map(&world.namespace, CONFIG_MAPS - 1 - number % CONFIG_MAPS, "");
         let mut tail = Tail::new(plane)?;
         bare.overwrite(&world.namespace, name(&object), "foreign").await?;
         let written = Timestamp::now();
         let applied = changed(&mut tail, name(&object), false).await;
         let applied = applied.map_err(|error| Error::new(format!("{error}\n{}", world.daemon.tail())))?;
-        delays.push(1_000.0 * seconds(written, applied));
-        patches.push(bare_patch(bare, sample).await?);
+        Ok(1_000.0 * seconds(written, applied))
+    };
+    beside(plane, bare, "foreign write to healing PATCH", samples, figures, sample).await
+}
+
+/// Takes samples, a bare PATCH after each, and judges the one by the other.
+async fn beside(
+    plane: &ControlPlane,
+    bare: &Bare,
+    what: &str,
+    samples: usize,
+    figures: &mut Figures,
+    mut sample: impl AsyncFnMut(usize) -> Result<f64>,
+) -> Result<()> {
+    plane.create_namespace(BARE).await?;
+    let (mut delays, mut patches) = (Vec::new(), Vec::new());
+    for number in 0..samples {
+        delays.push(sample(number).await?);
+        patches.push(bare_patch(bare, number).await?);
     }
-    judged(figures, "foreign write to healing PATCH", delays, patches);
+    let most = GOAL.0 * p99(&patches) + GOAL.1;
+    figures.add(&format!("bare PATCH beside: {what}"), "ms", patches);
+    figures.add(what, "ms", delays).p99_at_most(most);
     Ok(())
 }
 
@@ -87,10 +100,4 @@ async fn bare_patch(bare: &Bare, sample: usize) -> Result<f64> {
     let took = bare.apply(&object).await?;
     tokio::time::sleep(PAUSE).await;
     Ok(1_000.0 * took.as_secs_f64())
-}
-
-fn judged(figures: &mut Figures, what: &str, delays: Vec<f64>, patches: Vec<f64>) {
-    let most = GOAL.0 * p99(&patches) + GOAL.1;
-    figures.add(&format!("bare PATCH beside: {what}"), "ms", patches);
-    figures.add(what, "ms", delays).p99_at_most(most);
 }

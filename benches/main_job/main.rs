@@ -112,7 +112,7 @@ async fn measure(args: &Args, plane: &ControlPlane, figures: &mut Figures) -> Re
             delays::push(plane, &bare, &mut world, extent.samples, figures).await?;
         }
         if args.wants(Part::Heal) {
-            delays::heal(plane, &bare, &mut world, extent.samples, figures).await?;
+            delays::heal(plane, &bare, &world, extent.samples, figures).await?;
         }
         if args.wants(Part::Requests) {
             requests::measure(plane, &mut world, extent.idle, figures).await?;
