@@ -91,11 +91,17 @@ impl Ask {
         }
     }
 
+    /// As what kind the answer is asked for, if not as what it is.
+    pub fn wants_as(&self) -> Option<&str> {
+        // The first alternative that is known wins.
+        let first = self.accept.split(',').map(str::trim).find(|one| one.starts_with("application/json"))?;
+        let kind = first.split(';').map(str::trim).find_map(|one| one.strip_prefix("as="))?;
+        Some(kind).filter(|kind| kind.starts_with("PartialObjectMetadata"))
+    }
+
     /// Whether only metadata is asked for.
     pub fn wants_metadata(&self) -> bool {
-        // The first alternative that is known wins.
-        let first = self.accept.split(',').map(str::trim).find(|one| one.starts_with("application/json"));
-        first.is_some_and(|one| one.contains("as=PartialObjectMetadata"))
+        self.wants_as().is_some()
     }
 }
 

@@ -4,6 +4,9 @@ use serde_json::{Map, Value, json};
 
 use super::kind::Kind;
 
+/// The annotation in which the number of templates that a DaemonSet had lives on.
+pub const TEMPLATES: &str = "deprecated.daemonset.template.generation";
+
 /// Sets the defaults of a built-in kind in an object as [`codec`](super::codec) leaves it.
 pub fn apply(kind: &Kind, value: &mut Value) {
     match (&*kind.group, &*kind.kind) {
@@ -29,6 +32,10 @@ pub fn apply(kind: &Kind, value: &mut Value) {
             default(&mut value["spec"], "persistentVolumeReclaimPolicy", json!("Retain"));
         }
         ("", "LimitRange") => list(&mut value["spec"], "limits").for_each(limit),
+        ("apps", "DaemonSet") => {
+            workload(&kind.kind, &mut value["spec"]);
+            default(&mut value["metadata"]["annotations"], TEMPLATES, json!("0"));
+        }
         ("apps", _) => workload(&kind.kind, &mut value["spec"]),
         ("batch", "Job") => job(&mut value["spec"]),
         ("batch", "CronJob") => {
@@ -112,8 +119,6 @@ fn service(spec: &mut Value) {
         return;
     }
     default(spec, "internalTrafficPolicy", json!("Cluster"));
-    default(spec, "ipFamilies", json!(["IPv4"]));
-    default(spec, "ipFamilyPolicy", json!("SingleStack"));
     if kind == "NodePort" || kind == "LoadBalancer" {
         default(spec, "externalTrafficPolicy", json!("Cluster"));
     }
@@ -147,7 +152,9 @@ fn workload(kind: &str, spec: &mut Value) {
             default(spec, "podManagementPolicy", json!("OrderedReady"));
             default(&mut spec["updateStrategy"], "type", json!("RollingUpdate"));
             if spec["updateStrategy"]["type"] == "RollingUpdate" {
-                default(&mut spec["updateStrategy"]["rollingUpdate"], "partition", json!(0));
+                let rolling = &mut spec["updateStrategy"]["rollingUpdate"];
+                default(rolling, "partition", json!(0));
+                default(rolling, "maxUnavailable", json!(1));
             }
             let retention = &mut spec["persistentVolumeClaimRetentionPolicy"];
             default(retention, "whenDeleted", json!("Retain"));

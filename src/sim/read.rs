@@ -121,6 +121,12 @@ impl Continue {
 
 pub fn list(state: &State, ask: &Ask, target: &Target) -> Answer {
     let view = View::new(ask, target)?;
+    if ask.wants_as() == Some("PartialObjectMetadata") {
+        let go = go_type(&target.kind);
+        let message =
+            format!("you requested PartialObjectMetadata, but the requested object is a list ({go})");
+        return Err(Refusal::new(406, "NotAcceptable", message));
+    }
     let resource = &target.kind.resource;
     let limit: usize = match ask.query("limit") {
         "" => 0,
@@ -186,8 +192,27 @@ pub fn list(state: &State, ask: &Ask, target: &Target) -> Answer {
     } else {
         (&*target.kind.list_kind, &*view.api_version)
     };
-    let list = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata, "items": items});
+    if target.kind.is_custom && !view.metadata_only && metadata.get("continue").is_none() {
+        metadata["continue"] = json!("");
+    }
+    let mut list = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata, "items": items});
+    if view.metadata_only && items.is_empty() {
+        list["items"] = Value::Null;
+    }
     Ok(json_answer(200, &list))
+}
+
+/// The server's own name of a list's type.
+fn go_type(kind: &Kind) -> String {
+    let package = match &*kind.group {
+        "" => "core",
+        group => group.split('.').next().unwrap_or_default(),
+    };
+    if kind.is_custom {
+        "*unstructured.UnstructuredList".to_owned()
+    } else {
+        format!("*{package}.{}", kind.list_kind)
+    }
 }
 
 /// Items of lists of built-in kinds don't say what they are.

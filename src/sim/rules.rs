@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::codec;
+use super::defaults::TEMPLATES;
 use super::kind::{Kind, Version};
 use super::refuse::Invalid;
 
@@ -57,6 +58,12 @@ pub fn bump_generation(kind: &Kind, version: &Version, live: &Value, value: &mut
         counted(kind)
             .is_some_and(|fields| fields.iter().any(|field| live.pointer(field) != value.pointer(field)))
     };
+    if kind.is("apps", "DaemonSet") {
+        let number =
+            live["metadata"]["annotations"][TEMPLATES].as_str().and_then(|text| text.parse::<u64>().ok());
+        let more = u64::from(live["spec"]["template"] != value["spec"]["template"]);
+        value["metadata"]["annotations"][TEMPLATES] = json!((number.unwrap_or_default() + more).to_string());
+    }
     if changed && let Some(generation) = live.pointer("/metadata/generation").and_then(Value::as_i64) {
         value["metadata"]["generation"] = json!(generation + 1);
     }
@@ -152,10 +159,14 @@ pub fn prepare_create(kind: &Kind, version: &Version, value: &mut Value, address
             if !text(value, "/spec/clusterIP").is_empty() {
                 value["spec"]["clusterIPs"] = json!([value["spec"]["clusterIP"]]);
             }
+            if text(value, "/spec/type") != "ExternalName" {
+                value["spec"]["ipFamilies"] = json!(["IPv4"]);
+                value["spec"]["ipFamilyPolicy"] = json!("SingleStack");
+            }
             value["status"] = json!({"loadBalancer": {}});
         }
         ("apps", "DaemonSet") => {
-            value["metadata"]["annotations"]["deprecated.daemonset.template.generation"] = json!("1");
+            value["metadata"]["annotations"][TEMPLATES] = json!("1");
         }
         ("batch", "Job") => job_labels(value),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => {
@@ -208,14 +219,16 @@ pub fn check_create(kind: &Kind, value: &Value) -> Vec<Invalid> {
     wrong
 }
 
+fn is_dns_label(part: &str) -> bool {
+    let lower = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let edge = |b: Option<&u8>| b.is_some_and(|b| lower(*b));
+    let bytes = part.as_bytes();
+    edge(bytes.first()) && edge(bytes.last()) && bytes.iter().all(|b| lower(*b) || *b == b'-')
+}
+
 fn name(kind: &Kind, value: &Value, wrong: &mut Vec<Invalid>) {
     let name = text(value, "/metadata/name");
-    let lower = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let label = |part: &str| {
-        let edge = |b: Option<&u8>| b.is_some_and(|b| lower(*b));
-        let bytes = part.as_bytes();
-        edge(bytes.first()) && edge(bytes.last()) && bytes.iter().all(|b| lower(*b) || *b == b'-')
-    };
+    let label = is_dns_label;
     let refused = match (&*kind.group, &*kind.kind) {
         ("rbac.authorization.k8s.io", _) => (name == "." || name == ".." || name.contains(['/', '%']))
             .then_some("may not contain '/' or '%'"),
@@ -250,6 +263,9 @@ fn common(kind: &Kind, value: &Value, wrong: &mut Vec<Invalid>) {
             }
         }
     }
+    if *kind.group == *"apps" {
+        selector(kind, value, wrong);
+    }
     let template = match (&*kind.group, &*kind.kind) {
         ("", "Pod") => Some(("spec", "")),
         ("apps", _) | ("batch", "Job") => Some(("spec.template.spec", "/spec/template")),
@@ -260,9 +276,6 @@ fn common(kind: &Kind, value: &Value, wrong: &mut Vec<Invalid>) {
     };
     if let Some((path, pointer)) = template {
         containers(path, value.pointer(pointer).unwrap_or(&Value::Null), wrong);
-    }
-    if *kind.group == *"apps" {
-        selector(value, wrong);
     }
     if kind.is("", "Secret") {
         for key in value["data"].as_object().into_iter().flatten().map(|(key, _)| key) {
@@ -293,8 +306,10 @@ fn is_label_value(text: &str) -> bool {
 }
 
 fn is_qualified(key: &str) -> bool {
-    let name = key.split_once('/').map_or(key, |(_, name)| name);
-    !name.is_empty() && is_label_value(name)
+    let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
+    !name.is_empty()
+        && is_label_value(name)
+        && prefix.is_none_or(|prefix| prefix.split('.').all(is_dns_label))
 }
 
 fn containers(path: &str, pod: &Value, wrong: &mut Vec<Invalid>) {
@@ -312,15 +327,18 @@ fn containers(path: &str, pod: &Value, wrong: &mut Vec<Invalid>) {
     }
 }
 
-fn selector(value: &Value, wrong: &mut Vec<Invalid>) {
+fn selector(kind: &Kind, value: &Value, wrong: &mut Vec<Invalid>) {
     let selector = &value["spec"]["selector"];
-    if selector.as_object().is_none_or(Map::is_empty) {
+    if !selector.is_object() && *kind.kind != *"DaemonSet" {
         wrong.push(Invalid::required("spec.selector", ""));
-        return;
     }
     let labels = &value["spec"]["template"]["metadata"]["labels"];
     let fits = |(key, wanted): (&String, &Value)| labels.get(key) == Some(wanted);
-    if !selector["matchLabels"].as_object().into_iter().flatten().all(fits) {
+    let is_empty = selector.as_object().is_some_and(Map::is_empty);
+    if is_empty {
+        let why = format!("empty selector is invalid for {}", kind.kind.to_lowercase());
+        wrong.push(Invalid::value("spec.selector", selector, &why));
+    } else if !selector.is_object() || !selector["matchLabels"].as_object().into_iter().flatten().all(fits) {
         let why = "`selector` does not match template `labels`";
         wrong.push(Invalid::value("spec.template.metadata.labels", labels, why));
     }

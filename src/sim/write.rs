@@ -138,6 +138,16 @@ fn read(target: &Target, value: Value, strict: bool) -> Result<Value, Refusal> {
     Ok(value)
 }
 
+/// An object of which nothing is known yet, as the server's own types begin.
+fn empty(target: &Target) -> Value {
+    let (kind, version) = (&target.kind, target.version());
+    let bare = json!({"apiVersion": kind.api_version(version), "kind": kind.kind});
+    if kind.is_custom {
+        return bare;
+    }
+    super::codec::normalise(&version.schema, version.root, bare).unwrap_or_default()
+}
+
 fn writer<'a>(
     target: &'a Target,
     version: &'a str,
@@ -206,9 +216,8 @@ pub fn make(
     let (api_version, now) = (kind.api_version(target.version()), cluster.now_text());
     let reset = reset_fields(target.version().status, "");
     let mut managers = Managers::default();
-    let empty =
-        read(target, json!({"apiVersion": api_version, "kind": kind.kind}), false).unwrap_or_default();
-    managers.update(&writer(target, &api_version, &reset, &now, &intent.manager), &empty, &value);
+    let by = writer(target, &api_version, &reset, &now, &intent.manager);
+    managers.update(&by, &empty(target), &value);
     value["metadata"]["managedFields"] = managers.to_value().unwrap_or_default();
     finish_create(cluster, state, target, value, intent)
 }
@@ -440,10 +449,11 @@ fn apply(
     if config.pointer("/metadata/managedFields").is_some_and(|list| !list.is_null()) {
         return Err(Refusal::bad_request("metadata.managedFields must be nil"));
     }
+    let sent_namespace = text(&config, "/metadata/namespace").to_owned();
     place(target, &mut config, Some(name))?;
     let errors = version.typed().validate(&config);
     if !errors.is_empty() {
-        let what = format!("{}/{name}; {}, Kind={}", target.namespace(), slashed(&config), kind.kind);
+        let what = format!("{sent_namespace}/{name}; {}, Kind={}", slashed(&config), kind.kind);
         let message = format!("failed to create typed patch object ({what}): {}", errors.join("\n"));
         return Err(Refusal::internal(message));
     }
