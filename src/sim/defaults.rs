@@ -127,6 +127,8 @@ fn service(spec: &mut Value) {
     }
     if spec["sessionAffinity"] == "ClientIP" {
         default(spec, "sessionAffinityConfig", json!({"clientIP": {"timeoutSeconds": 10800}}));
+    } else if let Some(map) = spec.as_object_mut() {
+        map.remove("sessionAffinityConfig");
     }
 }
 

@@ -44,13 +44,17 @@ impl Options {
                 .map_err(|error| Refusal::bad_request(format!("error decoding JSON: {error}")))?
         };
         let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-        let policy = text("/propagationPolicy").unwrap_or_else(|| ask.query("propagationPolicy").to_owned());
+        // With a body, what the query says does not count.
+        let in_body = !ask.body.is_empty();
+        let query = if in_body { "" } else { ask.query("propagationPolicy") };
+        let policy = text("/propagationPolicy").unwrap_or_else(|| query.to_owned());
         let orphan = body["orphanDependents"] == true;
         Ok(Self {
             uid: text("/preconditions/uid"),
             version: text("/preconditions/resourceVersion"),
             policy: if orphan { "Orphan".to_owned() } else { policy },
-            dry_run: ask.is_dry_run() || body["dryRun"].as_array().is_some_and(|list| !list.is_empty()),
+            dry_run: (ask.is_dry_run() && !in_body)
+                || body["dryRun"].as_array().is_some_and(|list| !list.is_empty()),
         })
     }
 }
@@ -87,18 +91,24 @@ pub fn delete(cluster: &Arc<Inner>, state: &mut State, ask: &Ask, target: &Targe
 }
 
 fn check(kind: &Kind, name: &str, live: &Value, options: &Options) -> Result<(), Refusal> {
-    let is = |field: &str| text(live, &format!("/metadata/{field}")).to_owned();
-    if let Some(uid) = options.uid.as_ref().filter(|uid| **uid != is("uid")) {
+    let fields = [("uid", "UID", &options.uid), ("resourceVersion", "ResourceVersion", &options.version)];
+    for (field, word, wanted) in fields {
+        let is = text(live, &format!("/metadata/{field}"));
+        let Some(wanted) = wanted.as_ref().filter(|wanted| *wanted != is) else { continue };
+        // Two kinds look at it themselves, with words of their own.
+        let own = match &*kind.kind {
+            "Namespace" if kind.group.is_empty() => Some("Precondition"),
+            "CustomResourceDefinition" => Some("precondition"),
+            _ => None,
+        };
+        if let Some(begin) = own {
+            let why =
+                format!("{begin} failed: {word} in precondition: {wanted}, {word} in object meta: {is}");
+            return Err(Refusal::conflict(kind, name, &why));
+        }
+        let how = if field == "uid" { "deleted and then recreated" } else { "modified" };
         let why = format!(
-            "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted and then recreated",
-            is("uid")
-        );
-        return Err(Refusal::precondition(kind, name, &why));
-    }
-    if let Some(version) = options.version.as_ref().filter(|version| **version != is("resourceVersion")) {
-        let why = format!(
-            "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record ({}). The object might have been modified",
-            is("resourceVersion")
+            "the {word} in the precondition ({wanted}) does not match the {word} in record ({is}). The object might have been {how}"
         );
         return Err(Refusal::precondition(kind, name, &why));
     }
@@ -116,13 +126,11 @@ fn mark(
     let key = Key::new(text(&live, "/metadata/namespace"), text(&live, "/metadata/name"));
     let mut value = live.clone();
     let first = text(&live, "/metadata/deletionTimestamp").is_empty();
-    let finalizer = match options.policy.as_str() {
-        "Foreground" => Some("foregroundDeletion"),
-        "Orphan" => Some("orphan"),
-        _ => None,
-    };
-    if let Some(finalizer) = finalizer.filter(|_| first) {
-        add_finalizer(&mut value, finalizer);
+    match options.policy.as_str() {
+        "Foreground" => set_policy(&mut value, Some("foregroundDeletion")),
+        "Orphan" => set_policy(&mut value, Some("orphan")),
+        "Background" => set_policy(&mut value, None),
+        _ => {}
     }
     if first && kind.is("apiextensions.k8s.io", "CustomResourceDefinition") {
         add_finalizer(&mut value, crd::FINALIZER);
@@ -142,6 +150,21 @@ fn mark(
         value = cluster.put(state, kind, value);
     }
     (false, value)
+}
+
+/// Has dependents treated in one way and in no other.
+fn set_policy(value: &mut Value, finalizer: Option<&str>) {
+    if let Some(metadata) = value["metadata"].as_object_mut()
+        && let Some(list) = metadata.get_mut("finalizers").and_then(Value::as_array_mut)
+    {
+        list.retain(|one| one != "orphan" && one != "foregroundDeletion");
+        if list.is_empty() {
+            metadata.remove("finalizers");
+        }
+    }
+    if let Some(finalizer) = finalizer {
+        add_finalizer(value, finalizer);
+    }
 }
 
 fn add_finalizer(value: &mut Value, name: &str) {

@@ -153,19 +153,18 @@ impl Managers {
         self.cap();
     }
 
-    /// Applies `config` to `live`, both without managedFields. Returns the object; None if nothing in it changes.
+    /// Applies `config` to `live`, both without managedFields; `empty` is what an object of the kind begins as. Returns the object; None if nothing in it changes.
     pub fn apply(
         &mut self,
         writer: &Writer<'_>,
-        live: &Value,
+        (empty, live): (&Value, &Value),
         config: &Value,
         force: bool,
     ) -> Result<Option<Value>, Vec<Conflict>> {
         let typed = writer.typed;
         if self.0.is_empty() && live.pointer("/metadata/uid").is_some() {
             let before = Writer { name: BEFORE_FIRST_APPLY, subresource: "", ..*writer };
-            let empty = json!({"apiVersion": live["apiVersion"], "kind": live["kind"]});
-            self.update(&before, &empty, live);
+            self.update(&before, empty, live);
         }
         let manager = Manager {
             name: name_or_unknown(writer.name),
@@ -297,9 +296,6 @@ fn print(manager: &Manager, owned: &Owned) -> String {
     }
     if !manager.applies {
         text.push_str(&format!(" using {}", owned.version));
-        if let Some(time) = &owned.time {
-            text.push_str(&format!(" at {time}"));
-        }
     }
     text
 }
@@ -319,20 +315,6 @@ pub fn conflict_message(conflicts: &[Conflict]) -> String {
         lines.extend(fields.iter().map(|field| format!("- {field}")));
     }
     format!("Apply failed with {} conflicts: {}", conflicts.len(), lines.join("\n"))
-}
-
-/// The fields that a write of `subresource` resets to what they were.
-pub fn reset_fields(has_status: bool, subresource: &str) -> FieldSet {
-    let mut set = FieldSet::default();
-    match subresource {
-        "status" => {
-            set.insert_fields(&["spec"]);
-            set.insert_fields(&["metadata", "labels"]);
-        }
-        _ if has_status => set.insert_fields(&["status"]),
-        _ => {}
-    }
-    set
 }
 
 /// Takes the list out of an object.

@@ -22,6 +22,18 @@ pub fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
+/// Removes fields that are null, at any depth.
+pub fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, value| !value.is_null());
+            map.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+}
+
 pub fn json_patch(object: &Value, patch: &[u8]) -> Result<Value, Refusal> {
     let operations: Vec<Value> = serde_json::from_slice(patch)
         .map_err(|error| Refusal::bad_request(format!("error decoding patch: {error}")))?;
@@ -32,11 +44,13 @@ pub fn json_patch(object: &Value, patch: &[u8]) -> Result<Value, Refusal> {
         let failed = |why: &str| {
             let message =
                 format!("the server rejected our request due to an error in our request: {path}: {why}");
-            Refusal::new(422, "Invalid", message)
+            Refusal { details: Some(serde_json::json!({})), ..Refusal::new(422, "Invalid", message) }
         };
         let done = match text("op") {
             "add" => add(&mut value, path, operation["value"].clone()),
             "remove" => take(&mut value, path).map(drop),
+            // The server's own library sets what was not there.
+            "replace" if value.pointer(path).is_none() => add(&mut value, path, operation["value"].clone()),
             "replace" => value.pointer_mut(path).map(|there| *there = operation["value"].clone()),
             "test" => {
                 let is = value.pointer(path).unwrap_or(&Value::Null);

@@ -10,6 +10,7 @@ use super::answer::{Answer, Target, json_answer};
 use super::ask::Ask;
 use super::body::Body;
 use super::cluster::{Inner, State};
+use super::defaults::TEMPLATES;
 use super::kind::{Kind, Version};
 use super::object::{Key, Object};
 use super::refuse::Refusal;
@@ -62,8 +63,7 @@ impl View {
     /// An object as it is shown.
     pub fn present(&self, mut object: Value) -> Value {
         if self.metadata_only {
-            let metadata = object["metadata"].take();
-            return json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata});
+            return only_metadata(&self.kind, object);
         }
         object["apiVersion"] = json!(self.api_version);
         object
@@ -78,11 +78,26 @@ impl View {
     }
 }
 
+fn only_metadata(kind: &Kind, mut object: Value) -> Value {
+    let mut metadata = object["metadata"].take();
+    if kind.is("apps", "DaemonSet")
+        && let Some(annotations) = metadata["annotations"].as_object_mut()
+    {
+        // It is written with the whole object only, from a field that metadata does not have.
+        annotations.remove(TEMPLATES);
+        if annotations.is_empty()
+            && let Some(map) = metadata.as_object_mut()
+        {
+            map.remove("annotations");
+        }
+    }
+    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
+}
+
 /// One object, as a request of this version sees it.
 pub fn show(ask: &Ask, kind: &Kind, version: &Version, mut object: Value) -> Value {
     if ask.wants_metadata() {
-        let metadata = object["metadata"].take();
-        return json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata});
+        return only_metadata(kind, object);
     }
     object["apiVersion"] = json!(kind.api_version(version));
     object
@@ -151,8 +166,11 @@ pub fn list(state: &State, ask: &Ask, target: &Target) -> Answer {
             }
         }
         token => {
-            let token = Continue::parse(token)
-                .ok_or_else(|| Refusal::bad_request("continue key is not valid: incorrect encoding"))?;
+            let token = Continue::parse(token).ok_or_else(|| {
+                Refusal::bad_request(
+                    "invalid continue token: continue key is not valid: illegal base64 data at input byte 0",
+                )
+            })?;
             let all = state.store.all_at(resource, token.version).map_err(|_| expired())?;
             (token.version, Some(token.after), all)
         }

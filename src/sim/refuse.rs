@@ -40,6 +40,14 @@ impl Invalid {
         Self { reason: "FieldValueForbidden", field: field.into(), message: format!("Forbidden: {why}") }
     }
 
+    pub fn duplicate(field: impl Into<String>, value: &Value) -> Self {
+        Self {
+            reason: "FieldValueDuplicate",
+            field: field.into(),
+            message: format!("Duplicate value: {value}"),
+        }
+    }
+
     pub fn immutable(field: impl Into<String>, value: &Value) -> Self {
         Self::value(field, value, "field is immutable")
     }
@@ -47,7 +55,10 @@ impl Invalid {
 
 /// What kind and name a refusal is about.
 fn about(kind: &Kind, name: &str, what: &str) -> Value {
-    let mut details = json!({"name": name, "kind": what});
+    let mut details = json!({"kind": what});
+    if !name.is_empty() {
+        details["name"] = json!(name);
+    }
     if !kind.group.is_empty() {
         details["group"] = json!(kind.group);
     }
@@ -72,8 +83,9 @@ impl Refusal {
         Self { details: Some(about(kind, name, &kind.plural)), ..Self::new(404, "NotFound", message) }
     }
 
-    pub fn already_exists(kind: &Kind, name: &str) -> Self {
-        let message = format!("{} {name:?} already exists", kind.resource);
+    pub fn already_exists(kind: &Kind, name: &str, deleting: bool) -> Self {
+        let still = if deleting { "object is being deleted: " } else { "" };
+        let message = format!("{still}{} {name:?} already exists", kind.resource);
         Self { details: Some(about(kind, name, &kind.plural)), ..Self::new(409, "AlreadyExists", message) }
     }
 
@@ -120,6 +132,14 @@ impl Refusal {
         let mut details = about(kind, name, &kind.kind);
         details["causes"] = json!(causes);
         let message = format!("{} {name:?} is invalid: {all}", kind.qualified_kind());
+        Self { details: Some(details), ..Self::new(422, "Invalid", message) }
+    }
+
+    /// The same, named by the place of the objects and not by their kind.
+    pub fn invalid_resource(kind: &Kind, name: &str, wrong: &Invalid) -> Self {
+        let message = format!("{} {name:?} is invalid: {}: {}", kind.resource, wrong.field, wrong.message);
+        let mut details = about(kind, name, &kind.plural);
+        details["causes"] = json!([{"reason": wrong.reason, "message": wrong.message, "field": wrong.field}]);
         Self { details: Some(details), ..Self::new(422, "Invalid", message) }
     }
 

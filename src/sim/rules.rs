@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::codec;
 use super::defaults::TEMPLATES;
+use super::fields::FieldSet;
 use super::kind::{Kind, Version};
 use super::refuse::Invalid;
 
@@ -93,6 +94,44 @@ fn set(map: &mut Map<String, Value>, field: &str, value: Option<Value>) {
     }
 }
 
+/// How much of the metadata a write to `status` can't touch.
+fn kept_metadata(kind: &Kind) -> &'static [&'static str] {
+    match &*kind.kind {
+        _ if kind.is_custom => &["metadata"],
+        "CustomResourceDefinition" | "ValidatingAdmissionPolicy" => &["metadata"],
+        "Deployment" => &["metadata", "labels"],
+        _ => &[],
+    }
+}
+
+/// The fields that a write of `subresource` resets to what they were.
+pub fn reset_fields(kind: &Kind, version: &Version, subresource: &str) -> FieldSet {
+    let mut set = FieldSet::default();
+    match subresource {
+        "status" => {
+            set.insert_fields(&["spec"]);
+            set.insert_fields(kept_metadata(kind));
+        }
+        _ if version.status => set.insert_fields(&["status"]),
+        _ => {}
+    }
+    set
+}
+
+/// Whether a PUT makes an object that is not there.
+pub fn is_made_by_update(kind: &Kind) -> bool {
+    !kind.is_custom
+        && (*kind.group == *"rbac.authorization.k8s.io"
+            || matches!(&*kind.kind, "Lease" | "LimitRange" | "Event" | "Service"))
+}
+
+/// Whether a PUT must say which version it replaces.
+pub fn must_name_version(kind: &Kind) -> bool {
+    const KINDS: [&str; 5] =
+        ["PodDisruptionBudget", "CSIDriver", "Lease", "CustomResourceDefinition", "APIService"];
+    kind.is_custom || *kind.group == *"admissionregistration.k8s.io" || KINDS.contains(&&*kind.kind)
+}
+
 /// Puts back what a write to this place can't touch.
 pub fn reset(kind: &Kind, version: &Version, subresource: &str, live: &Value, value: &mut Value) {
     let Some(map) = value.as_object_mut() else { return };
@@ -102,11 +141,14 @@ pub fn reset(kind: &Kind, version: &Version, subresource: &str, live: &Value, va
             let metadata = map.remove("metadata");
             *map = live.as_object().cloned().unwrap_or_default();
             set(map, "status", status);
-            if let (false, Some(mut metadata)) = (kind.is_custom, metadata) {
-                if let Some(fields) = metadata.as_object_mut() {
-                    set(fields, "labels", live["metadata"].get("labels").cloned());
+            match (kept_metadata(kind), metadata) {
+                (["metadata"], _) | (_, None) => {}
+                (kept, Some(mut metadata)) => {
+                    if let (Some(field), Some(fields)) = (kept.get(1), metadata.as_object_mut()) {
+                        set(fields, field, live["metadata"].get(*field).cloned());
+                    }
+                    map.insert("metadata".to_owned(), metadata);
                 }
-                map.insert("metadata".to_owned(), metadata);
             }
         }
         "finalize" => {
@@ -122,6 +164,17 @@ pub fn reset(kind: &Kind, version: &Version, subresource: &str, live: &Value, va
             }
             if kind.is("", "Namespace") {
                 set(map, "spec", live.get("spec").cloned());
+            }
+            if kind.is("", "Service")
+                && let Some(spec) = map.get_mut("spec").and_then(Value::as_object_mut)
+                && spec.get("type") == live["spec"].get("type")
+            {
+                // What was given out stays given, also to a writer who does not name it.
+                for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
+                    if !spec.contains_key(field) {
+                        set(spec, field, live["spec"].get(field).cloned());
+                    }
+                }
             }
         }
     }
@@ -151,7 +204,8 @@ pub fn prepare_create(kind: &Kind, version: &Version, value: &mut Value, address
         ("", "Pod") => {
             value["status"] = json!({"phase": "Pending", "qosClass": quality(value)});
         }
-        ("", "PersistentVolumeClaim" | "PersistentVolume") => value["status"] = json!({"phase": "Pending"}),
+        ("", "PersistentVolumeClaim") => protect(value, "kubernetes.io/pvc-protection"),
+        ("", "PersistentVolume") => protect(value, "kubernetes.io/pv-protection"),
         ("", "Service") => {
             if text(value, "/spec/clusterIP").is_empty() && text(value, "/spec/type") != "ExternalName" {
                 value["spec"]["clusterIP"] = json!(address());
@@ -160,8 +214,15 @@ pub fn prepare_create(kind: &Kind, version: &Version, value: &mut Value, address
                 value["spec"]["clusterIPs"] = json!([value["spec"]["clusterIP"]]);
             }
             if text(value, "/spec/type") != "ExternalName" {
-                value["spec"]["ipFamilies"] = json!(["IPv4"]);
-                value["spec"]["ipFamilyPolicy"] = json!("SingleStack");
+                let anywhere =
+                    text(value, "/spec/clusterIP") == "None" && value["spec"].get("selector").is_none();
+                let (families, policy) = if anywhere {
+                    (json!(["IPv4", "IPv6"]), "RequireDualStack")
+                } else {
+                    (json!(["IPv4"]), "SingleStack")
+                };
+                value["spec"]["ipFamilies"] = families;
+                value["spec"]["ipFamilyPolicy"] = json!(policy);
             }
             value["status"] = json!({"loadBalancer": {}});
         }
@@ -176,6 +237,20 @@ pub fn prepare_create(kind: &Kind, version: &Version, value: &mut Value, address
             value["status"]["storedVersions"] = stored.collect();
         }
         _ => {}
+    }
+}
+
+/// A volume, or a claim for one, is held while it is in use.
+fn protect(value: &mut Value, finalizer: &str) {
+    value["status"] = json!({"phase": "Pending"});
+    let list = &mut value["metadata"]["finalizers"];
+    if !list.is_array() {
+        *list = json!([]);
+    }
+    if let Some(list) = list.as_array_mut()
+        && !list.iter().any(|one| one == finalizer)
+    {
+        list.push(json!(finalizer));
     }
 }
 
@@ -228,6 +303,10 @@ fn is_dns_label(part: &str) -> bool {
 
 fn name(kind: &Kind, value: &Value, wrong: &mut Vec<Invalid>) {
     let name = text(value, "/metadata/name");
+    if name.is_empty() {
+        wrong.push(Invalid::required("metadata.name", "name or generateName is required"));
+        return;
+    }
     let label = is_dns_label;
     let refused = match (&*kind.group, &*kind.kind) {
         ("rbac.authorization.k8s.io", _) => (name == "." || name == ".." || name.contains(['/', '%']))
@@ -266,6 +345,14 @@ fn common(kind: &Kind, value: &Value, wrong: &mut Vec<Invalid>) {
     if *kind.group == *"apps" {
         selector(kind, value, wrong);
     }
+    let strategy = &value["spec"]["strategy"];
+    if kind.is("apps", "Deployment")
+        && strategy["type"] == "Recreate"
+        && strategy["rollingUpdate"].is_object()
+    {
+        let why = "may not be specified when strategy `type` is 'Recreate'";
+        wrong.push(Invalid::forbidden("spec.strategy.rollingUpdate", why));
+    }
     let template = match (&*kind.group, &*kind.kind) {
         ("", "Pod") => Some(("spec", "")),
         ("apps", _) | ("batch", "Job") => Some(("spec.template.spec", "/spec/template")),
@@ -277,6 +364,18 @@ fn common(kind: &Kind, value: &Value, wrong: &mut Vec<Invalid>) {
     if let Some((path, pointer)) = template {
         containers(path, value.pointer(pointer).unwrap_or(&Value::Null), wrong);
     }
+    if kind.is("", "PersistentVolumeClaim") {
+        let spec = &value["spec"];
+        if spec["accessModes"].as_array().is_none_or(Vec::is_empty) {
+            wrong.push(Invalid::required("spec.accessModes", "at least 1 access mode is required"));
+        }
+        if spec["resources"]["requests"].get("storage").is_none() {
+            wrong.push(Invalid::required("spec.resources[storage]", ""));
+        }
+    }
+    if kind.is("", "Service") {
+        ports(&value["spec"], wrong);
+    }
     if kind.is("", "Secret") {
         for key in value["data"].as_object().into_iter().flatten().map(|(key, _)| key) {
             data_key(key, wrong);
@@ -285,6 +384,28 @@ fn common(kind: &Kind, value: &Value, wrong: &mut Vec<Invalid>) {
     if kind.is("", "ConfigMap") {
         for field in ["data", "binaryData"] {
             value[field].as_object().into_iter().flatten().for_each(|(key, _)| data_key(key, wrong));
+        }
+    }
+}
+
+fn ports(spec: &Value, wrong: &mut Vec<Invalid>) {
+    let all = spec["ports"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if all.is_empty() && spec["type"] != "ExternalName" && spec["clusterIP"] != "None" {
+        wrong.push(Invalid::required("spec.ports", ""));
+    }
+    for (index, port) in all.iter().enumerate() {
+        let field = format!("spec.ports[{index}]");
+        let name = text(port, "/name");
+        if name.is_empty() && all.len() > 1 {
+            wrong.push(Invalid::required(format!("{field}.name"), ""));
+        }
+        let before = &all[..index];
+        if !name.is_empty() && before.iter().any(|other| text(other, "/name") == name) {
+            wrong.push(Invalid::duplicate(format!("{field}.name"), &port["name"]));
+        }
+        let same = |other: &Value| other["port"] == port["port"] && other["protocol"] == port["protocol"];
+        if before.iter().any(same) {
+            wrong.push(Invalid::duplicate(field, port));
         }
     }
 }
@@ -363,6 +484,7 @@ pub fn check_update(kind: &Kind, subresource: &str, live: &Value, value: &Value)
         return wrong;
     }
     common(kind, value, &mut wrong);
+    no_new_finalizers(live, value, &mut wrong);
     let fields = IMMUTABLE.iter().find(|(group, name, _)| kind.is(group, name)).map(|(_, _, fields)| *fields);
     for field in fields.into_iter().flatten() {
         if live.pointer(field) != value.pointer(field) {
@@ -402,6 +524,24 @@ pub fn check_update(kind: &Kind, subresource: &str, live: &Value, value: &Value)
         _ => {}
     }
     wrong
+}
+
+/// What is to go can't be held by anyone new.
+fn no_new_finalizers(live: &Value, value: &Value, wrong: &mut Vec<Invalid>) {
+    if text(live, "/metadata/deletionTimestamp").is_empty() {
+        return;
+    }
+    let list = |object: &Value| object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+    let had = list(live);
+    let new: Vec<String> =
+        list(value).iter().filter(|one| !had.contains(one)).map(ToString::to_string).collect();
+    if !new.is_empty() {
+        let why = format!(
+            "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+            new.join(", ")
+        );
+        wrong.push(Invalid::forbidden("metadata.finalizers", &why));
+    }
 }
 
 fn without(value: &Value, fields: &[&str]) -> Map<String, Value> {

@@ -387,16 +387,21 @@ impl Typed<'_> {
         (!out.is_empty()).then_some(Value::Array(out))
     }
 
-    /// An object without the members of a set. What becomes empty by it goes too.
+    /// An object without the members of a set. What becomes empty by it is null.
     pub fn remove(&self, value: &Value, set: &FieldSet) -> Value {
         self.removed(self.root, value, set).unwrap_or_else(|| Value::Object(Map::new()))
     }
 
     fn removed(&self, ty: TypeId, value: &Value, set: &FieldSet) -> Option<Value> {
-        let below = |ty: TypeId, element: &str, value: &Value| match set.below(element) {
+        let item = |ty: TypeId, element: &str, value: &Value| match set.below(element) {
             _ if set.has(element) => None,
             Some(inner) => self.removed(ty, value, inner),
             None => Some(value.clone()),
+        };
+        // A field whose content went is null: it was not removed itself.
+        let below = |ty: TypeId, element: &str, value: &Value| match item(ty, element, value) {
+            None if !set.has(element) => Some(Value::Null),
+            other => other,
         };
         match (shape(self.schema, ty, value), value) {
             (Shape::Leaf, _) if matches!(self.schema.get(ty), Type::Scalar(_)) => Some(value.clone()),
@@ -416,9 +421,9 @@ impl Typed<'_> {
                 (!left.is_empty()).then_some(Value::Object(left))
             }
             (Shape::List(list), Value::Array(items)) => {
-                let left = items.iter().filter_map(|item| match self.schema.element(list, item) {
-                    Ok(element) => below(list.items, &element, item),
-                    Err(_) => Some(item.clone()),
+                let left = items.iter().filter_map(|one| match self.schema.element(list, one) {
+                    Ok(element) => item(list.items, &element, one),
+                    Err(_) => Some(one.clone()),
                 });
                 let left: Vec<Value> = left.collect();
                 (!left.is_empty()).then_some(Value::Array(left))

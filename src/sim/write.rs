@@ -8,10 +8,11 @@ use super::answer::{Answer, Target, json_answer};
 use super::ask::Ask;
 use super::cluster::{Inner, State};
 use super::fields::FieldSet;
-use super::managed::{self, Managers, Writer, reset_fields};
+use super::managed::{self, Managers, Writer};
 use super::object::Key;
 use super::read::show;
 use super::refuse::{Invalid, Refusal};
+use super::rules::reset_fields;
 use super::{crd, defaults, patch, rules};
 
 /// Largest object that is taken.
@@ -129,12 +130,18 @@ fn read(target: &Target, value: Value, strict: bool) -> Result<Value, Refusal> {
     if kind.is_custom {
         return crd::read(kind, version, value);
     }
-    let mut value = super::codec::normalise(&version.schema, version.root, value).map_err(|error| {
+    decode(target, value).map_err(|error| {
         let what =
             format!("{} in version {:?} cannot be handled as a {}", kind.kind, version.name, kind.kind);
         Refusal::bad_request(format!("{what}: {error}"))
-    })?;
-    defaults::apply(kind, &mut value);
+    })
+}
+
+/// A built-in object read into the server's types, with defaults.
+fn decode(target: &Target, value: Value) -> Result<Value, String> {
+    let version = target.version();
+    let mut value = super::codec::normalise(&version.schema, version.root, value)?;
+    defaults::apply(&target.kind, &mut value);
     Ok(value)
 }
 
@@ -177,7 +184,8 @@ fn must_have_namespace(state: &State, target: &Target, name: &str) -> Result<(),
 
 pub fn create(cluster: &Arc<Inner>, state: &mut State, ask: &Ask, target: &Target) -> Answer {
     let mut value = body(ask)?;
-    if text(&value, "/kind").is_empty() {
+    // A built-in kind is known by its place.
+    if target.kind.is_custom && text(&value, "/kind").is_empty() {
         return Err(Refusal::bad_request(format!("Object 'Kind' is missing in '{value}'")));
     }
     place(target, &mut value, None)?;
@@ -200,21 +208,14 @@ pub fn make(
         value["metadata"]["name"] = json!(format!("{prefix}{}", state.suffix()));
     }
     let name = text(&value, "/metadata/name").to_owned();
-    if name.is_empty() {
-        let wrong = Invalid::required("metadata.name", "name or generateName is required");
-        return Err(Refusal::invalid(kind, "", &[wrong]));
-    }
     if !text(&value, "/metadata/resourceVersion").is_empty() {
         return Err(Refusal::bad_request("resourceVersion should not be set on objects to be created"));
     }
     managed::take(&mut value);
     let mut value = read(target, value, intent.strict)?;
     must_have_namespace(state, target, &name)?;
-    if state.store.get(&kind.resource, &Key::new(target.namespace(), &name)).is_some() {
-        return Err(Refusal::already_exists(kind, &name));
-    }
     let (api_version, now) = (kind.api_version(target.version()), cluster.now_text());
-    let reset = reset_fields(target.version().status, "");
+    let reset = reset_fields(kind, target.version(), "");
     let mut managers = Managers::default();
     let by = writer(target, &api_version, &reset, &now, &intent.manager);
     managers.update(&by, &empty(target), &value);
@@ -252,12 +253,38 @@ fn finish_create(
     if !wrong.is_empty() {
         return Err(Refusal::invalid(kind, text(&value, "/metadata/name"), &wrong));
     }
+    let name = text(&value, "/metadata/name");
+    if let Some(there) = state.store.get(&kind.resource, &Key::new(target.namespace(), name)) {
+        let deleting = !text(&there.value(), "/metadata/deletionTimestamp").is_empty();
+        return Err(Refusal::already_exists(kind, name, deleting));
+    }
     if intent.dry_run { Ok(value) } else { Ok(cluster.put(state, kind, value)) }
+}
+
+fn must_be_named(value: &Value, name: &str) -> Result<(), Refusal> {
+    if text(value, "/metadata/name").is_empty() {
+        let message =
+            format!("the name of the object ({name} based on URL) was undeterminable: name must be provided");
+        return Err(Refusal::bad_request(message));
+    }
+    Ok(())
 }
 
 pub fn replace(cluster: &Arc<Inner>, state: &mut State, ask: &Ask, target: &Target, name: &str) -> Answer {
     let mut value = body(ask)?;
+    must_be_named(&value, name)?;
     place(target, &mut value, Some(name))?;
+    let has_version = !text(&value, "/metadata/resourceVersion").is_empty();
+    let key = Key::new(target.namespace(), name);
+    let is_new = state.store.get(&target.kind.resource, &key).is_none();
+    if is_new && target.subresource.is_empty() && rules::is_made_by_update(&target.kind) {
+        if let Some(metadata) = value["metadata"].as_object_mut() {
+            metadata.remove("resourceVersion");
+        }
+        let made = make(cluster, state, target, value, &Intent::of(ask))?;
+        return Ok(json_answer(201, &show(ask, &target.kind, target.version(), made)));
+    }
+    let value = read_update(target, value, ask)?;
     let live = live(state, target, name)?;
     let uid = text(&value, "/metadata/uid");
     if !uid.is_empty() && uid != text(&live, "/metadata/uid") {
@@ -265,11 +292,10 @@ pub fn replace(cluster: &Arc<Inner>, state: &mut State, ask: &Ask, target: &Targ
         let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {is}");
         return Err(Refusal::conflict(&target.kind, name, &why));
     }
-    if target.kind.is_custom && text(&value, "/metadata/resourceVersion").is_empty() {
+    if !has_version && rules::must_name_version(&target.kind) {
         let wrong = Invalid::value("metadata.resourceVersion", &json!(0), "must be specified for an update");
-        return Err(Refusal::invalid(&target.kind, name, &[wrong]));
+        return Err(Refusal::invalid_resource(&target.kind, name, &wrong));
     }
-    let value = read_update(target, value, ask)?;
     let done = update(cluster, state, target, live, value, &Intent::of(ask))?;
     Ok(json_answer(200, &show(ask, &target.kind, target.version(), done)))
 }
@@ -381,7 +407,7 @@ pub fn update(
     rules::reset(kind, target.version(), target.subresource, &live, &mut value);
     let (api_version, now) = (kind.api_version(target.version()), cluster.now_text());
     if !managers.is_empty() {
-        let reset = reset_fields(target.version().status, target.subresource);
+        let reset = reset_fields(kind, target.version(), target.subresource);
         managers.update(&writer(target, &api_version, &reset, &now, &intent.manager), &live, &value);
     }
     finish_update(cluster, state, target, &before, (live, value), (had, managers), intent)
@@ -416,9 +442,7 @@ fn finish_update(
     let is_over = !text(&value, "/metadata/deletionTimestamp").is_empty() && rules::is_free(kind, &value);
     if is_over {
         // The last finalizer has gone, and with it the object.
-        let last = cluster.remove(state, kind, &key);
-        let version = last.as_ref().map(|last| last["metadata"]["resourceVersion"].clone());
-        value["metadata"]["resourceVersion"] = version.unwrap_or_default();
+        cluster.remove(state, kind, &key);
         return Ok(value);
     }
     Ok(cluster.put(state, kind, value))
@@ -441,14 +465,14 @@ fn apply(
     }
     let (kind, version, intent) = (&target.kind, target.version(), Intent::of(ask));
     let mut config = body(ask)?;
-    for (field, what) in [("/apiVersion", "apiVersion"), ("/kind", "kind")] {
-        if text(&config, field).is_empty() {
-            return Err(Refusal::bad_request(format!("{what} must be set in an apply patch")));
-        }
+    if text(&config, "/apiVersion").is_empty() || text(&config, "/kind").is_empty() {
+        let message = format!("invalid object type: {}, Kind={}", slashed(&config), text(&config, "/kind"));
+        return Err(Refusal::bad_request(message));
     }
     if config.pointer("/metadata/managedFields").is_some_and(|list| !list.is_null()) {
         return Err(Refusal::bad_request("metadata.managedFields must be nil"));
     }
+    must_be_named(&config, name)?;
     let sent_namespace = text(&config, "/metadata/namespace").to_owned();
     place(target, &mut config, Some(name))?;
     let errors = version.typed().validate(&config);
@@ -487,13 +511,22 @@ fn apply(
     let mut live = before.clone();
     managed::take(&mut live);
     let now = cluster.now_text();
-    let reset = reset_fields(version.status, target.subresource);
+    let reset = reset_fields(kind, version, target.subresource);
     let by = writer(target, &api_version, &reset, &now, &intent.manager);
     let applied = managers
-        .apply(&by, &live, &config, ask.is_set("force"))
+        .apply(&by, (&empty(target), &live), &config, ask.is_set("force"))
         .map_err(|conflicts| Refusal::apply_conflict(&conflicts))?;
     let mut value = match applied {
-        Some(value) => read(target, value, false).map_err(|error| Refusal::internal(error.message))?,
+        Some(mut value) if kind.is_custom => {
+            patch::drop_nulls(&mut value);
+            read(target, value, false)?
+        }
+        Some(value) => decode(target, value).map_err(|error| {
+            let gvk = format!("{}, Kind={}", slashed(&config), kind.kind);
+            Refusal::internal(format!(
+                "failed to convert new object ({sent_namespace}/{name}; {gvk}) to proper version: unable to convert unstructured object to {gvk}: error decoding from json: {error}"
+            ))
+        })?,
         None => live.clone(),
     };
     if found.is_none() {

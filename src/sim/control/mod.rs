@@ -124,6 +124,12 @@ pub fn look(cluster: &Inner, state: &mut State, resource: &Arc<str>, key: &Key) 
         }
         return;
     }
+    if is_deleting(&value) && kind.is("", "PersistentVolumeClaim") {
+        return collect::remove_finalizer(cluster, state, &kind, &value, "kubernetes.io/pvc-protection");
+    }
+    if is_deleting(&value) && kind.is("", "PersistentVolume") {
+        return collect::remove_finalizer(cluster, state, &kind, &value, "kubernetes.io/pv-protection");
+    }
     if is_deleting(&value) {
         return collect::look_at_dependents(cluster, state, &kind, value);
     }
