@@ -147,34 +147,7 @@ pub fn list(state: &State, ask: &Ask, target: &Target) -> Answer {
         "" => 0,
         text => text.parse().map_err(|_| Refusal::bad_request(format!("invalid limit: {text}")))?,
     };
-    let asked = version_number(ask)?;
-    let expired = || {
-        Refusal::expired(
-            "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.",
-        )
-    };
-    let (version, after, all) = match ask.query("continue") {
-        "" => {
-            let exact = ask.query("resourceVersionMatch") == "Exact";
-            match asked {
-                Some(asked) if asked > state.store.version() => return Err(too_large(asked, state)),
-                Some(asked) if exact && asked > 0 => {
-                    let all = state.store.all_at(resource, asked);
-                    (asked, None, all.map_err(|_| Refusal::too_old(asked, state.store.oldest(resource) + 1))?)
-                }
-                _ => (state.store.version(), None, state.store.all(resource).cloned().collect()),
-            }
-        }
-        token => {
-            let token = Continue::parse(token).ok_or_else(|| {
-                Refusal::bad_request(
-                    "invalid continue token: continue key is not valid: illegal base64 data at input byte 0",
-                )
-            })?;
-            let all = state.store.all_at(resource, token.version).map_err(|_| expired())?;
-            (token.version, Some(token.after), all)
-        }
-    };
+    let (version, after, all) = snapshot(state, ask, resource)?;
     let mut items = Vec::new();
     let mut next = None;
     let mut left = 0;
@@ -218,6 +191,41 @@ pub fn list(state: &State, ask: &Ask, target: &Target) -> Answer {
         list["items"] = Value::Null;
     }
     Ok(json_answer(200, &list))
+}
+
+/// A version, after which key of it, and all objects of it.
+type Snapshot = (u64, Option<Key>, Vec<Arc<Object>>);
+
+/// The moment that a list shows.
+fn snapshot(state: &State, ask: &Ask, resource: &str) -> Result<Snapshot, Refusal> {
+    let asked = version_number(ask)?;
+    let expired = || {
+        Refusal::expired(
+            "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.",
+        )
+    };
+    Ok(match ask.query("continue") {
+        "" => {
+            let exact = ask.query("resourceVersionMatch") == "Exact";
+            match asked {
+                Some(asked) if asked > state.store.version() => return Err(too_large(asked, state)),
+                Some(asked) if exact && asked > 0 => {
+                    let all = state.store.all_at(resource, asked);
+                    (asked, None, all.map_err(|_| Refusal::too_old(asked, state.store.oldest(resource) + 1))?)
+                }
+                _ => (state.store.version(), None, state.store.all(resource).cloned().collect()),
+            }
+        }
+        token => {
+            let token = Continue::parse(token).ok_or_else(|| {
+                Refusal::bad_request(
+                    "invalid continue token: continue key is not valid: illegal base64 data at input byte 0",
+                )
+            })?;
+            let all = state.store.all_at(resource, token.version).map_err(|_| expired())?;
+            (token.version, Some(token.after), all)
+        }
+    })
 }
 
 /// The server's own name of a list's type.

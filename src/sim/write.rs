@@ -448,6 +448,18 @@ fn finish_update(
     Ok(cluster.put(state, kind, value))
 }
 
+/// What every applied configuration must have, and must not have.
+fn check_config(config: &Value) -> Result<(), Refusal> {
+    if text(config, "/apiVersion").is_empty() || text(config, "/kind").is_empty() {
+        let message = format!("invalid object type: {}, Kind={}", slashed(config), text(config, "/kind"));
+        return Err(Refusal::bad_request(message));
+    }
+    if config.pointer("/metadata/managedFields").is_some_and(|list| !list.is_null()) {
+        return Err(Refusal::bad_request("metadata.managedFields must be nil"));
+    }
+    Ok(())
+}
+
 /// Server-side apply. Also returns the code of the answer.
 fn apply(
     cluster: &Inner,
@@ -465,13 +477,7 @@ fn apply(
     }
     let (kind, version, intent) = (&target.kind, target.version(), Intent::of(ask));
     let mut config = body(ask)?;
-    if text(&config, "/apiVersion").is_empty() || text(&config, "/kind").is_empty() {
-        let message = format!("invalid object type: {}, Kind={}", slashed(&config), text(&config, "/kind"));
-        return Err(Refusal::bad_request(message));
-    }
-    if config.pointer("/metadata/managedFields").is_some_and(|list| !list.is_null()) {
-        return Err(Refusal::bad_request("metadata.managedFields must be nil"));
-    }
+    check_config(&config)?;
     must_be_named(&config, name)?;
     let sent_namespace = text(&config, "/metadata/namespace").to_owned();
     place(target, &mut config, Some(name))?;
