@@ -18,6 +18,8 @@ pub mod cluster;
 pub mod daemon;
 // Webhooks in, statuses and comments out.
 pub mod forge;
+// How many files a process may have open.
+mod files;
 // Locks on files that one process may hold.
 mod lock;
 // A release and what a cluster has to a plan.

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::examples::{ACCEPT, APPROVE, AUDIT, EXPLAIN, PAUSE, RESUME, RETRY, ROLLOUT, STOP};
 use super::table::Output;
 use crate::model::name::{FleetName, TargetName, WaveName};
+use crate::sim::faults::Wait;
 
 /// Keeps a fleet of Kubernetes clusters true to the cluster profiles in a Git repository.
 #[derive(Debug, Parser)]
@@ -75,6 +76,8 @@ pub enum Command {
     Audit(Audit),
     /// Write a commit that brings a fleet back to what it was at an older one.
     Rollback(Rollback),
+    /// Serve simulated clusters on a loopback port, with a kubeconfig for each.
+    Sim(Sim),
     /// Print the JSON Schemas of the documents, or write them into a folder.
     Schema(Schema),
 }
@@ -366,6 +369,34 @@ pub struct Rollback {
     pub why: Why,
     #[command(flatten)]
     pub repo: Repo,
+}
+
+#[derive(Debug, Args)]
+pub struct Sim {
+    /// How many clusters: edge-001, edge-002 and so on.
+    #[arg(long, value_name = "NUMBER", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub clusters: u32,
+    /// Where the kubeconfigs go, a file for each cluster; they are removed at the end.
+    #[arg(long, value_name = "FOLDER", default_value = "kubeconfigs")]
+    pub dir: PathBuf,
+    /// The address on which all of them listen; port 0: any that is free.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub listen: std::net::SocketAddr,
+    /// Requests take between half of this and all of it longer: 20ms, 2s.
+    #[arg(long, value_name = "DURATION")]
+    pub latency: Option<Wait>,
+    /// A file of faults; see the page on operations.
+    #[arg(long, value_name = "FILE")]
+    pub faults: Option<PathBuf>,
+    /// What is random (uids, and which requests a fault strikes) follows from it.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub seed: u64,
+    /// From a workload's change until its pods are ready.
+    #[arg(long, value_name = "DURATION", default_value = "2s")]
+    pub ready_after: Wait,
+    /// What to log, e.g. `info` or `fairlead=debug`.
+    #[arg(long, value_name = "FILTER", default_value = "warn")]
+    pub log: String,
 }
 
 #[derive(Debug, Args)]

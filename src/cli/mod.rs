@@ -16,6 +16,7 @@ mod orders;
 mod pin;
 mod rollback;
 mod rollouts;
+mod sim;
 pub mod table;
 
 use std::process::ExitCode;
@@ -55,6 +56,7 @@ fn dispatch(command: Command) -> Outcome {
         Command::Schema(args) => offline::schema(&args),
         Command::Rollback(args) => rollback::rollback(&args),
         Command::Run(args) => run(&args),
+        Command::Sim(args) => simulate(&args),
         Command::Status(args) => block_on(online::status(args)),
         Command::History(args) => block_on(online::history(args)),
         Command::Explain(args) => block_on(explain::explain(args)),
@@ -77,7 +79,13 @@ fn block_on(work: impl Future<Output = Outcome>) -> Outcome {
     runtime.map_err(CliError::outside)?.block_on(work)
 }
 
+fn simulate(args: &args::Sim) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(CliError::outside)?.block_on(sim::sim(args))
+}
+
 fn run(args: &args::Run) -> Outcome {
+    crate::files::allow_many_open();
     let format = match args.log_format {
         LogFormat::Text => LogLines::Text,
         LogFormat::Json => LogLines::Json,

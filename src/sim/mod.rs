@@ -20,6 +20,7 @@ mod crd;
 mod defaults;
 mod delete;
 mod discover;
+pub mod faults;
 mod fields;
 mod kind;
 mod managed;
@@ -31,6 +32,7 @@ mod refuse;
 mod rules;
 mod schema;
 mod selector;
+pub mod serve;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -72,6 +72,8 @@ pub struct World {
     pub settings: WorkerSettings,
     pub generation: u64,
     pub base: Option<ReleaseRef>,
+    /// How long facts are waited for.
+    pub patience: Duration,
     shelf: Shelf,
     connector: Arc<dyn Connector>,
     folder: tempfile::TempDir,
@@ -128,6 +130,7 @@ impl World {
             settings,
             generation: 0,
             base: None,
+            patience: SOON,
             shelf: Shelf::default(),
             connector,
             folder,
@@ -212,7 +215,7 @@ impl World {
     pub async fn until(&mut self, what: &str, mut is: impl FnMut(&FactBody) -> bool) -> Vec<FactBody> {
         let mut heard = Vec::new();
         let facts = &mut self.running.as_mut().unwrap().facts;
-        let end = tokio::time::Instant::now() + SOON;
+        let end = tokio::time::Instant::now() + self.patience;
         loop {
             match tokio::time::timeout_at(end, facts.recv()).await {
                 Ok(Some(fact)) => {

@@ -11,6 +11,7 @@ use std::process::Command;
 
 use fairlead::catalog::schema;
 use fairlead::daemon::Settings;
+use fairlead::sim::faults::Script;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -43,7 +44,7 @@ fn examples_of_documents_and_settings_validate() {
         .map(|(_, schema)| (schema["title"].as_str().unwrap().to_owned(), schema))
         .collect();
     let folder = tempfile::tempdir().unwrap();
-    let (mut documents, mut settings) = (0, 0);
+    let (mut documents, mut settings, mut scripts) = (0, 0, 0);
     for page in PAGES {
         for (line, text) in blocks(page, "yaml") {
             for document in serde_norway::Deserializer::from_str(&text) {
@@ -63,11 +64,15 @@ fn examples_of_documents_and_settings_validate() {
                     fs::write(&file, &text).unwrap();
                     Settings::read(&file).unwrap_or_else(|error| panic!("{page}:{line}: {error}"));
                     settings += 1;
+                } else if value["rules"].is_array() {
+                    let script = Script::parse("faults.yaml", text.as_bytes());
+                    script.unwrap_or_else(|error| panic!("{page}:{line}: {error}"));
+                    scripts += 1;
                 }
             }
         }
     }
-    assert!(documents >= 5 && settings >= 2, "{documents} documents, {settings} settings");
+    assert!(documents >= 5 && settings >= 2 && scripts == 1, "{documents}, {settings}, {scripts}");
 }
 
 fn help(arguments: &[&str]) -> String {

@@ -54,6 +54,9 @@ impl Pairs {
                     self.values(&path, &of(x), &of(y), found);
                 }
             }
+            // Lists of custom resources have an empty token where others have none.
+            (Value::String(text), Value::Null) | (Value::Null, Value::String(text))
+                if text.is_empty() && path.ends_with("/continue") => {}
             (Value::Array(x), Value::Array(y)) => self.lists(path, x, y, found),
             (Value::String(x), Value::String(y)) if self.texts(path, x, y) => {}
             _ if a == b => {}

@@ -120,7 +120,9 @@ impl Maker {
             ("PATCH" | "GET", 0) => METADATA,
             _ => "",
         };
-        if send.accept.is_empty() { Send { accept: accept.to_owned(), ..send } } else { send }
+        // Lists have an own form of it, and refuse this one.
+        let is_list = send.path.contains("labelSelector");
+        if is_list { send } else { Send { accept: accept.to_owned(), ..send } }
     }
 
     /// Something of an object: with its core mostly, and some parts.
