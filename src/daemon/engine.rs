@@ -17,6 +17,7 @@ use super::orders;
 use super::reader::{FleetReading, ReadRequest, Reader, Reading};
 use super::releases::Releases;
 use super::source::{Kick, Observation};
+use super::teller::Teller;
 use super::view;
 use super::workers::Workers;
 use crate::model::assignment::{Fact, FactBody};
@@ -75,6 +76,7 @@ pub struct Engine {
     publisher: Publisher,
     metrics: Arc<Metrics>,
     pub(super) emergency: Arc<Emergency>,
+    teller: Teller,
     not_ready: Vec<NotReady>,
     /// A reading is under way; another must follow when it is done, because something changed meanwhile.
     reading: bool,
@@ -112,6 +114,7 @@ pub struct Parts {
     pub publisher: Publisher,
     pub metrics: Arc<Metrics>,
     pub emergency: Arc<Emergency>,
+    pub teller: Teller,
     pub repository: RepositoryView,
     pub accepted: Option<CommitId>,
     pub remembered: BTreeMap<String, CommitId>,
@@ -120,7 +123,7 @@ pub struct Parts {
 impl Engine {
     pub fn new(parts: Parts) -> Self {
         let Parts { fleets, workers, kick, store, reader, releases, readings, publisher, .. } = parts;
-        let (metrics, emergency) = (parts.metrics, parts.emergency);
+        let (metrics, emergency, teller) = (parts.metrics, parts.emergency, parts.teller);
         let starting = NotReady { code: "no-commit-yet".into(), message: "no commit was read yet".into() };
         Self {
             fleets,
@@ -142,6 +145,7 @@ impl Engine {
             publisher,
             metrics,
             emergency,
+            teller,
             not_ready: vec![starting],
             reading: false,
             read_again: false,
@@ -155,8 +159,12 @@ impl Engine {
     /// Runs until cancelled. What the state machines ordered before the restart is ordered again first.
     pub async fn run(mut self, mut inputs: Inputs, cancel: CancellationToken) {
         self.workers.tell_others(self.fleets.others());
-        let resumed = self.fleets.resume(Timestamp::now());
-        self.carry_out(resumed);
+        let mut turn = Turn { effects: self.fleets.resume(Timestamp::now()), ..Turn::default() };
+        self.teller.effects(&turn.effects, Timestamp::now(), &mut turn.writes);
+        if !self.save(turn.writes, &cancel).await {
+            return;
+        }
+        self.carry_out(turn.effects);
         if inputs.stops.borrow_and_update().stop.is_some() {
             self.fleets.freeze(Timestamp::now());
         }
@@ -165,6 +173,7 @@ impl Engine {
             for input in batch {
                 self.take(input, &mut turn);
             }
+            self.teller.effects(&turn.effects, Timestamp::now(), &mut turn.writes);
             self.fleets.writes_after(&turn.effects, &mut turn.writes);
             turn.writes.extend(turn.effects.iter().filter_map(|effect| rollout(effect, Timestamp::now())));
             if !self.save(std::mem::take(&mut turn.writes), &cancel).await {
@@ -209,7 +218,7 @@ impl Engine {
         self.changed = true;
         let now = Timestamp::now();
         match input {
-            Input::Observed(observation, took) => self.observed(observation, took, now),
+            Input::Observed(observation, took) => self.observed(observation, took, now, turn),
             Input::Read(Ok(reading)) => self.read(reading, now, turn),
             Input::Read(Err(reason)) => {
                 warn!(reason, "the commit could not be read; it is tried again at the next fetch");
@@ -226,7 +235,7 @@ impl Engine {
         }
     }
 
-    fn observed(&mut self, observation: Observation, took: Duration, now: Timestamp) {
+    fn observed(&mut self, observation: Observation, took: Duration, now: Timestamp, turn: &mut Turn) {
         match observation {
             Observation::Fetched { head, tags, changed } => {
                 let result = if changed { FetchResult::Changed } else { FetchResult::Unchanged };
@@ -242,6 +251,7 @@ impl Engine {
                 if self.repository.head != Some(head) {
                     info!(commit = %head, "observed");
                     self.metrics.commit_observed(now);
+                    self.teller.seen(head, now, &mut turn.writes);
                 }
                 self.repository.head = Some(head);
                 self.repository.tags = tags;
@@ -288,6 +298,7 @@ impl Engine {
             self.start_reading();
             return;
         }
+        self.teller.read(&reading, now, &mut turn.writes);
         self.not_ready.clear();
         self.repository.view.last_error = None;
         self.repository.view.hold = reading.hold.as_ref().map(ToString::to_string);
@@ -387,6 +398,7 @@ impl Engine {
             }
         }
         self.not_ready.retain(|reason| reason.code != "store");
+        self.teller.saved(&writes);
         true
     }
 

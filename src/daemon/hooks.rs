@@ -2,6 +2,7 @@
 
 use http::HeaderMap;
 use jiff::Timestamp;
+use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use super::source::Kick;
@@ -13,11 +14,13 @@ pub struct Hooks {
     receiver: Receiver,
     kick: Kick,
     branch: String,
+    /// Where pull requests are looked at; none: nowhere.
+    pulls: Option<mpsc::Sender<u64>>,
 }
 
 impl Hooks {
-    pub fn new(receiver: Receiver, kick: Kick, branch: String) -> Self {
-        Self { receiver, kick, branch }
+    pub fn new(receiver: Receiver, kick: Kick, branch: String, pulls: Option<mpsc::Sender<u64>>) -> Self {
+        Self { receiver, kick, branch, pulls }
     }
 
     fn follow(&self, hint: Hint) -> Delivery {
@@ -29,7 +32,11 @@ impl Hooks {
             Hint::Branch { branch, .. } if self.kick.follows(&branch) => self.kick.hint(None),
             Hint::Branch { .. } => return Delivery::Ignored("nobody follows this branch"),
             Hint::Tag => self.kick.hint(None),
-            Hint::Pull { .. } => return Delivery::Ignored("pull requests are not looked at"),
+            Hint::Pull { number } => match &self.pulls {
+                // Where so many wait already, the list of all comes soon enough.
+                Some(pulls) => drop(pulls.try_send(number)),
+                None => return Delivery::Ignored("pull requests are not looked at"),
+            },
             Hint::Ignored(why) => return Delivery::Ignored(why),
         }
         Delivery::Taken

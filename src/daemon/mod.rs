@@ -9,18 +9,21 @@
 mod emergency;
 mod engine;
 mod fleets;
+mod forge;
 mod hooks;
 pub mod library;
 mod logging;
 mod orders;
 mod pace;
 pub mod plans;
+mod pulls;
 mod questions;
 pub mod reader;
 mod releases;
 mod settings;
 mod signals;
 mod source;
+mod teller;
 mod view;
 mod workers;
 
@@ -40,20 +43,20 @@ pub use signals::cancel_on_signal;
 
 pub(crate) use crate::cluster::text::chain;
 use crate::cluster::{Brake, Connector, FirstOf, KubeconfigFolder, RequestObserver};
-use crate::forge::{ForgeError, Receiver, Watched};
+use crate::forge::ForgeError;
 use crate::model::digest::CommitId;
 use crate::model::name::SourceName;
 use crate::release::LayerCache;
 use crate::release::render::{DiskCache, DiskError};
 use crate::repo::{Mirror, RefEvent, RepoError};
-use crate::server::{Metrics, Publisher, RepositoryView, Server, ServerError, StatusView, Webhooks};
+use crate::server::{Metrics, Publisher, RepositoryView, Server, ServerError, StatusView};
 use crate::sim::{self, Clock, SimConnector, SimSettings};
 use crate::store::{FleetRecord, Store, StoreError};
 
 use emergency::Emergency;
 use engine::{Engine, Inputs, Parts};
 use fleets::Fleets;
-use hooks::Hooks;
+use forge::{Forge, Said};
 use library::Library;
 use questions::Asked;
 use reader::Reader;
@@ -140,6 +143,7 @@ pub async fn follow(
     let (orders, orders_in) = mpsc::channel(64);
     let (read, readings) = mpsc::channel(1);
     let kick = Kick::default();
+    let forge = Forge::open(&settings, saved.said, &store, &kick, &views, mirror.history())?;
 
     let brake = Brake::default();
     let emergency = Arc::new(Emergency::open(&state, brake.clone()));
@@ -170,11 +174,12 @@ pub async fn follow(
         publisher,
         metrics: metrics.clone(),
         emergency: emergency.clone(),
+        teller: forge.teller,
         repository,
         accepted: saved.accepted,
         remembered: saved.remembered,
     });
-    let webhooks = webhooks(&settings, &kick)?;
+    let webhooks = forge.webhooks;
     let (questions, stop) = (asked, emergency.clone());
     let parts = crate::server::Parts { views, orders, questions, emergency: stop, metrics, webhooks };
     let server = Server::bind(settings.server_settings(), parts).await?;
@@ -192,6 +197,7 @@ pub async fn follow(
     tasks.spawn("watch on the repository", watch_refs(local, kick.clone(), cancel.clone()));
     let poll = settings.repository.poll.get();
     tasks.spawn("fetching", source::follow(mirror, poll, kick, observed, cancel.clone()));
+    forge.outlet.start(&mut tasks, &cancel);
     let ended = tasks.finish(&cancel).await;
     let stopped = tokio::task::spawn_blocking(|| writer.stop()).await;
     if let Err(error) = stopped {
@@ -225,6 +231,7 @@ struct Saved {
     fleets: Vec<FleetRecord>,
     accepted: Option<CommitId>,
     remembered: BTreeMap<String, CommitId>,
+    said: Said,
 }
 
 impl Saved {
@@ -238,6 +245,7 @@ impl Saved {
             fleets: records.fleets()?,
             accepted: head.and_then(|head| head.accepted),
             remembered: tags.map(|tag| (tag.name, tag.commit)).collect(),
+            said: Said::read(store)?,
         })
     }
 }
@@ -278,17 +286,6 @@ impl Tasks {
         }
         result
     }
-}
-
-/// # Errors
-/// The secret is missing or empty.
-fn webhooks(settings: &Settings, kick: &Kick) -> Result<Option<Arc<dyn Webhooks>>, ForgeError> {
-    let Some(forge) = &settings.forge else { return Ok(None) };
-    let Some(secret) = &forge.webhook_secret_file else { return Ok(None) };
-    let repository = &settings.repository;
-    let watched = Watched::of(&repository.url, forge.repository.as_deref());
-    let receiver = Receiver::open(forge.kind, secret, watched)?;
-    Ok(Some(Arc::new(Hooks::new(receiver, kick.clone(), repository.branch.clone()))))
 }
 
 fn connector(

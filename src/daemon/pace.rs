@@ -63,7 +63,11 @@ impl Pace {
         if let (Some((_, fetches)), 0) = (self.awaited, self.failures) {
             return (CHASE * doubled(fetches.saturating_sub(1))).min(self.poll);
         }
-        let backoff = self.poll.saturating_mul(doubled(self.failures)).min(MAX_BACKOFF.max(self.poll));
+        let mut backoff = self.poll.saturating_mul(doubled(self.failures)).min(MAX_BACKOFF.max(self.poll));
+        if self.awaited.is_some() {
+            // There is something to fetch, if only the forge were back.
+            backoff = backoff.min(CHASE.saturating_mul(doubled(self.failures)).min(MAX_SPACING));
+        }
         backoff.mul_f64(0.9 + 0.2 * random)
     }
 
@@ -100,6 +104,9 @@ mod tests {
         assert_eq!(pauses, [30, 60, 120, 240, 300, 300]);
         assert_eq!(Pace::new(Duration::from_secs(3600)).pause(0.5), Duration::from_secs(3600));
         // And hints, however many come, don't change that by much.
+        let mut promised = after_failures(poll, 3);
+        promised.expect(Some(commit(1)));
+        assert_eq!(promised.pause(0.5).as_millis(), 1_600, "a commit that was announced is worth more tries");
         let spacings = [0, 1, 5, 9, 40].map(|n| after_failures(poll, n).spacing().as_millis());
         assert_eq!(spacings, [100, 200, 3_200, 30_000, 30_000]);
     }

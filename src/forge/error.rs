@@ -7,6 +7,12 @@ pub enum ForgeError {
     Secret { path: PathBuf, source: std::io::Error },
     #[error("the secret in {} can't be used: {reason}", .path.display())]
     BadSecret { path: PathBuf, reason: &'static str },
+    #[error("the certificates in {} can't be used: {reason}", .path.display())]
+    Certificates { path: PathBuf, reason: String },
     #[error("forge: {0}")]
     Settings(String),
+    #[error("the forge can't be reached: {0}")]
+    Unreachable(String),
+    #[error("the forge refused: {0}")]
+    Refused(String),
 }

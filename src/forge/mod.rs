@@ -15,11 +15,30 @@
 //! line in `webhook/`.
 #![allow(clippy::disallowed_methods, reason = "an IO room: looks at the clock")]
 
+mod address;
+mod api;
+mod budget;
+mod client;
+mod comment;
+mod credential;
 mod error;
+mod gitea;
+mod github;
+mod gitlab;
+mod http;
+mod reports;
 mod secret;
+mod sender;
 mod settings;
+mod status;
 mod webhook;
 
+pub use api::{NewPull, Pull};
+pub use client::Client;
+pub use comment::CommentRecord;
 pub use error::ForgeError;
+pub use reports::Reports;
+pub use sender::Sender;
 pub use settings::{ForgeKind, ForgeSettings, GitHubApp};
+pub use status::Status;
 pub use webhook::{Hint, Receiver, Refused, Watched};

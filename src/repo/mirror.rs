@@ -1,5 +1,7 @@
 //! The bare mirror of a source repository.
 
+mod pull;
+
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use super::history::History;
 use super::maintain;
 use super::refs::{self, KEEP, RefChange, Refs, branch_ref};
 use super::remote;
-use super::settings::MirrorSettings;
+use super::settings::{Access, MirrorSettings};
 use super::store::{Store, commit_of, prepare};
 use super::verify::{Depth, Verified, packs_are_whole};
 
@@ -229,10 +231,7 @@ impl Bare {
         let Some(path) = access.url.local() else {
             return remote::download(&self.repo, access, settings.limits, branches);
         };
-        let source = Repository::open(path).map_err(|error| match error.code() {
-            git2::ErrorCode::NotFound => RepoError::RepositoryNotFound { url: access.url.clone() },
-            _ => RepoError::disk(format!("open {}", access.url), &error),
-        })?;
+        let source = open_source(path, access)?;
         let theirs = copy::list(&source, &access.url)?;
         let tips = self.wanted(&theirs, branches).into_iter();
         let tips = tips.filter(|(name, id)| self.refs.get(name) != Some(id)).map(|(_, id)| id);
@@ -279,6 +278,13 @@ impl Bare {
 
 /// Says that the folder was made by Fairlead, and may be removed when it is beyond repair.
 const MARKER: &str = "fairlead-mirror";
+
+fn open_source(path: &Path, access: &Access) -> Result<Repository, RepoError> {
+    Repository::open(path).map_err(|error| match error.code() {
+        git2::ErrorCode::NotFound => RepoError::RepositoryNotFound { url: access.url.clone() },
+        _ => RepoError::disk(format!("open {}", access.url), &error),
+    })
+}
 
 fn open_bare(dir: &Path) -> Result<Repository, RepoError> {
     let doing = || format!("open the mirror {}", dir.display());

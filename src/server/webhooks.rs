@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
-use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, StatusCode};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use tokio::sync::Semaphore;
 
 use super::access::Access;
@@ -19,6 +18,8 @@ use super::problem::Problem;
 
 /// A delivery's body is smaller than this.
 const MAX_BODY: usize = 1 << 20;
+/// So much of a larger one is taken and forgotten before the connection is closed.
+const FORGOTTEN: usize = 4 << 20;
 /// Until when it must be there. Forges give up after 5 to 10 s.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bodies that are read at a time: whoever sends them, they take at most 16 MiB.
@@ -58,29 +59,36 @@ impl Intake {
     async fn take(&self, source: &str, request: Request) -> Result<Delivery, Problem> {
         let Some(webhooks) = &self.webhooks else { return Ok(Delivery::NoSource) };
         let (parts, body) = request.into_parts();
-        let announced = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-        if announced
-            .and_then(|length| length.parse().ok())
-            .is_some_and(|length: u64| length > MAX_BODY as u64)
-        {
-            return Err(too_large());
-        }
         let read = async {
             // Closed never: the intake lives as long as the server.
             let _place = self.places.acquire().await.ok();
-            Limited::new(body, MAX_BODY).collect().await
+            read_body(body).await
         };
         let body = tokio::time::timeout(BODY_TIMEOUT, read)
             .await
-            .map_err(|_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"))?;
-        let body: Bytes = body
-            .map_err(|error| match error.is::<LengthLimitError>() {
-                true => too_large(),
-                false => Problem::new(StatusCode::BAD_REQUEST, "the body broke off"),
-            })?
-            .to_bytes();
+            .map_err(|_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"))??;
         Ok(webhooks.deliver(source, &parts.headers, &body))
     }
+}
+
+/// Reads a body within the limit. Somewhat more is read and forgotten: whoever is still sending when the connection
+/// ends does not see the answer.
+async fn read_body(mut body: Body) -> Result<Vec<u8>, Problem> {
+    let (mut kept, mut seen) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "the body broke off"))?;
+        let Some(data) = frame.data_ref() else { continue };
+        seen += data.len();
+        if seen > FORGOTTEN {
+            break;
+        }
+        if seen > MAX_BODY {
+            kept = Vec::new();
+        } else {
+            kept.extend_from_slice(data);
+        }
+    }
+    if seen > MAX_BODY { Err(too_large()) } else { Ok(kept) }
 }
 
 fn too_large() -> Problem {

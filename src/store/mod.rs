@@ -27,5 +27,5 @@ pub use open::Store;
 pub use read::Records;
 pub use record::{
     AuditEntry, FleetRecord, Head, HistoryEvent, KnownLedger, MAX_AUDIT_ENTRIES, MAX_HISTORY_EVENTS,
-    MAX_ROLLOUTS, Report, RolloutRecord, Tag, Write,
+    MAX_ROLLOUTS, MAX_SAID, Report, RolloutRecord, SaidRecord, Tag, Write,
 };

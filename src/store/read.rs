@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 
 use super::StoreError;
-use super::record::{AuditEntry, FleetRecord, Head, HistoryEvent, KnownLedger, Report, RolloutRecord, Tag};
+use super::record::{
+    AuditEntry, FleetRecord, Head, HistoryEvent, KnownLedger, Report, RolloutRecord, SaidRecord, Tag,
+};
 use super::write::micros;
 use crate::model::name::{FleetName, TargetName};
 use crate::model::revision::Revision;
@@ -111,6 +113,13 @@ impl Records {
                 attempts: row.get(4)?,
                 next_at: time("outbox", row, 5)?,
             })
+        })
+    }
+
+    /// What was last said of a kind, the longest ago first.
+    pub fn said(&self, kind: &str) -> Result<Vec<SaidRecord>, StoreError> {
+        self.list("SELECT key, payload, at FROM said WHERE kind = ?1 ORDER BY id", [kind], |row| {
+            Ok(SaidRecord { key: row.get(0)?, payload: row.get(1)?, at: time("said", row, 2)? })
         })
     }
 

@@ -15,6 +15,9 @@ pub const MAX_ROLLOUTS: u32 = 100;
 /// Entries of the audit kept; older ones go. About 20 MB.
 pub const MAX_AUDIT_ENTRIES: u32 = 100_000;
 
+/// Of what was said so much is remembered; older goes, and may be said again.
+pub const MAX_SAID: u32 = 5_000;
+
 /// The state of a fleet's rollout, quarantine included, in the rollout room's own words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FleetRecord {
@@ -67,6 +70,14 @@ pub struct Report {
     pub payload: Vec<u8>,
     pub attempts: u32,
     pub next_at: Timestamp,
+}
+
+/// What was last said under a key, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SaidRecord {
+    pub key: String,
+    pub payload: Vec<u8>,
+    pub at: Timestamp,
 }
 
 /// Who did what, and why.
@@ -132,7 +143,8 @@ pub enum Write {
         target: TargetName,
         fleet: FleetName,
     },
-    /// Puts a report; an older one of this (kind, key) that was not sent yet is replaced, its attempts forgotten.
+    /// Puts a report, and remembers it as said; an older one of this (kind, key) that was not sent yet is replaced,
+    /// its attempts forgotten.
     Report {
         kind: String,
         key: String,

@@ -5,7 +5,7 @@ use rusqlite::{Connection, Params};
 
 use super::StoreError;
 use super::record::{
-    AuditEntry, HistoryEvent, KnownLedger, MAX_AUDIT_ENTRIES, MAX_HISTORY_EVENTS, MAX_ROLLOUTS,
+    AuditEntry, HistoryEvent, KnownLedger, MAX_AUDIT_ENTRIES, MAX_HISTORY_EVENTS, MAX_ROLLOUTS, MAX_SAID,
     RolloutRecord, Write,
 };
 
@@ -56,10 +56,13 @@ pub(super) fn apply(connection: &Connection, write: &Write) -> Result<(), StoreE
             run("DELETE FROM ledgers WHERE target = ?1 AND fleet = ?2", &[&target.as_str(), &fleet.as_str()])
         }
         // The replaced row goes and a new one with a new id comes.
-        Write::Report { kind, key, payload, next_at } => run(
-            "INSERT OR REPLACE INTO outbox (kind, key, payload, attempts, next_at) VALUES (?1, ?2, ?3, 0, ?4)",
-            &[kind, key, payload, &micros(*next_at)],
-        ),
+        Write::Report { kind, key, payload, next_at } => {
+            run(
+                "INSERT OR REPLACE INTO outbox (kind, key, payload, attempts, next_at) VALUES (?1, ?2, ?3, 0, ?4)",
+                &[kind, key, payload, &micros(*next_at)],
+            )?;
+            say(connection, kind, key, payload, *next_at)
+        }
         Write::ReportSent { id } => run("DELETE FROM outbox WHERE id = ?1", &[id]),
         Write::ReportFailed { id, next_at } => run(
             "UPDATE outbox SET attempts = attempts + 1, next_at = ?2 WHERE id = ?1",
@@ -69,6 +72,22 @@ pub(super) fn apply(connection: &Connection, write: &Write) -> Result<(), StoreE
         Write::Rollout(rollout) => put_rollout(connection, rollout),
         Write::Event(event) => add_event(connection, event),
     }
+}
+
+fn say(
+    connection: &Connection,
+    kind: &str,
+    key: &str,
+    payload: &[u8],
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    run(
+        connection,
+        "INSERT OR REPLACE INTO said (kind, key, payload, at) VALUES (?1, ?2, ?3, ?4)",
+        (kind, key, payload, micros(at)),
+    )?;
+    let oldest = connection.last_insert_rowid() - i64::from(MAX_SAID);
+    run(connection, "DELETE FROM said WHERE id <= ?1", [oldest])
 }
 
 fn put_ledger(connection: &Connection, ledger: &KnownLedger) -> Result<(), StoreError> {

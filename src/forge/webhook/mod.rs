@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use http::HeaderMap;
 use jiff::Timestamp;
 
+use super::address::{bare, place};
 use super::secret::SecretFile;
 use super::{ForgeError, ForgeKind};
 use crate::model::digest::CommitId;
@@ -61,7 +62,9 @@ impl Watched {
         let place = place(url);
         let given = path.map(normal);
         match place {
-            Some((host, found)) => Self { host: Some(host), path: given.or(Some(found)) },
+            Some((host, found)) => {
+                Self { host: Some(host.to_ascii_lowercase()), path: given.or(Some(normal(found))) }
+            }
             None => Self { host: None, path: given },
         }
     }
@@ -70,28 +73,14 @@ impl Watched {
     /// Compared as text: no name is a pattern.
     fn is(&self, address: &str) -> bool {
         let Some((host, path)) = place(address) else { return false };
-        self.host.as_ref().is_none_or(|ours| *ours == host) && self.path.as_ref() == Some(&path)
+        let host_is_ours = self.host.as_ref().is_none_or(|ours| ours.eq_ignore_ascii_case(host));
+        host_is_ours && self.path.as_ref() == Some(&normal(path))
     }
 }
 
-/// Host and path of an address with a scheme, or of scp's form. None of a local path.
-fn place(address: &str) -> Option<(String, String)> {
-    let (authority, path) = match address.split_once("://") {
-        Some(("file", _)) => return None,
-        Some((_, rest)) => rest.split_once('/')?,
-        None => address.split_once(':').filter(|(before, _)| !before.contains('/'))?,
-    };
-    let host = authority.rsplit('@').next().unwrap_or(authority);
-    let host = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next()?,
-        None => host.split(':').next()?,
-    };
-    (!host.is_empty()).then(|| (host.to_ascii_lowercase(), normal(path)))
-}
-
+/// As it is compared: forges look names up without regard to case.
 fn normal(path: &str) -> String {
-    let path = path.trim_matches('/');
-    path.strip_suffix(".git").unwrap_or(path).to_ascii_lowercase()
+    bare(path).to_ascii_lowercase()
 }
 
 /// Takes deliveries of one source. For any thread.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::print::{counts, members, membership, remark, severity, summary};
-use super::{FleetPlan, Group, ObjectChange, What};
+use super::{FleetPlan, Group, ObjectChange, Unplanned, What};
 
 /// Longest diff of an object, in lines. Forges refuse comments of more than 65,536 characters.
 const MAX_DIFF_LINES: usize = 200;
@@ -16,14 +16,22 @@ pub fn markdown(plan: &FleetPlan) -> String {
     for group in &plan.groups {
         show_group(&mut out, group);
     }
-    for entry in &plan.unplanned {
-        let who = format!("{} ({})", entry.target, entry.fleet);
-        // Writing to a String can't fail.
-        let _ = writeln!(out, "- **{}** has no plan: {}", escape(&who), escape(&entry.reason));
-    }
+    out.extend(plan.unplanned.iter().map(unplanned_markdown));
     out
 }
 
+pub(super) fn group_markdown(group: &Group) -> String {
+    let mut out = String::new();
+    show_group(&mut out, group);
+    out
+}
+
+pub(super) fn unplanned_markdown(entry: &Unplanned) -> String {
+    let who = format!("{} ({})", entry.target, entry.fleet);
+    format!("- **{}** has no plan: {}\n", escape(&who), escape(&entry.reason))
+}
+
+// Writing to a String can't fail.
 fn show_group(out: &mut String, group: &Group) {
     let who = format!("{}{}", members(&group.targets), membership(group.change.membership));
     let _ = writeln!(
@@ -89,7 +97,7 @@ fn fence(content: &str) -> String {
 }
 
 /// Text from a repository or a cluster as text, never as mark-up.
-fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || " -/.,:;()'=%\n".contains(c);
     let mut out = String::with_capacity(text.len());
     for c in super::super::yaml::visible(text).chars() {

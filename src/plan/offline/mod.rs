@@ -1,5 +1,6 @@
 //! What a change does to a fleet: release against release, or release against live objects, in one document.
 
+pub mod comment;
 mod compare;
 mod group;
 mod live;
@@ -18,6 +19,7 @@ use crate::model::release::LayerId;
 
 pub use compare::{Rules, compare};
 pub use live::against;
+pub use markdown::escape;
 pub use project::{covers, fold_string_data};
 
 /// What a change does to every target, equal changes grouped. Secret values are not in it.

@@ -62,7 +62,6 @@ impl Http {
 }
 
 impl Answer {
-    #[allow(dead_code, reason = "for what follows")]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }

@@ -90,6 +90,8 @@ fn run(folder: &Path, args: &[&str]) -> String {
         .current_dir(folder)
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_CONFIG_SYSTEM", "/dev/null")
+        // It would win over the settings of the clone.
+        .env_remove("GIT_SSL_CAINFO")
         .output()
         .expect("git runs");
     assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));

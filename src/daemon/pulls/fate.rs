@@ -1,0 +1,92 @@
+//! What became of a merged commit.
+
+use crate::model::digest::CommitId;
+use crate::plan::offline::escape;
+use crate::repo::History;
+use crate::rollout::CommitState;
+use crate::server::{FleetStatus, FleetView};
+
+/// Fleets that are named.
+const MAX_FLEETS: usize = 30;
+
+/// The last line, when every fleet is through with the commit; none before. Each fleet comes with what was said of
+/// the commit. Blocking.
+pub(super) fn of(
+    history: &History,
+    commit: CommitId,
+    fleets: &[(FleetView, Option<(CommitState, String)>)],
+) -> Option<String> {
+    let within =
+        |tip: Option<CommitId>| tip.is_some_and(|tip| history.is_ancestor(commit, tip).unwrap_or(false));
+    if fleets.is_empty() || !fleets.iter().any(|(fleet, _)| within(fleet.observed)) {
+        return None;
+    }
+    let mut out = format!("**Merged as {}**\n\n", commit.short());
+    for (number, (fleet, told)) in fleets.iter().enumerate() {
+        let fate = of_fleet(fleet, told.as_ref(), &within)?;
+        if number < MAX_FLEETS {
+            out.push_str(&format!("- fleet {}: {fate}\n", fleet.name));
+        }
+    }
+    if fleets.len() > MAX_FLEETS {
+        out.push_str(&format!("- and {} more fleets\n", fleets.len() - MAX_FLEETS));
+    }
+    Some(out)
+}
+
+fn of_fleet(
+    fleet: &FleetView,
+    told: Option<&(CommitState, String)>,
+    within: &impl Fn(Option<CommitId>) -> bool,
+) -> Option<String> {
+    let settled = matches!(fleet.state, FleetStatus::Failed | FleetStatus::Converged);
+    match told {
+        Some((CommitState::Success, text)) => Some(escape(text)),
+        Some((CommitState::Failure, text)) if settled => Some(format!("**failed**: {}", escape(text))),
+        Some((CommitState::Pending | CommitState::Failure, _)) => None,
+        // Newer commits took over: with them it went on.
+        Some((CommitState::Superseded, _)) | None => match fleet.accepted {
+            Some(accepted) if within(Some(accepted)) => Some(format!("converged with {}", accepted.short())),
+            _ if settled && within(fleet.observed) => {
+                Some(format!("**not converged**: {}", escape(fleet.reason.as_deref().unwrap_or_default())))
+            }
+            _ => None,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fleet_is_through_when_it_converged_or_came_back_and_not_before() {
+        let (merged, later) = (CommitId::from_bytes([1; 20]), CommitId::from_bytes([2; 20]));
+        let view = |accepted, state| FleetView {
+            name: "retail".parse().unwrap(),
+            observed: Some(later),
+            accepted,
+            state,
+            reason: Some("because".to_owned()),
+            counts: Default::default(),
+            needs: Vec::new(),
+            failures: Vec::new(),
+        };
+        let within = |tip: Option<CommitId>| tip == Some(merged) || tip == Some(later);
+        let fate = |view: &FleetView, told: Option<(CommitState, &str)>| {
+            of_fleet(view, told.map(|(state, text)| (state, text.to_owned())).as_ref(), &within)
+        };
+        let rolling = view(None, FleetStatus::RollingOut);
+        let (failed, good) = (view(None, FleetStatus::Failed), view(Some(later), FleetStatus::Converged));
+        assert_eq!(fate(&rolling, Some((CommitState::Pending, "1 of 2"))), None);
+        assert_eq!(fate(&good, Some((CommitState::Success, "2 of 2"))).as_deref(), Some("2 of 2"));
+        assert_eq!(fate(&rolling, Some((CommitState::Failure, "1 failed"))), None, "it is on its way back");
+        assert_eq!(fate(&failed, Some((CommitState::Failure, "x"))).as_deref(), Some("**failed**: x"));
+        assert_eq!(fate(&rolling, Some((CommitState::Superseded, "by y"))), None);
+        assert_eq!(
+            fate(&good, Some((CommitState::Superseded, "y"))).as_deref(),
+            Some("converged with 0202020")
+        );
+        assert_eq!(fate(&failed, None).as_deref(), Some("**not converged**: because"));
+    }
+}

@@ -1,0 +1,274 @@
+//! Pull requests: the head is checked, and one comment shows what merging would do to the fleets.
+//!
+//! What is in a pull request may be a stranger's. It comes from the repository itself, never from a fork's address;
+//! it is kept in a mirror and a cache of its own, beside those of the clusters; nothing of it is run; and nobody's
+//! comments are read as orders.
+
+mod check;
+mod fate;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::teller::Shared;
+use crate::catalog::Folders;
+use crate::forge::{Client, CommentRecord, ForgeError, Pull};
+use crate::model::digest::CommitId;
+use crate::model::name::InstanceName;
+use crate::repo::{History, MirrorSettings};
+use crate::server::Views;
+use crate::store::{self, Write};
+use check::Checker;
+
+/// The forge is asked for all open pull requests no more often than this; in between, webhooks tell.
+const LIST_EVERY: Duration = Duration::from_secs(60);
+/// Longer than any check should take, whatever is in the pull request.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(120);
+/// Git may show a head later than the API does; and a check may fail for a while.
+const RETRY: Duration = Duration::from_secs(1);
+const RETRIES: u32 = 8;
+
+/// What is known of one pull request.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The head that was checked.
+    checked: Option<CommitId>,
+    /// What the comment says.
+    comment: Option<CommentRecord>,
+    /// The commit that it became.
+    merged: Option<CommitId>,
+    retries: u32,
+    retry_at: Option<Instant>,
+}
+
+/// What the task is made of.
+pub struct Parts {
+    pub client: Client,
+    pub reports: Shared,
+    pub store: store::Handle,
+    pub outbox: Arc<Notify>,
+    pub views: Views,
+    /// Of the main mirror: where merged commits went.
+    pub history: History,
+    pub instance: InstanceName,
+    pub mirror: MirrorSettings,
+    pub folders: Folders,
+    pub state: PathBuf,
+    pub poll: Duration,
+    /// What comments said when the daemon last ran.
+    pub said: Vec<CommentRecord>,
+}
+
+/// Looks after pull requests.
+pub struct Pulls {
+    parts: Parts,
+    checker: Checker,
+    seen: BTreeMap<u64, Seen>,
+}
+
+impl Pulls {
+    pub fn new(parts: Parts) -> Self {
+        let checker =
+            Checker::new(parts.mirror.clone(), parts.folders.clone(), parts.state.join("pulls.git"));
+        let mut seen: BTreeMap<u64, Seen> = BTreeMap::new();
+        for comment in parts.said.iter().filter(|comment| !comment.last) {
+            seen.entry(comment.pull).or_default().comment = Some(comment.clone());
+        }
+        Self { parts, checker, seen }
+    }
+
+    /// Until cancelled. `hints` names pull requests of which something changed.
+    pub async fn run(mut self, mut hints: mpsc::Receiver<u64>, cancel: CancellationToken) {
+        let mut views = self.parts.views.clone();
+        let mut next_list = Instant::now();
+        loop {
+            let merged = self.seen.values().any(|seen| seen.merged.is_some());
+            let retry = self.seen.values().filter_map(|seen| seen.retry_at).min();
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = tokio::time::sleep_until(next_list) => {
+                    self.list().await;
+                    next_list = Instant::now() + LIST_EVERY.max(self.parts.poll);
+                }
+                Some(number) = hints.recv() => {
+                    let mut numbers = BTreeSet::from([number]);
+                    while let Ok(number) = hints.try_recv() {
+                        numbers.insert(number);
+                    }
+                    self.look_at(numbers).await;
+                }
+                () = tokio::time::sleep_until(retry.unwrap_or(next_list)), if retry.is_some() => {
+                    let now = Instant::now();
+                    let due = |seen: &Seen| seen.retry_at.is_some_and(|at| at <= now);
+                    let due = self.seen.iter().filter(|(_, seen)| due(seen)).map(|(number, _)| *number).collect();
+                    self.look_at(due).await;
+                }
+                Ok(()) = views.changed(), if merged => self.last_words().await,
+            }
+        }
+    }
+
+    /// Everything that is open; and what was, for it may be merged by now.
+    async fn list(&mut self) {
+        let open = match self.parts.client.open_pulls().await {
+            Ok(open) => open,
+            Err(error) => {
+                warn!(%error, "the pull requests can't be listed");
+                return;
+            }
+        };
+        let numbers: BTreeSet<u64> = open.iter().map(|pull| pull.number).collect();
+        let gone = |(number, seen): &(&u64, &Seen)| !numbers.contains(number) && seen.merged.is_none();
+        let gone: BTreeSet<u64> = self.seen.iter().filter(gone).map(|(number, _)| *number).collect();
+        for pull in open {
+            self.take(pull).await;
+        }
+        self.look_at(gone).await;
+    }
+
+    async fn look_at(&mut self, numbers: BTreeSet<u64>) {
+        for number in numbers {
+            match self.parts.client.pull(number).await {
+                Ok(pull) => self.take(pull).await,
+                Err(error) => self.again(number, &error),
+            }
+        }
+    }
+
+    fn again(&mut self, number: u64, error: &ForgeError) {
+        warn!(pull = number, %error, "the pull request can't be read");
+        self.retry(number);
+    }
+
+    /// Once more, later; after many times only when the list or a webhook says so.
+    fn retry(&mut self, number: u64) {
+        let seen = self.seen.entry(number).or_default();
+        seen.retries += 1;
+        let wait = RETRY.saturating_mul(1u32.checked_shl(seen.retries.min(RETRIES)).unwrap_or(u32::MAX));
+        seen.retry_at = (seen.retries <= RETRIES).then(|| Instant::now() + wait / 2);
+    }
+
+    async fn take(&mut self, pull: Pull) {
+        if pull.base != self.parts.mirror.branch {
+            self.seen.remove(&pull.number);
+            return;
+        }
+        if !pull.open {
+            self.ended(&pull).await;
+            return;
+        }
+        let seen = self.seen.entry(pull.number).or_default();
+        seen.retry_at = None;
+        if seen.checked == Some(pull.head) {
+            return;
+        }
+        let reference = self.parts.client.pull_ref(pull.number);
+        let checked = tokio::time::timeout(CHECK_TIMEOUT, self.checker.check(reference)).await;
+        let checked = checked.unwrap_or_else(|_| Err("the check took too long".to_owned()));
+        match checked {
+            Ok(checked) => {
+                info!(pull = pull.number, commit = %checked.head, findings = checked.findings.len(), "checked");
+                let fresh = checked.head == pull.head;
+                self.tell(pull.number, &checked).await;
+                if fresh {
+                    let seen = self.seen.entry(pull.number).or_default();
+                    (seen.checked, seen.retries) = (Some(pull.head), 0);
+                } else {
+                    self.retry(pull.number);
+                }
+            }
+            Err(reason) => {
+                warn!(pull = pull.number, reason, "the pull request could not be checked");
+                self.retry(pull.number);
+            }
+        }
+    }
+
+    async fn tell(&mut self, number: u64, checked: &check::Checked) {
+        let now = Timestamp::now();
+        let validated = self.with_reports(|reports| reports.validated(checked.head, &checked.findings, now));
+        let body = checked.comment(&self.parts.instance, self.parts.client.max_comment());
+        let mut writes: Vec<Write> = validated.into_iter().collect();
+        writes.extend(self.say(number, body, false));
+        self.save(writes).await;
+    }
+
+    /// A comment's record, if it says something new.
+    fn say(&mut self, number: u64, body: String, last: bool) -> Option<Write> {
+        let record = CommentRecord {
+            repository: self.parts.client.repository().to_owned(),
+            pull: number,
+            marker: format!("{}:plan", self.parts.instance),
+            body,
+            last,
+        };
+        let seen = self.seen.entry(number).or_default();
+        if seen.comment.as_ref() == Some(&record) {
+            return None;
+        }
+        let write = record.write(Timestamp::now());
+        seen.comment = Some(record);
+        write
+    }
+
+    async fn save(&self, writes: Vec<Write>) {
+        if writes.is_empty() {
+            return;
+        }
+        match self.parts.store.write(writes).await {
+            Ok(()) => self.parts.outbox.notify_one(),
+            // Also in the engine's log; the next look at the pull request says it again.
+            Err(error) => warn!(%error, "what is to be said of a pull request was not saved"),
+        }
+    }
+
+    /// It was merged, and gets its last line when the fleets are through; or it was closed, and that is all.
+    async fn ended(&mut self, pull: &Pull) {
+        let Some(seen) = self.seen.get_mut(&pull.number) else { return };
+        (seen.retry_at, seen.merged) = (None, pull.merged);
+        let Some(comment) = seen.comment.clone().filter(|_| seen.merged.is_none()) else {
+            return self.last_words().await;
+        };
+        debug!(pull = pull.number, "closed");
+        let write = self.say(pull.number, comment.body, true);
+        self.save(write.into_iter().collect()).await;
+        self.seen.remove(&pull.number);
+    }
+
+    /// Of pull requests that were merged, once every fleet has an end with the commit.
+    async fn last_words(&mut self) {
+        let view = self.parts.views.borrow().clone();
+        let merged = self.seen.iter().filter_map(|(number, seen)| Some((*number, seen.merged?)));
+        for (number, commit) in merged.collect::<Vec<_>>() {
+            let told = self.with_reports(|reports| {
+                let told = |fleet: &crate::server::FleetView| reports.told(fleet.name.as_str(), commit);
+                view.fleets.iter().map(|fleet| (fleet.clone(), told(fleet))).collect::<Vec<_>>()
+            });
+            let history = self.parts.history.clone();
+            let fates = tokio::task::spawn_blocking(move || fate::of(&history, commit, &told)).await;
+            let Ok(Some(text)) = fates else { continue };
+            let comment = self.seen.remove(&number).and_then(|seen| seen.comment);
+            if let Some(comment) = comment {
+                info!(pull = number, %commit, "every fleet is through with it");
+                let write = self.say(number, format!("{text}\n{}", comment.body), true);
+                self.save(write.into_iter().collect()).await;
+                self.seen.remove(&number);
+            }
+        }
+    }
+
+    fn with_reports<T>(&self, ask: impl FnOnce(&mut crate::forge::Reports) -> T) -> T {
+        ask(&mut self.parts.reports.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Shared by the task and the blocking thread of a check.
+type Locked<T> = Arc<Mutex<Option<T>>>;

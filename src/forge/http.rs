@@ -1,0 +1,119 @@
+//! A thin client: JSON in, JSON out, over TLS, bounded in time and bytes, following no redirect (it would carry the
+//! credential to another host).
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, USER_AGENT};
+use http::{HeaderName, HeaderValue, Request, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use serde_json::Value;
+
+use super::ForgeError;
+use super::api::{Call, Reply};
+
+/// A forge's answers are smaller than this; a page of pull requests has some hundred kilobytes.
+const MAX_BODY: usize = 8 << 20;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// From the request to the last byte of the answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+#[derive(Clone)]
+pub(super) struct Http(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+
+impl Http {
+    /// Trusts the system's certificates, and those of a file.
+    pub(super) fn new(ca_file: Option<&Path>) -> Result<Self, ForgeError> {
+        let mut roots = rustls::RootCertStore::empty();
+        let system = rustls_native_certs::load_native_certs();
+        let (_, _unusable) = roots.add_parsable_certificates(system.certs);
+        if let Some(path) = ca_file {
+            let failed = |reason: String| ForgeError::Certificates { path: path.to_owned(), reason };
+            let found = CertificateDer::pem_file_iter(path).map_err(|error| failed(error.to_string()))?;
+            for certificate in found {
+                let certificate = certificate.map_err(|error| failed(error.to_string()))?;
+                roots.add(certificate).map_err(|error| failed(error.to_string()))?;
+            }
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| ForgeError::Settings(error.to_string()))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let https = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .enable_http2()
+            .wrap_connector(tcp);
+        let client = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(30))
+            .build(https);
+        Ok(Self(client))
+    }
+
+    /// Asks; any answer is one, whatever its status.
+    pub(super) async fn call(
+        &self,
+        base: &str,
+        call: &Call,
+        headers: &[(&'static str, String)],
+    ) -> Result<Reply, ForgeError> {
+        let uri: Uri = format!("{base}{}", call.path)
+            .parse()
+            .map_err(|_| ForgeError::Settings(format!("'{base}' is not an address")))?;
+        let body = call.body.as_ref().map(Value::to_string).unwrap_or_default();
+        let mut request = Request::builder()
+            .method(call.method.clone())
+            .uri(uri)
+            .header(USER_AGENT, concat!("fairlead/", env!("CARGO_PKG_VERSION")))
+            .header(CONTENT_TYPE, "application/json");
+        for (name, value) in headers {
+            let mut value = HeaderValue::from_str(value).map_err(|_| {
+                ForgeError::Settings("the token holds characters that can't stand in a header".into())
+            })?;
+            value.set_sensitive(true);
+            request = request.header(HeaderName::from_static(name), value);
+        }
+        let request = request.body(Full::new(Bytes::from(body)));
+        let request = request.map_err(|error| ForgeError::Settings(error.to_string()))?;
+        match tokio::time::timeout(TIMEOUT, self.exchange(request)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(ForgeError::Unreachable("no answer in 30 s".to_owned())),
+        }
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Reply, ForgeError> {
+        let failed = |error: &(dyn std::error::Error + 'static)| {
+            let mut text = error.to_string();
+            let mut source = error.source();
+            while let Some(cause) = source {
+                text = format!("{text}: {cause}");
+                source = cause.source();
+            }
+            ForgeError::Unreachable(text)
+        };
+        let response = self.0.request(request).await.map_err(|error| failed(&error))?;
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, MAX_BODY).collect().await;
+        let body = body.map_err(|error| failed(error.as_ref()))?.to_bytes();
+        // A proxy's page of HTML is no answer of the forge, and its status says enough.
+        let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        Ok(Reply { status: parts.status.as_u16(), headers: parts.headers, body })
+    }
+}

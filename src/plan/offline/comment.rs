@@ -1,0 +1,182 @@
+//! A plan as the one comment on a pull request: what matters in sight, the rest in folds, within the forge's limit.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::markdown::{escape, group_markdown, unplanned_markdown};
+use super::print::summary;
+use super::{FleetPlan, What};
+use crate::model::diagnostic::{Diagnostic, Severity};
+use crate::model::fleet::{Approval, RolloutSpec, Wave, Window};
+use crate::model::name::FleetName;
+
+/// Findings that are listed.
+const MAX_FINDINGS: usize = 50;
+/// Rows of a table.
+const MAX_ROWS: usize = 40;
+/// Kept for what says that something was left out.
+const TAIL: usize = 300;
+
+/// How a change would go through a fleet.
+#[derive(Debug, Clone)]
+pub struct Way {
+    pub fleet: FleetName,
+    /// Targets that the fleet has.
+    pub targets: usize,
+    pub rollout: RolloutSpec,
+    pub windows: Vec<Window>,
+}
+
+/// The comment, in at most `max` characters. Without commits and times: equal while nothing changed.
+pub fn comment(plan: &FleetPlan, findings: &[Diagnostic], ways: &[Way], max: usize) -> String {
+    if plan.is_empty() && findings.is_empty() {
+        return "No cluster is touched.\n".to_owned();
+    }
+    let mut out = Cut { out: String::new(), chars: 0, max: max.saturating_sub(TAIL), left_out: 0 };
+    out.push(format!("### {}\n\n", escape(&summary(plan))));
+    out.push(listing(findings));
+    out.push(fleets(plan, ways));
+    out.push(layers(plan));
+    for group in &plan.groups {
+        out.push(group_markdown(group));
+    }
+    for entry in &plan.unplanned {
+        out.push(unplanned_markdown(entry));
+    }
+    out.finish()
+}
+
+/// Takes whole pieces as long as they fit: a piece that is cut would leave its folds open.
+struct Cut {
+    out: String,
+    chars: usize,
+    max: usize,
+    left_out: usize,
+}
+
+impl Cut {
+    fn push(&mut self, piece: String) {
+        let chars = piece.chars().count();
+        if self.chars + chars > self.max {
+            self.left_out += 1;
+            return;
+        }
+        self.chars += chars;
+        self.out.push_str(&piece);
+    }
+
+    fn finish(mut self) -> String {
+        if self.left_out > 0 {
+            // Writing to a String can't fail.
+            let _ = writeln!(
+                self.out,
+                "\n**{} more parts are left out**: a comment takes no more. `fairlead plan --from <merge base> --to \
+                 <head>` shows them.",
+                self.left_out
+            );
+        }
+        self.out
+    }
+}
+
+fn listing(findings: &[Diagnostic]) -> String {
+    let mut out = String::new();
+    for finding in findings.iter().take(MAX_FINDINGS) {
+        let severity = match finding.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        let _ = writeln!(out, "- **{severity}** {}", escape(&finding.to_string()));
+    }
+    if findings.len() > MAX_FINDINGS {
+        let _ = writeln!(out, "- and {} more", findings.len() - MAX_FINDINGS);
+    }
+    if !out.is_empty() {
+        out.push('\n');
+    }
+    out
+}
+
+/// Which fleets are touched, and which waves, approvals and windows the change will meet.
+fn fleets(plan: &FleetPlan, ways: &[Way]) -> String {
+    let mut touched: BTreeMap<&FleetName, usize> = BTreeMap::new();
+    for group in &plan.groups {
+        *touched.entry(&group.fleet).or_default() += group.targets.len();
+    }
+    if touched.is_empty() {
+        return String::new();
+    }
+    let mut out = "| Fleet | Clusters touched | Waves | Windows |\n|---|---|---|---|\n".to_owned();
+    for (fleet, count) in touched.iter().take(MAX_ROWS) {
+        let way = ways.iter().find(|way| way.fleet == **fleet);
+        let of = way.map_or(String::new(), |way| format!(" of {}", way.targets.max(*count)));
+        let waves = way.map_or(String::new(), |way| waves(&way.rollout));
+        let windows = way.map_or(String::new(), |way| windows(&way.windows));
+        let _ = writeln!(out, "| {} | {count}{of} | {waves} | {windows} |", escape(fleet.as_str()));
+    }
+    if touched.len() > MAX_ROWS {
+        let _ = writeln!(out, "\nand {} more fleets", touched.len() - MAX_ROWS);
+    }
+    out.push('\n');
+    out
+}
+
+fn waves(rollout: &RolloutSpec) -> String {
+    let wave = |wave: &Wave| {
+        let approval = if wave.approval == Some(Approval::Required) { " (approval)" } else { "" };
+        let windows = match wave.windows.as_slice() {
+            [] => String::new(),
+            some => format!(" ({})", windows(some)),
+        };
+        format!("{}{approval}{windows}", escape(wave.name.as_str()))
+    };
+    match rollout.waves.as_slice() {
+        [] => "all at once".to_owned(),
+        waves => waves.iter().map(wave).collect::<Vec<_>>().join(", then "),
+    }
+}
+
+fn windows(windows: &[Window]) -> String {
+    let window = |window: &Window| {
+        let deny = if window.deny { "not in " } else { "" };
+        let zone = window.time_zone.as_ref().map_or("the target's time zone".to_owned(), ToString::to_string);
+        escape(&format!("{deny}{} for {} ({zone})", window.schedule, window.duration))
+    };
+    match windows {
+        [] => "at any time".to_owned(),
+        windows => windows.iter().map(window).collect::<Vec<_>>().join("; "),
+    }
+}
+
+/// How many objects of each layer and kind change in how many ways, over all clusters.
+fn layers(plan: &FleetPlan) -> String {
+    let mut counts: BTreeMap<(String, &str), [usize; 4]> = BTreeMap::new();
+    for group in &plan.groups {
+        for layer in &group.change.layers {
+            for change in &layer.objects {
+                let row = counts.entry((layer.layer.to_string(), change.object.kind())).or_default();
+                let column = match change.what {
+                    What::Added => 0,
+                    What::Changed | What::Moved { .. } => 1,
+                    What::Removed => 2,
+                    _ => 3,
+                };
+                row[column] += group.targets.len();
+            }
+        }
+    }
+    if counts.is_empty() {
+        return String::new();
+    }
+    let mut out =
+        "| Layer | Kind | Added | Changed | Removed | Other |\n|---|---|---|---|---|---|\n".to_owned();
+    for ((layer, kind), [added, changed, removed, other]) in counts.iter().take(MAX_ROWS) {
+        let (layer, kind) = (escape(layer), escape(kind));
+        let _ = writeln!(out, "| {layer} | {kind} | {added} | {changed} | {removed} | {other} |");
+    }
+    if counts.len() > MAX_ROWS {
+        let _ = writeln!(out, "\nand {} more kinds", counts.len() - MAX_ROWS);
+    }
+    out.push('\n');
+    out
+}
