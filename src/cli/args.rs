@@ -29,6 +29,8 @@ pub enum Color {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Show Fairlead at work on a fleet of simulated clusters, with a tour; needs nothing else.
+    Demo(Demo),
     /// Report every mistake in a fleet repository.
     Validate(Validate),
     /// Print the objects that a target should have, as YAML.
@@ -80,6 +82,33 @@ pub enum Command {
     Sim(Sim),
     /// Print the JSON Schemas of the documents, or write them into a folder.
     Schema(Schema),
+}
+
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Write the fleet repository and the daemon's settings into this folder, which must be new or empty;
+    /// default: a new one among temporary files.
+    #[arg(long, value_name = "FOLDER")]
+    pub dir: Option<PathBuf>,
+    /// How many clusters to simulate, 1 to 5000.
+    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u16).range(1..=5000))]
+    pub clusters: u16,
+    /// Lead through the tour without waiting for keys, then end; without a terminal, in plain lines.
+    #[arg(long)]
+    pub script: bool,
+    /// How fast the tour goes with --script.
+    #[arg(long, value_enum, default_value_t = Speed::Normal)]
+    pub speed: Speed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Speed {
+    /// Twenty seconds to read before each step.
+    Slow,
+    /// Eight seconds to read before each step.
+    Normal,
+    /// No time to read.
+    Fast,
 }
 
 /// Where the fleet repository is.

@@ -7,6 +7,7 @@
 
 mod args;
 pub mod client;
+mod demo;
 mod error;
 mod examples;
 mod explain;
@@ -49,6 +50,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Outcome {
     match command {
+        Command::Demo(args) => demo::demo(&args),
         Command::Validate(args) => offline::validate(&args),
         Command::Render(args) => offline::render(&args),
         Command::Plan(args) if args.live => block_on(online::plan_live(args)),

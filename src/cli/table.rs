@@ -35,6 +35,8 @@ pub enum Tone {
     Busy,
     Bad,
     Faint,
+    /// A heading.
+    Strong,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,13 +136,14 @@ impl Table {
 }
 
 impl Tone {
-    fn style(self) -> Style {
+    pub fn style(self) -> Style {
         match self {
             Self::Plain => Style::new(),
             Self::Good => AnsiColor::Green.on_default(),
             Self::Busy => AnsiColor::Yellow.on_default(),
             Self::Bad => AnsiColor::Red.on_default().bold(),
             Self::Faint => Style::new().dimmed(),
+            Self::Strong => Style::new().bold(),
         }
     }
 }

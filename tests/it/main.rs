@@ -10,6 +10,7 @@
 mod architecture;
 mod cluster;
 mod control_plane;
+mod demo;
 mod deploy;
 mod docs;
 mod e2e;
