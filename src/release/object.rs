@@ -180,7 +180,7 @@ fn reserved(field: &str, key: &str) -> Option<String> {
         return (field == "labels").then(|| "it is read as an annotation: move it".to_owned());
     }
     if name == "hold-until" {
-        return Some("it is set on the object in a cluster, with kubectl annotate; remove it".to_owned());
+        return Some("it is kept for later, for objects in a cluster; remove it".to_owned());
     }
     if name == "digest" {
         return Some("Fairlead sets it itself; remove it".to_owned());

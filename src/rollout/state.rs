@@ -133,7 +133,11 @@ impl FleetState {
             let phase = target.order.as_ref().map(|order| &order.phase);
             matches!(phase, Some(Phase::Held { deletions: true, .. }))
         };
+        let leaves = |target: &Target| {
+            target.leaving.as_ref().is_some_and(|leaving| leaving.held.is_some() && !leaving.approved)
+        };
         removal::gate(&self.r, &self.tally).is_some()
+            || self.r.targets.iter().any(leaves)
             || self.tally.held.iter().any(|index| self.r.targets.get(*index).is_some_and(deletions))
     }
 

@@ -186,3 +186,101 @@ fn alerts_use_metrics_that_there_are() {
 fn the_settings_of_the_deployment_are_settings() {
     fairlead::daemon::Settings::read(Path::new("deploy/base/settings.yaml")).unwrap();
 }
+
+/// What kustomize makes of `deploy/base`.
+async fn base(plane: &ControlPlane) -> Vec<Value> {
+    let text = plane.kubectl(&["kustomize", "deploy/base"]).await.unwrap();
+    serde_norway::Deserializer::from_str(&text)
+        .map(|document| Value::deserialize(document).unwrap())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_manifests_are_what_an_api_server_takes() {
+    let plane = crate::harness::shared("beta").await.unwrap();
+    plane.kubectl(&["apply", "-f", "deploy/base/namespace.yaml"]).await.unwrap();
+    let dry = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "-k", "deploy/base"];
+    let said = plane.kubectl(&dry).await.unwrap();
+    for kind in ["serviceaccount", "configmap", "service/", "statefulset"] {
+        assert!(said.contains(kind), "{kind}:\n{said}");
+    }
+
+    // A StatefulSet is taken whatever its Pods would be; the namespace's pod security judges those.
+    let documents = base(plane).await;
+    let set = documents.iter().find(|document| document["kind"] == "StatefulSet").unwrap();
+    let template = &set["spec"]["template"];
+    let mut pod = serde_json::json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "fairlead-0", "namespace": "fairlead", "labels": template["metadata"]["labels"]},
+        "spec": template["spec"],
+    });
+    // The service account is not there in a dry run; the controller adds the claim's volume.
+    pod["spec"].as_object_mut().unwrap().remove("serviceAccountName");
+    let state = serde_json::json!({"name": "state", "emptyDir": {}});
+    pod["spec"]["volumes"].as_array_mut().unwrap().push(state);
+    let create = ["create", "--dry-run=server", "--validate=strict", "-f", "-"];
+    plane.kubectl_with_input(&create, &pod.to_string()).await.unwrap();
+
+    let container = &template["spec"]["containers"][0];
+    let args: Vec<_> =
+        container["args"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap()).collect();
+    let help = std::process::Command::new(env!("CARGO_BIN_EXE_fairlead"))
+        .args(&args)
+        .arg("--help")
+        .output()
+        .unwrap();
+    assert!(help.status.success(), "{args:?}: {}", String::from_utf8_lossy(&help.stderr));
+    let mounts = container["volumeMounts"].as_array().unwrap();
+    let settings = fs::read_to_string("deploy/base/settings.yaml").unwrap();
+    for path in
+        settings.split_whitespace().map(|word| word.trim_matches(['{', '}'])).filter(|w| w.starts_with('/'))
+    {
+        let mounted = mounts.iter().any(|mount| path.starts_with(mount["mountPath"].as_str().unwrap()));
+        assert!(mounted, "{path} is on no volume");
+    }
+}
+
+#[test]
+fn the_systemd_unit_is_one() {
+    let unit = fs::read_to_string("deploy/systemd/fairlead.service").unwrap();
+    let program = "/usr/local/bin/fairlead";
+    assert!(unit.contains(&format!("ExecStart={program} run --config ")), "{unit}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("fairlead.service");
+    // Only the program's place differs from an installed one's.
+    fs::write(&file, unit.replace(program, env!("CARGO_BIN_EXE_fairlead"))).unwrap();
+    let verify =
+        std::process::Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&file).output();
+    match verify {
+        Ok(found) => {
+            let said = String::from_utf8_lossy(&found.stderr).into_owned();
+            assert!(found.status.success() && !said.contains("fairlead.service:"), "{said}");
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            eprintln!("there is no systemd-analyze here: the unit is not checked");
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn the_containerfile_builds_and_starts_what_there_is() {
+    let text = fs::read_to_string("deploy/Containerfile").unwrap();
+    let manifest = fs::read_to_string("Cargo.toml").unwrap();
+    let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = ")).unwrap();
+    let image = text.lines().find_map(|line| line.strip_prefix("FROM rust:")).unwrap();
+    assert!(image.starts_with(version.trim_matches('"')), "FROM rust:{image}, but rust-version = {version}");
+    let program = env!("CARGO_BIN_EXE_fairlead").rsplit('/').next().unwrap();
+    assert!(text.contains(&format!("cargo build --release --locked --bin {program}\n")), "{text}");
+    let installed = format!("/usr/local/bin/{program}");
+    for line in [
+        format!("COPY --from=build /src/target/release/{program} {installed}"),
+        format!("ENTRYPOINT [\"{installed}\"]"),
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+    let set = fs::read_to_string("deploy/base/fairlead.yaml").unwrap();
+    let user = text.lines().find_map(|line| line.strip_prefix("USER ")).unwrap().split(':').next().unwrap();
+    assert!(set.contains(&format!("runAsUser: {user}\n")), "the image runs as {user}, the Pod does not");
+    assert!(set.contains(&format!("image: fairlead:{}\n", env!("CARGO_PKG_VERSION"))));
+}
