@@ -43,7 +43,7 @@ async fn each_fault_does_what_it_says() {
         (Fault::LostReply, "PUT", &map, "", "broke before the answer"),
         (Fault::LostReply, "GET", &map, "200", "{}"),
         (Fault::Dead, "GET", &map, "", "dead"),
-        (Fault::Quota, "POST", MAPS, "403", "configmaps \"a\" is forbidden: exceeded quota"),
+        (Fault::Quota, "POST", MAPS, "403", "is forbidden: exceeded quota"),
         (Fault::Quota, "GET", &map, "200", "{}"),
         (Fault::Admission, "PUT", &map, "403", "denied the request"),
         (Fault::WebhookDown, "DELETE", &map, "500", "failed calling webhook"),
