@@ -124,7 +124,7 @@ mod tests {
             "reason": "waits for its turn: 1 of at most 1 clusters are at work",
             "why": {"kind": "turn", "in_flight": 1, "limit": 1},
             "wanted": release("2"), "assigned": release("1"), "converged": release("1"), "base": release("1"),
-            "since": "2026-11-23T11:55:00Z", "offline": false, "objects": 3, "drift": [],
+            "since": "2026-11-23T11:55:00Z", "offline": false, "objects": 3, "kept": [], "drift": [],
         });
         let view: ExplainView = serde_json::from_value(json!({
             "target": "edge-001", "fleets": [{"fleet": fleet, "target": target}],

@@ -359,8 +359,8 @@ fn fleets() {
                 "  profiles:",
                 "  rollout: {waves: [{name: a, windows: [{schedule: 0 25 * * *, duration: 1h, timeZone: Berlin}]}]}\n  profiles:",
                 &[
-                    "6:53: '0 25 * * *' does not fit; expected minute, hour, day of the month, month and day of the week, such as '0 1 * * Sat,Sun' (hint: '25' is no hour: write 0 to 23, ranges and lists of them, or *)",
-                    "6:89: 'Berlin' does not fit; expected a time zone of the IANA database such as Europe/Berlin",
+                    "6:52: '0 25 * * *' does not fit; expected minute, hour, day of the month, month and day of the week, such as '0 1 * * Sat,Sun' (hint: '25' is no hour: write 0 to 23, ranges and lists of them, or *)",
+                    "6:88: 'Berlin' does not fit; expected a time zone of the IANA database such as Europe/Berlin",
                 ],
             ),
             (
