@@ -44,16 +44,8 @@ fn intent(commit: u8, state: &FleetState) -> Intent {
     let targets = (0..CLUSTERS).map(target).collect();
     let mut policy = FleetPolicy::default();
     policy.rollout.max_failures = Amount::Percent(1);
-    policy.rollout.waves = vec![Wave {
-        name: "all".parse().unwrap(),
-        clusters: None,
-        count: None,
-        percent: None,
-        max_concurrency: Some(Amount::Percent(25)),
-        min_success_time: None,
-        approval: None,
-        windows: Vec::new(),
-    }];
+    policy.rollout.waves =
+        vec![Wave { max_concurrency: Some(Amount::Percent(25)), ..Wave::new("all".parse().unwrap()) }];
     Intent { revisions, renderers: InputDigest::of([]), policy, targets, unknown: false }
 }
 

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::Outcome;
 use super::args;
 use super::error::CliError;
-use super::online::{client, failed, stopped, target_tone, word};
+use super::online::{client, failed, next_window, stopped, target_tone, word};
 use super::table::{Cell, Output, Show, Table, age, clean, print};
 use crate::server::{ExplainFleet, ExplainView, HistoryView, ReleaseView};
 
@@ -67,6 +67,9 @@ fn of_fleet(out: &mut String, ExplainFleet { fleet, target }: &ExplainFleet, now
     }
     for need in &fleet.needs {
         line(out, "waits for", &word(*need, &fleet.name));
+    }
+    if let Some(opens) = fleet.next_window {
+        line(out, "", &next_window(opens));
     }
     line(out, "runs", &release(target.converged.as_ref()));
     line(out, "should run", &release(target.wanted.as_ref()));

@@ -15,6 +15,7 @@ use super::offline::show_plan;
 use super::table::{Cell, Output, Show, Table, Tone, age, clean, print};
 use crate::daemon::Settings;
 use crate::model::name::FleetName;
+use crate::model::schedule::TimeZoneName;
 use crate::plan::offline::FleetPlan;
 use crate::rollout::TargetStatus;
 use crate::server::{
@@ -199,6 +200,10 @@ impl Show for Events {
     fn names(&self) -> Vec<String> {
         self.0.iter().map(|event| event.release.to_string()).collect()
     }
+}
+
+pub(super) fn next_window(opens: Timestamp) -> String {
+    format!("the next window opens {}", TimeZoneName::utc().shown(opens))
 }
 
 pub(super) fn fleet_tone(state: FleetStatus) -> Tone {

@@ -11,10 +11,10 @@ use super::Outcome;
 use super::args;
 use super::client::with_query;
 use super::error::CliError;
-use super::online::{client, failed, fleet_tone, stopped, target_tone, word};
+use super::online::{client, failed, fleet_tone, next_window, stopped, target_tone, word};
 use super::table::{Cell, Output, Show, Table, age, clean, print};
 use crate::model::name::TargetName;
-use crate::rollout::TargetStatus;
+use crate::rollout::{TargetStatus, WaveReport};
 use crate::server::{AuditView, FleetView, RolloutView, StatusView, StopView, TargetView};
 
 /// Targets that a row names.
@@ -86,9 +86,33 @@ fn head(standing: &Standing) -> String {
     lines.extend(standing.stopped.iter().map(stopped));
     lines.extend(fleet.reason.clone());
     lines.extend(fleet.needs.iter().map(|need| format!("waits for: {}", word(*need, &fleet.name))));
+    lines.extend(fleet.next_window.map(next_window));
     let lines: Vec<_> =
         lines.into_iter().enumerate().map(|(n, l)| if n == 0 { l } else { clean(&l) }).collect();
-    format!("{}\n\n", lines.join("\n"))
+    let waves = if fleet.waves.len() > 1 {
+        format!("{}\n", waves(&fleet.waves).render(false))
+    } else {
+        String::new()
+    };
+    format!("{}\n\n{waves}", lines.join("\n"))
+}
+
+fn waves(waves: &[WaveReport]) -> Table {
+    let mut table =
+        Table::new(&["wave", "affected", "at work", "converged", "baked", "failed", "away", "standing"]);
+    for wave in waves {
+        table.row([
+            wave.name.to_string().into(),
+            wave.affected.to_string().into(),
+            format!("{} of {}", wave.at_work, wave.limit).into(),
+            wave.converged.to_string().into(),
+            wave.baked.to_string().into(),
+            wave.failed.to_string().into(),
+            wave.away.to_string().into(),
+            wave.standing.to_string().into(),
+        ]);
+    }
+    table
 }
 
 impl Show for Standing {

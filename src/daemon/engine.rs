@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::dependencies;
 use super::emergency::{Emergency, Standing};
 use super::fleets::Fleets;
 use super::orders;
@@ -315,7 +316,8 @@ impl Engine {
             hold: self.repository.view.hold.clone(),
         }));
         let mut held = BTreeMap::new();
-        for (fleet, found) in reading.fleets {
+        // A fleet decides after those that it waits for, so that it sees what this commit does to them.
+        for (fleet, found) in dependencies::in_order(reading.fleets) {
             let event = match found {
                 FleetReading::Intent(intent) => Event::CommitObserved(intent),
                 FleetReading::Invalid(summary) => Event::CommitInvalid { commit: reading.head, summary },

@@ -79,11 +79,72 @@ impl Fleets {
             self.unwatched.extend(targets.iter().map(|target| (name.clone(), target.clone())));
             fleet.targets.extend(targets);
         }
+        for name in self.fleets.keys().cloned().collect::<Vec<_>>() {
+            self.look_again(&name, None, now, &mut effects);
+        }
         effects
     }
 
-    /// Lets a fleet decide about one event.
+    /// Lets a fleet decide about one event, and those that wait for it about what that means for them.
     pub fn decide(
+        &mut self,
+        name: &FleetName,
+        mut event: Event,
+        now: Timestamp,
+        effects: &mut Vec<(FleetName, Effect)>,
+    ) {
+        if let Event::CommitObserved(intent) = &mut event {
+            let first = intent.policy.depends_on.clone();
+            for (target, intended) in &mut intent.targets {
+                intended.unmet = self.unmet(&first, target);
+            }
+        }
+        let mut touched = match &event {
+            Event::Fact(fact) => Some(BTreeSet::from([fact.target.clone()])),
+            Event::Dependency { .. } => Some(BTreeSet::new()),
+            _ => None,
+        };
+        let before = effects.len();
+        self.decide_alone(name, event, now, effects);
+        if let Some(touched) = &mut touched {
+            touched.extend(effects.iter().skip(before).filter_map(|(_, effect)| match effect {
+                Effect::Assign(assignment) => Some(assignment.target.clone()),
+                _ => None,
+            }));
+        }
+        let waits = |fleet: &Fleet| fleet.policy.depends_on.contains(name);
+        let waiting = self.fleets.iter().filter(|(_, fleet)| waits(fleet));
+        for waiting in waiting.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.look_again(&waiting, touched.as_ref(), now, effects);
+        }
+    }
+
+    /// The first of these fleets that has not converged on a target. One that was never read may have it.
+    fn unmet(&self, first: &[FleetName], target: &TargetName) -> Option<FleetName> {
+        let met = |name: &FleetName| self.fleets.get(name).is_some_and(|f| f.state.converged_on(target));
+        first.iter().find(|name| !met(name)).cloned()
+    }
+
+    /// Tells a fleet whether those that it waits for have converged on its targets, as far as that changed.
+    fn look_again(
+        &mut self,
+        name: &FleetName,
+        targets: Option<&BTreeSet<TargetName>>,
+        now: Timestamp,
+        effects: &mut Vec<(FleetName, Effect)>,
+    ) {
+        let Some(fleet) = self.fleets.get(name) else { return };
+        let asked = |target: &&TargetName| targets.is_none_or(|targets| targets.contains(*target));
+        let news = fleet.state.targets().filter(asked).filter_map(|target| {
+            let unmet = self.unmet(&fleet.policy.depends_on, target);
+            (unmet.as_ref() != fleet.state.unmet(target)).then(|| (target.clone(), unmet))
+        });
+        for (target, unmet) in news.collect::<Vec<_>>() {
+            self.decide(name, Event::Dependency { target, unmet }, now, effects);
+        }
+    }
+
+    fn decide_alone(
         &mut self,
         name: &FleetName,
         event: Event,
@@ -291,8 +352,8 @@ impl Fleets {
 impl Fleet {
     fn new(state: FleetState) -> Self {
         Self {
+            policy: state.policy(),
             state,
-            policy: FleetPolicy::default(),
             wake: None,
             unsaved: false,
             targets: BTreeSet::new(),

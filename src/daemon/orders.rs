@@ -139,10 +139,9 @@ impl Engine {
         now: Timestamp,
         turn: &mut Turn,
     ) -> Result<String, Refusal> {
-        let waves = self.fleets.policy(fleet).rollout.waves;
-        if let Some(wave) = wave.as_ref().filter(|wave| waves.iter().all(|known| known.name != **wave)) {
-            let names: Vec<_> = waves.iter().map(|wave| wave.name.as_str()).collect();
-            let known = if names.is_empty() { "it has none".to_owned() } else { names.join(", ") };
+        let waves = self.fleets.policy(fleet).rollout.wave_names();
+        if let Some(wave) = wave.as_ref().filter(|wave| !waves.contains(wave)) {
+            let known = waves.iter().map(WaveName::as_str).collect::<Vec<_>>().join(", ");
             return Err(Refusal::NotFound(format!("fleet {fleet} has no wave '{wave}': {known}")));
         }
         let held = self.holds_revision(fleet);

@@ -233,6 +233,8 @@ impl Reader {
             time_zone: target.spec.time_zone.clone(),
             suspend: target.spec.suspend,
             pinned: pin.is_some(),
+            // Between fleets; known only when the decision is taken.
+            unmet: None,
         })
     }
 

@@ -41,6 +41,8 @@ fn fleet(report: &FleetReport, fleets: &Fleets) -> FleetView {
         state: state(&report.rollout),
         reason: reason(report),
         needs: needs(report, fleets),
+        waves: report.waves.clone(),
+        next_window: report.next_window,
         counts,
         failures: failures.collect(),
     }
@@ -52,8 +54,10 @@ fn state(rollout: &RolloutState) -> FleetStatus {
         RolloutState::Converged => FleetStatus::Converged,
         RolloutState::Rolling { .. } => FleetStatus::RollingOut,
         RolloutState::Holding { reason: FleetReason::Paused { .. } } => FleetStatus::Paused,
-        // It waits for clusters, not for a person.
-        RolloutState::Holding { reason: FleetReason::NoneConverged { .. } } => FleetStatus::RollingOut,
+        // It waits for clusters or for the time, not for a person.
+        RolloutState::Holding { reason: FleetReason::NoneConverged { .. } | FleetReason::Window { .. } } => {
+            FleetStatus::RollingOut
+        }
         RolloutState::Holding { .. } => FleetStatus::Held,
         RolloutState::Returning { .. } => FleetStatus::Returning,
         RolloutState::Failed { .. } => FleetStatus::Failed,

@@ -40,10 +40,11 @@ pub struct FleetSpec {
     pub variables: Variables,
     #[serde(default)]
     pub rollout: RolloutSpec,
-    /// Other fleets that must have converged on a shared target first. Not supported by this version.
+    /// Other fleets that must have converged on a shared target first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<FleetName>,
-    /// When changes may start. Not supported by this version.
+    /// When changes may start: in any of these that opens, and in none that closes (`deny`). Without one that
+    /// opens: always. Healing and returns are not bound to them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub windows: Vec<Window>,
     #[serde(default)]
@@ -81,10 +82,11 @@ pub enum RevisionSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RolloutSpec {
-    /// Parts of the fleet, in order. This version knows one wave, of all clusters.
+    /// Parts of the fleet, in order. A cluster is in the first wave that takes it; what no wave takes comes
+    /// last, in a wave named `rest`. Default: one wave of all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waves: Vec<Wave>,
-    /// More failed clusters than this end the rollout; a percentage is of the affected clusters, rounded
+    /// More failed clusters than this end the rollout; a percentage is of each wave's affected clusters, rounded
     /// down. Default: 0.
     pub max_failures: Amount,
     /// How long a cluster may go without progress. Default: 10m.
@@ -110,33 +112,58 @@ impl Default for RolloutSpec {
     }
 }
 
-/// One part of a fleet; without `clusters`, `count` or `percent` it takes all that are left.
+impl RolloutSpec {
+    /// The names of the waves in order, with the one of what is left.
+    pub fn wave_names(&self) -> Vec<WaveName> {
+        let rest = (!self.waves.iter().any(Wave::takes_the_rest)).then(WaveName::rest);
+        self.waves.iter().map(|wave| wave.name.clone()).chain(rest).collect()
+    }
+}
+
+/// One part of a fleet: `clusters`, `count` or `percent`; without any of them it takes all that are left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Wave {
+    /// Unique in the fleet. `rest` is the name of what is left.
     pub name: WaveName,
-    /// Not supported by this version.
+    /// The clusters that this label selector chooses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clusters: Option<LabelSelector>,
-    /// Not supported by this version.
+    /// So many of the clusters that a change affects: those that can be reached first, by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub count: Option<u32>,
-    /// Not supported by this version.
+    /// The same as a share of the clusters that a change affects, such as `10%`, rounded up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percent: Option<Amount>,
     /// How many clusters change at a time; a percentage is of the wave's affected clusters, rounded up.
     /// Default: 100%.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_concurrency: Option<Amount>,
-    /// How long a cluster must stay healthy before it counts. Not supported by this version.
+    /// How long a cluster must stay healthy before it counts; a relapse before is a failure. Default: 0s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_success_time: Option<Span>,
-    /// Not supported by this version.
+    /// Whether a person must approve the wave (`fairlead approve`). Default: NotRequired.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
-    /// Not supported by this version.
+    /// When changes may start in this wave: the fleet's windows must be open, too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub windows: Vec<Window>,
+}
+
+impl Wave {
+    /// A wave of all that are left, with nothing asked of it.
+    pub fn new(name: WaveName) -> Self {
+        let (clusters, count, percent, max_concurrency) = (None, None, None, None);
+        let (min_success_time, approval, windows) = (None, None, Vec::new());
+        Self { name, clusters, count, percent, max_concurrency, min_success_time, approval, windows }
+    }
+
+    /// Whether nothing is left for the waves after it.
+    pub fn takes_the_rest(&self) -> bool {
+        let everything = self.clusters.as_ref().is_none_or(|clusters| *clusters == LabelSelector::default());
+        everything && self.count.is_none() && self.percent.is_none()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -96,6 +96,13 @@ names! {
     SourceName;
 }
 
+impl WaveName {
+    /// The wave of what no other wave of a fleet takes, where the fleet names none for it.
+    pub fn rest() -> Self {
+        Self("rest".to_owned())
+    }
+}
+
 impl SourceName {
     /// The repository that holds the fleets and targets.
     pub fn control() -> Self {

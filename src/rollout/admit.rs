@@ -1,14 +1,13 @@
-//! Who may start now, and when a commit is accepted. Waves, windows, bake times and approvals grow here.
+//! Who may start now, and when a commit is accepted.
 
 use super::book::Rel;
 use super::effect::Effect;
 use super::reason::FleetReason;
-use super::removal;
 use super::state::{FleetState, Record, Run};
-use super::tally::Tally;
+use super::tally::{Tally, WaveTally};
 use super::target::{Moment, Order, Phase, Target};
+use super::{lanes, removal, waves};
 use crate::model::assignment::{Assignment, Purpose};
-use crate::model::units::Amount;
 
 /// Why no change may start in this fleet, if so.
 pub(super) fn gate(r: &Record, tally: &Tally) -> Option<FleetReason> {
@@ -26,46 +25,53 @@ pub(super) fn gate(r: &Record, tally: &Tally) -> Option<FleetReason> {
     removal::gate(r, tally)
 }
 
-/// No wave is passed in which no cluster has converged, however many were skipped.
-pub(super) fn none_converged(state: &FleetState) -> Option<FleetReason> {
-    let tally = &state.tally;
-    let stuck = state.r.rolling() && tally.blocking == 0 && tally.affected > 0 && tally.converged == 0;
-    let (affected, stalled) = (tally.affected, tally.stalled);
-    stuck.then(|| FleetReason::NoneConverged { away: tally.away.saturating_sub(stalled), stalled, affected })
-}
-
-/// How many clusters may be at work at a time, of `whole`. Never less than one: nothing would ever move.
-pub(super) fn limit(r: &Record, whole: usize) -> usize {
-    let wave = r.head.as_ref().and_then(|head| head.policy.rollout.waves.first());
-    let amount = wave.and_then(|wave| wave.max_concurrency).unwrap_or(Amount::Percent(100));
-    amount.ceil_of(whole).max(1)
-}
-
-/// Starts what may start.
+/// Starts what may start: pins, and what is known to be good, at once; a change in the order of the waves.
 pub(super) fn start(state: &mut FleetState, now: Moment, effects: &mut Vec<Effect>) {
     if gate(&state.r, &state.tally).is_some() {
         return;
     }
-    while let Some(index) = state.tally.pins.first().copied() {
+    while let Some(index) = lanes::next(state, None, false, |lane| &lane.pins) {
         start_wanted(state, index, Purpose::Pin, now, effects);
     }
-    while let Some(index) = state.tally.reverts.first().copied() {
-        start_wanted(state, index, Purpose::Revert, now, effects);
+    let any = lanes::reverts_any_time(&state.r);
+    let waves = state.tally.waves.len();
+    for wave in 0..waves {
+        while let Some(index) = lanes::next(state, Some(wave), any, |lane| &lane.reverts) {
+            start_wanted(state, index, Purpose::Revert, now, effects);
+        }
     }
-    let room = limit(&state.r, state.tally.affected);
-    while let Some((_, index)) = state.tally.swaps.first().copied()
-        && state.tally.changing_to_wanted < room
+    for wave in 0..=waves::frontier(state).unwrap_or(waves) {
+        start_wave(state, wave, now, effects);
+    }
+    for wave in 0..waves {
+        catch_up(state, wave, now, effects);
+    }
+}
+
+fn start_wave(state: &mut FleetState, wave: usize, now: Moment, effects: &mut Vec<Effect>) {
+    let Some(tally) = state.tally.waves.get(wave) else { return };
+    let room = waves::limit(&state.r, wave, tally.affected);
+    let free = |state: &FleetState, at_work: fn(&WaveTally) -> usize| {
+        state.tally.waves.get(wave).is_some_and(|tally| at_work(tally) < room)
+    };
+    while free(state, |tally| tally.changing_to_wanted)
+        && let Some(index) = lanes::next(state, Some(wave), false, |lane| &lane.swaps)
     {
         start_wanted(state, index, Purpose::Change, now, effects);
     }
-    while let Some((_, index)) = state.tally.turns.first().copied()
-        && state.tally.changing < room
+    while free(state, |tally| tally.changing)
+        && let Some(index) = lanes::next(state, Some(wave), false, |lane| &lane.turns)
     {
         start_wanted(state, index, Purpose::Change, now, effects);
     }
-    let room = limit(&state.r, state.tally.behind);
-    while let Some(index) = state.tally.catch_ups.first().copied()
-        && state.tally.catching_up < room
+}
+
+/// A rollout of its own: windows count, approvals and the order of waves don't.
+fn catch_up(state: &mut FleetState, wave: usize, now: Moment, effects: &mut Vec<Effect>) {
+    let Some(tally) = state.tally.waves.get(wave) else { return };
+    let room = waves::limit(&state.r, wave, tally.behind);
+    while state.tally.waves.get(wave).is_some_and(|tally| tally.catching_up < room)
+        && let Some(index) = lanes::next(state, Some(wave), false, |lane| &lane.catch_ups)
     {
         match state.r.targets.get(index).and_then(|target| target.accepted) {
             Some(accepted) => assign(state, index, accepted, Purpose::CatchUp, now, effects),
@@ -125,18 +131,14 @@ pub(super) fn assignment(r: &Record, target: &Target) -> Option<Assignment> {
     })
 }
 
-/// Accepts the head if its rollout is complete. Whether it did.
+/// Accepts the head if its rollout is complete: every wave is passed. Whether it did.
 pub(super) fn accept(state: &mut FleetState) -> bool {
     let tally = &state.tally;
-    let complete = state.r.rolling()
-        && tally.blocking == 0
-        && tally.quarantined == 0
-        && (tally.affected == 0 || tally.converged > 0)
-        && !super::report::useless(state);
+    let complete = state.r.rolling() && waves::frontier(state).is_none() && !super::report::useless(state);
     if !complete || gate(&state.r, tally).is_some() {
         return false;
     }
-    let affected = tally.affected;
+    let affected = tally.all.affected;
     let Record { head, targets, accepted, recovering, book, .. } = &mut state.r;
     let Some(head) = head else { return false };
     *accepted = Some(head.revisions);
@@ -152,6 +154,7 @@ pub(super) fn accept(state: &mut FleetState) -> bool {
 /// What acceptance means for one target.
 fn settle(target: &mut Target, same: impl Fn(Rel, Rel) -> bool) {
     let member = std::mem::take(&mut target.member);
+    target.cleared = None;
     let Some(wanted) = target.wanted() else { return };
     let failed = match target.failure.as_mut().filter(|failure| same(failure.release, wanted)) {
         Some(failure) => {
@@ -160,7 +163,7 @@ fn settle(target: &mut Target, same: impl Fn(Rel, Rel) -> bool) {
         }
         None => false,
     };
-    let at = target.order.as_ref().filter(|order| same(order.release, wanted) && order.converged());
+    let at = target.order.as_ref().filter(|order| same(order.release, wanted) && order.baked());
     if at.is_some() {
         // It runs what is accepted: a verdict on anything older says nothing any more.
         target.failure.take_if(|failure| !same(failure.release, wanted));

@@ -1,18 +1,47 @@
 //! Why one cluster is where it is.
 
-use super::reason::Reason;
-use super::report::{TargetReport, TargetStatus};
-use super::state::{FleetState, Record};
+use super::book::Rel;
+use super::reason::{FleetReason, Reason};
+use super::report::{TargetReport, TargetStatus, WaveStanding};
+use super::state::{FleetState, Record, Run};
 use super::target::{Link, Moment, Order, Phase, Target, Want};
-use super::{admit, report};
+use super::{admit, lanes, report, waves};
 use crate::model::assignment::Purpose;
+use crate::model::digest::CommitId;
 
 type Why = (TargetStatus, Reason, Option<Moment>);
 
+/// What is the same for all targets.
+struct Fleet<'a> {
+    state: &'a FleetState,
+    /// The wave whose turn it is, and how it stands.
+    front: Option<(usize, WaveStanding)>,
+    hold: Option<FleetReason>,
+}
+
+impl<'a> Fleet<'a> {
+    fn of(state: &'a FleetState) -> Self {
+        let front = waves::frontier(state);
+        let front = front.map(|front| (front, waves::standing(state, Some(front), front)));
+        Self { state, front, hold: report::hold(state) }
+    }
+}
+
+/// The report on every target.
+pub(super) fn all(state: &FleetState) -> Vec<TargetReport> {
+    let fleet = Fleet::of(state);
+    (0..state.r.targets.len()).filter_map(|index| one(&fleet, index)).collect()
+}
+
 /// The report on one target.
 pub(super) fn target(state: &FleetState, index: usize) -> Option<TargetReport> {
+    one(&Fleet::of(state), index)
+}
+
+fn one(fleet: &Fleet<'_>, index: usize) -> Option<TargetReport> {
+    let state = fleet.state;
     let target = state.r.targets.get(index)?;
-    let (status, reason, since) = why(state, target);
+    let (status, reason, since) = why(fleet, target, index);
     let full = |release: Option<_>| release.map(|release| state.r.book.full(release));
     Some(TargetReport {
         target: target.name.clone(),
@@ -26,7 +55,8 @@ pub(super) fn target(state: &FleetState, index: usize) -> Option<TargetReport> {
     })
 }
 
-fn why(state: &FleetState, target: &Target) -> Why {
+fn why(fleet: &Fleet<'_>, target: &Target, index: usize) -> Why {
+    let state = fleet.state;
     if let Some(leaving) = target.leaving.as_ref().filter(|leaving| leaving.ordered) {
         let reason = match leaving.held.clone() {
             Some(reason) => Reason::Held { reason: format!("{reason}; 'fairlead approve' allows it") },
@@ -45,7 +75,7 @@ fn why(state: &FleetState, target: &Target) -> Why {
         Link::Unknown | Link::Online => {}
     }
     let order = target.order.as_ref();
-    order.and_then(|order| at_work(&state.r, target, order)).unwrap_or_else(|| at_rest(state, target))
+    order.and_then(|order| at_work(&state.r, target, order)).unwrap_or_else(|| at_rest(fleet, target, index))
 }
 
 /// What the standing order says, if that is the answer.
@@ -89,16 +119,16 @@ fn at_work(r: &Record, target: &Target, order: &Order) -> Option<Why> {
 }
 
 /// Nothing is going on; why?
-fn at_rest(state: &FleetState, target: &Target) -> Why {
-    let r = &state.r;
+fn at_rest(fleet: &Fleet<'_>, target: &Target, index: usize) -> Why {
+    let (state, r) = (fleet.state, &fleet.state.r);
     let since = target.order.as_ref().and_then(|order| match order.phase {
         Phase::Converged { since, .. } | Phase::Failed { since, .. } => Some(since),
         _ => None,
     });
     let waiting = |reason| (TargetStatus::Waiting, reason, since);
     if let Some(leaving) = &target.leaving {
-        let commit = leaving.commit;
-        return (TargetStatus::Leaving, Reason::Leaving { commit }, Some(leaving.since));
+        let reason = leaves(fleet, leaving.commit, index);
+        return (TargetStatus::Leaving, reason, Some(leaving.since));
     }
     let wanted = match &target.wanted {
         None => return (TargetStatus::Held, Reason::Unreadable, since),
@@ -108,26 +138,11 @@ fn at_rest(state: &FleetState, target: &Target) -> Why {
         Some(Want::NotYet { not_yet }) => return waiting(Reason::NotYet { diagnostic: not_yet.clone() }),
         Some(Want::Release(release)) => *release,
     };
-    if let Some(group) = r.quarantine_of(target, wanted) {
-        // Its own name need not be said beside it.
-        let own = group.cause.strip_prefix(target.name.as_str()).and_then(|rest| rest.strip_prefix(' '));
-        let (release, cause) = (group.commit, own.unwrap_or(&group.cause).to_owned());
-        if r.same(target.ordered(), Some(wanted)) {
-            return (TargetStatus::Quarantined, Reason::KeptQuarantined { release, cause }, since);
-        }
-        return (TargetStatus::Quarantined, Reason::Quarantined { release, cause }, since);
+    if let Some(reason) = quarantined(r, target, wanted) {
+        return (TargetStatus::Quarantined, reason, since);
     }
     if r.same(target.ordered(), Some(wanted)) && target.order.as_ref().is_some_and(Order::converged) {
-        let accepted = r.same(target.accepted, Some(wanted));
-        let reason = match &target.kept {
-            Some(kept) => {
-                let (count, first, approvable) = (kept.count, kept.first.clone(), kept.approvable);
-                Reason::ConvergedKept { count, first, approvable }
-            }
-            None if accepted => Reason::Converged,
-            None => Reason::ConvergedAhead,
-        };
-        return (TargetStatus::Converged, reason, since);
+        return (TargetStatus::Converged, converged(r, target, wanted), since);
     }
     if let Some(failure) = target.failure.as_ref().filter(|failure| r.book.same(failure.release, wanted)) {
         return (TargetStatus::Failed, Reason::Failed { cause: failure.cause.clone() }, since);
@@ -138,16 +153,8 @@ fn at_rest(state: &FleetState, target: &Target) -> Why {
     if let Some(fleet) = target.unmet.clone() {
         return waiting(Reason::DependsOn { fleet });
     }
-    if let Some(reason) = report::hold(state) {
-        return waiting(Reason::Fleet { reason });
-    }
-    if target.member && r.rolling() {
-        let (in_flight, limit) = (state.tally.changing, admit::limit(r, state.tally.affected));
-        return waiting(Reason::Turn { in_flight, limit });
-    }
-    if target.behind && !r.same(target.ordered(), target.accepted) {
-        let (in_flight, limit) = (state.tally.catching_up, admit::limit(r, state.tally.behind));
-        return waiting(Reason::Turn { in_flight, limit });
+    if let Some(reason) = turn(fleet, target, index) {
+        return waiting(reason);
     }
     if let Some(Order { phase: Phase::Failed { cause, .. }, .. }) = &target.order
         && !r.rolling()
@@ -155,10 +162,85 @@ fn at_rest(state: &FleetState, target: &Target) -> Why {
         return (TargetStatus::Failed, Reason::Failed { cause: cause.clone() }, since);
     }
     match r.groups.values().rev().find(|group| group.whole) {
-        Some(group) if state.tally.quarantined > 0 => {
+        Some(group) if state.tally.all.quarantined > 0 => {
             let (release, cause) = (group.commit, group.cause.clone());
             waiting(Reason::QuarantinedElsewhere { release, cause })
         }
         _ => waiting(Reason::Acceptance),
     }
+}
+
+/// It will leave; when?
+fn leaves(fleet: &Fleet<'_>, commit: CommitId, index: usize) -> Reason {
+    let accepted = fleet.state.r.head.as_ref().is_some_and(|head| matches!(head.run, Run::Accepted { .. }));
+    match &fleet.hold {
+        Some(reason) if accepted => Reason::Fleet { reason: reason.clone() },
+        _ => match lanes::closed_for(fleet.state, index, None).filter(|_| accepted) {
+            Some((opens, zone)) => Reason::Window { opens, zone },
+            None => Reason::Leaving { commit },
+        },
+    }
+}
+
+fn quarantined(r: &Record, target: &Target, wanted: Rel) -> Option<Reason> {
+    let group = r.quarantine_of(target, wanted)?;
+    // Its own name need not be said beside it.
+    let own = group.cause.strip_prefix(target.name.as_str()).and_then(|rest| rest.strip_prefix(' '));
+    let (release, cause) = (group.commit, own.unwrap_or(&group.cause).to_owned());
+    Some(match r.same(target.ordered(), Some(wanted)) {
+        true => Reason::KeptQuarantined { release, cause },
+        false => Reason::Quarantined { release, cause },
+    })
+}
+
+fn converged(r: &Record, target: &Target, wanted: Rel) -> Reason {
+    if let Some(kept) = &target.kept {
+        let (count, first, approvable) = (kept.count, kept.first.clone(), kept.approvable);
+        return Reason::ConvergedKept { count, first, approvable };
+    }
+    let phase = target.order.as_ref().map(|order| &order.phase);
+    if let Some(Phase::Converged { bake: Some(start), .. }) = phase {
+        let until = start.plus(waves::bake_time(r, target.wave).unwrap_or_default());
+        return Reason::Baking { until: until.into() };
+    }
+    if r.same(target.accepted, Some(wanted)) { Reason::Converged } else { Reason::ConvergedAhead }
+}
+
+/// What keeps a target from its change, its catching up, or its pin: the nearest first.
+fn turn(fleet: &Fleet<'_>, target: &Target, index: usize) -> Option<Reason> {
+    let (state, r) = (fleet.state, &fleet.state.r);
+    let wave = lanes::wave_of(target, state.tally.waves.len());
+    let (changes, behind) =
+        (target.member && r.rolling(), target.behind && !r.same(target.ordered(), target.accepted));
+    let held = fleet.hold.clone().map(|reason| Reason::Fleet { reason });
+    if !(changes || behind || target.pinned) {
+        return held;
+    }
+    if let Some(reason) = admit::gate(r, &state.tally) {
+        return Some(Reason::Fleet { reason });
+    }
+    let known_good =
+        changes && target.wanted().is_some_and(|wanted| target.history.has(r.book.digest(wanted)));
+    if changes
+        && !known_good
+        && let Some((ahead, standing)) = fleet.front.as_ref().filter(|(front, _)| *front < wave)
+    {
+        return Some(Reason::Wave { ahead: waves::name(r, *ahead), standing: standing.clone() });
+    }
+    if changes && !known_good && waves::lacks_approval(r, target) {
+        return Some(Reason::Approval { wave: waves::title(r, wave) });
+    }
+    let exempt = known_good && lanes::reverts_any_time(r);
+    let windows = lanes::closed_for(state, index, (!target.pinned).then_some(wave));
+    if let Some((opens, zone)) = windows.filter(|_| !exempt) {
+        return Some(Reason::Window { opens, zone });
+    }
+    let tally = state.tally.waves.get(wave)?;
+    let (at_work, whole) = match changes {
+        true => (tally.changing, tally.affected),
+        false if behind => (tally.catching_up, tally.behind),
+        false => return held,
+    };
+    let limit = waves::limit(r, wave, whole);
+    Some(Reason::Turn { in_flight: at_work, limit, wave: waves::title(r, wave) })
 }

@@ -7,10 +7,12 @@ use super::admit::assign;
 use super::book::Rel;
 use super::effect::Effect;
 use super::state::{Defeat, FleetState, Group, Record, Run};
+use super::tally::WaveTally;
 use super::target::{Failure, Moment, Pair, Phase, Target};
 use crate::model::assignment::Purpose;
 use crate::model::digest::CommitId;
 use crate::model::fleet::OnFailure;
+use crate::model::units::Amount;
 
 /// Longest text kept of a cause, in characters.
 const CAUSE: usize = 200;
@@ -68,17 +70,15 @@ pub(super) fn failed(
     }
 }
 
-/// How many failed clusters a rollout bears.
-fn budget(state: &FleetState) -> usize {
-    let policy = state.r.head.as_ref().map(|head| &head.policy.rollout);
-    policy.map_or(0, |policy| match policy.on_failure {
-        OnFailure::Continue => usize::MAX,
-        OnFailure::Rollback | OnFailure::Pause => policy.max_failures.floor_of(state.tally.affected),
-    })
-}
-
+/// Whether no more clusters failed than a rollout bears: a number is of all, a percentage of each wave.
 fn within_budget(state: &FleetState) -> bool {
-    state.tally.failed.len() <= budget(state)
+    let Some(policy) = state.r.head.as_ref().map(|head| &head.policy.rollout) else { return false };
+    let bears = |wave: &WaveTally| wave.failed <= policy.max_failures.floor_of(wave.affected);
+    match (policy.on_failure, policy.max_failures) {
+        (OnFailure::Continue, _) => true,
+        (_, Amount::Count(_)) => bears(&state.tally.all),
+        (_, Amount::Percent(_)) => state.tally.waves.iter().all(bears),
+    }
 }
 
 /// Ends or pauses the rollout if it failed; whether it did.
@@ -86,7 +86,10 @@ pub(super) fn judge(state: &mut FleetState, now: Moment, effects: &mut Vec<Effec
     if !state.r.rolling() || state.tally.failed.is_empty() {
         return false;
     }
-    let nobody = state.tally.blocking == 0 && state.tally.converged == 0 && state.tally.away == 0;
+    // A wave in which everybody who tried it failed is never passed, however many failures are allowed.
+    let all_failed =
+        |wave: &WaveTally| wave.failed > 0 && wave.blocking == 0 && wave.done == 0 && wave.away == 0;
+    let nobody = state.tally.waves.iter().any(all_failed);
     if within_budget(state) && !nobody {
         return false;
     }
@@ -106,7 +109,7 @@ fn defeat(state: &FleetState) -> Defeat {
     let cause = cause.map(|(target, failure)| format!("{} {}", target.name, failure.cause));
     Defeat {
         failed: state.tally.failed.len(),
-        affected: state.tally.affected,
+        affected: state.tally.all.affected,
         cause: cause.unwrap_or_default(),
         back_to: state.r.accepted_commit(),
     }

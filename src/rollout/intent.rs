@@ -31,7 +31,6 @@ pub struct Intent {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FleetPolicy {
     pub rollout: RolloutSpec,
-    /// Not looked at by this version.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub windows: Vec<Window>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -55,11 +54,13 @@ pub struct TargetIntent {
     pub suspend: bool,
     /// `release` is the one of the target's pin.
     pub pinned: bool,
+    /// Another fleet that must converge on it first and has not.
+    pub unmet: Option<FleetName>,
 }
 
 impl TargetIntent {
     pub fn new(release: ReleaseRef) -> Self {
-        let (labels, time_zone) = (Labels::new(), None);
-        Self { release: Ok(release), entry: None, labels, time_zone, suspend: false, pinned: false }
+        let (labels, time_zone, unmet) = (Labels::new(), None, None);
+        Self { release: Ok(release), entry: None, labels, time_zone, suspend: false, pinned: false, unmet }
     }
 }

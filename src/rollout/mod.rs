@@ -12,17 +12,22 @@
 //! only steps that had effects must be saved before anything else happens); a worker that is given the
 //! generation which it already has takes its policy and base from it and does nothing else.
 //!
-//! Where things are: `step` takes events in, `plan` compares a commit with what is, `admit` says who may
-//! start now (waves, windows and approvals grow there), `failure` has budgets, returns and quarantine,
-//! `removal` has targets that leave, `recover` reads ledgers, `report` and `reason` say it to people.
+//! Where things are: `step` takes events in, `plan` compares a commit with what is, `waves` says who is in which
+//! wave and how far each is, `lanes` keeps who waits by wave and time zone with their `windows`, `admit` starts who
+//! may, `bake` follows a cluster from convergence to proof, `approval` takes a person's word, `failure` has budgets,
+//! returns and quarantine, `removal` has targets that leave, `recover` reads ledgers, `report`, `explain` and
+//! `reason` say it to people. `tally` counts along.
 
 mod admit;
+mod approval;
+mod bake;
 mod book;
 mod effect;
 mod event;
 mod explain;
 mod failure;
 mod intent;
+mod lanes;
 mod plan;
 mod reason;
 mod recover;
@@ -32,6 +37,7 @@ mod state;
 mod step;
 mod tally;
 mod target;
+mod waves;
 mod windows;
 
 pub use effect::Effect;
@@ -40,7 +46,7 @@ pub use intent::{FleetPolicy, Intent, TargetIntent};
 pub use reason::{FleetReason, Reason};
 pub use report::{
     CommitState, CommitStatus, FleetReport, MAX_DESCRIPTION, RolloutState, TargetReport, TargetStatus,
-    explain, report,
+    WaveReport, WaveStanding, explain, report,
 };
 pub use state::FleetState;
 pub use step::{resume, step};

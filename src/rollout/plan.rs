@@ -8,7 +8,7 @@ use super::intent::{Intent, TargetIntent};
 use super::report::{CommitState, CommitStatus, said};
 use super::state::{ChangeCause, FleetState, Head, Record, Run};
 use super::target::{Leaving, Moment, Target, Want};
-use super::{failure, step};
+use super::{failure, step, waves};
 use crate::model::assignment::Purpose;
 use crate::model::name::TargetName;
 use crate::model::revision::{Revision, Revisions};
@@ -24,6 +24,7 @@ pub(super) fn observe(state: &mut FleetState, intent: Intent, now: Moment, effec
     }
     failure::lift_changed(r);
     choose_members(r, again);
+    waves::wave_through(r);
     if let Some(head) = &mut r.head {
         head.joined = joined;
         let ended = !matches!(head.run, Run::Rolling | Run::Paused(_));
@@ -32,6 +33,8 @@ pub(super) fn observe(state: &mut FleetState, intent: Intent, now: Moment, effec
         }
     }
     tidy(r);
+    // Its windows may be others.
+    state.calendar.clear();
     state.recount();
     let policy = state.r.head.as_ref().map(|head| &head.policy.cluster);
     if policy_before.is_some() && policy_before.as_ref() != policy {
@@ -176,6 +179,8 @@ fn update(
         false
     });
     target.pinned = intent.pinned;
+    target.select = waves::select(r, &intent.labels);
+    target.unmet = intent.unmet;
     target.time_zone = intent.time_zone;
     if target.suspend != intent.suspend {
         target.suspend = intent.suspend;
@@ -194,20 +199,24 @@ fn update(
 
 /// Chooses whom the head's rollout affects. `again`: the head is the same, so who was in it stays in it.
 pub(super) fn choose_members(r: &mut Record, again: bool) {
-    let mut members = Vec::with_capacity(r.targets.len());
+    let (mut members, mut kept) = (Vec::with_capacity(r.targets.len()), Vec::new());
     let whole = |target: &Target| {
         target.wanted().and_then(|wanted| r.quarantine_of(target, wanted)).is_some_and(|group| group.whole)
     };
-    let quarantined = !r.groups.is_empty() && r.targets.iter().any(whole);
-    for target in &r.targets {
+    let held: Vec<bool> = r.targets.iter().map(|target| !r.groups.is_empty() && whole(target)).collect();
+    let quarantined = held.contains(&true);
+    for (target, held) in r.targets.iter().zip(&held) {
         // What failed on others is no release to start a new cluster with, in whatever words.
         let newcomer = target.behind && target.base.is_none();
         let stays = again && target.member && may_be_member(r, target);
         members.push(!(quarantined && newcomer) && (stays || is_member(r, target)));
+        kept.push(again && (target.member || *held || target.behind));
     }
-    for (target, member) in r.targets.iter_mut().zip(members) {
-        target.member = member;
+    for (target, member) in r.targets.iter_mut().zip(&members) {
+        target.member = *member;
     }
+    let affected: Vec<bool> = members.iter().zip(&held).map(|(member, held)| *member || *held).collect();
+    waves::place(r, &affected, &kept);
 }
 
 fn may_be_member(r: &Record, target: &Target) -> bool {

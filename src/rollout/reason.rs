@@ -5,8 +5,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::event::{Person, RevisionHold};
+use super::report::WaveStanding;
 use crate::model::digest::CommitId;
-use crate::model::name::FleetName;
+use crate::model::name::{FleetName, WaveName};
+use crate::model::schedule::TimeZoneName;
 
 /// Why a fleet starts no change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
@@ -22,8 +24,25 @@ pub enum FleetReason {
     Paused { by: Person },
     #[error("paused after failures: {failed} of {affected} failed: {cause}; resume, retry or push a fix")]
     Failures { failed: usize, affected: usize, cause: String },
-    #[error("no cluster has converged yet: of {affected}, {}", absent(*.away, *.stalled))]
-    NoneConverged { away: usize, stalled: usize, affected: usize },
+    #[error("no cluster{} has converged yet: of {affected}, {}", of_wave(.wave), absent(*.away, *.stalled))]
+    NoneConverged {
+        away: usize,
+        stalled: usize,
+        affected: usize,
+        #[serde(default)]
+        wave: Option<WaveName>,
+    },
+    #[error("{} an approval: {}; 'fairlead approve' gives it", waits(.wave), count(*.clusters))]
+    Approval { wave: Option<WaveName>, clusters: usize },
+    #[error("{} its windows: {}", waits(.wave), next(*.opens, .zone))]
+    Window {
+        wave: Option<WaveName>,
+        /// When the next one opens; none: none does.
+        #[schemars(with = "Option<String>")]
+        opens: Option<Timestamp>,
+        /// To show the time in.
+        zone: TimeZoneName,
+    },
 }
 
 fn because(person: &Person) -> String {
@@ -54,8 +73,29 @@ pub enum Reason {
         "new, and does not fit the accepted profiles, with which it would start: {diagnostic}; waits until others are accepted"
     )]
     NotYet { diagnostic: String },
-    #[error("waits for its turn: {in_flight} of at most {limit} clusters are at work")]
-    Turn { in_flight: usize, limit: usize },
+    #[error("waits for its turn{}: {in_flight} of at most {limit} clusters are at work", in_wave(.wave))]
+    Turn {
+        in_flight: usize,
+        limit: usize,
+        #[serde(default)]
+        wave: Option<WaveName>,
+    },
+    #[error("waits for wave {ahead}: {standing}")]
+    Wave { ahead: WaveName, standing: WaveStanding },
+    #[error("waits for an approval{}; 'fairlead approve' gives it", of_wave(.wave))]
+    Approval { wave: Option<WaveName> },
+    #[error("waits for its window: {}", next(*.opens, .zone))]
+    Window {
+        /// When it opens; none: none does.
+        #[schemars(with = "Option<String>")]
+        opens: Option<Timestamp>,
+        zone: TimeZoneName,
+    },
+    #[error("runs what it should; bakes until {}", utc(*.until))]
+    Baking {
+        #[schemars(with = "String")]
+        until: Timestamp,
+    },
     #[error("the fleet holds: {reason}")]
     Fleet { reason: FleetReason },
     #[error("waits for fleet {fleet} to converge on it")]
@@ -94,6 +134,31 @@ pub enum Reason {
     Removing,
     #[error("could not tell whether it left the fleet: some target documents can't be read")]
     Unreadable,
+}
+
+pub(super) fn in_wave(wave: &Option<WaveName>) -> String {
+    wave.as_ref().map(|wave| format!(" in wave {wave}")).unwrap_or_default()
+}
+
+fn of_wave(wave: &Option<WaveName>) -> String {
+    wave.as_ref().map(|wave| format!(" of wave {wave}")).unwrap_or_default()
+}
+
+fn waits(wave: &Option<WaveName>) -> String {
+    wave.as_ref().map_or("waits for".to_owned(), |wave| format!("wave {wave} waits for"))
+}
+
+fn count(count: usize) -> String {
+    if count == 1 { "1 cluster".to_owned() } else { format!("{count} clusters") }
+}
+
+/// When the next window opens, on the clocks that it was written for.
+pub(super) fn next(opens: Option<Timestamp>, zone: &TimeZoneName) -> String {
+    opens.map_or("none opens again".to_owned(), |opens| format!("the next opens {}", zone.shown(opens)))
+}
+
+fn utc(time: Timestamp) -> String {
+    TimeZoneName::utc().shown(time)
 }
 
 /// Why nobody waits for these clusters: they are offline or suspended, or have had trouble of their own for long.

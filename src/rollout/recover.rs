@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::admit::assign;
 use super::book::{History, Revs};
 use super::effect::Effect;
-use super::plan;
 use super::state::{FleetState, Group, Record};
 use super::target::{Link, Moment, Order, Pair, Phase, Target};
+use super::{plan, waves};
 use crate::model::assignment::{LedgerSummary, Purpose};
 use crate::model::release::ReleaseRef;
 
@@ -46,10 +46,11 @@ pub(super) fn online(
     }
 }
 
-/// The progress clock stood from `since` until now.
+/// The progress clock, and the one of the bake time, stood from `since` until now.
 pub(super) fn resume_clock(target: &mut Target, since: Moment, now: Moment) {
-    if let Some(Order { phase: Phase::Working { idle, .. }, .. }) = &mut target.order {
-        *idle = idle.shifted(since.max(*idle), now);
+    let phase = target.order.as_mut().map(|order| &mut order.phase);
+    if let Some(Phase::Working { idle: start, .. } | Phase::Converged { bake: Some(start), .. }) = phase {
+        *start = start.shifted(since.max(*start), now);
     }
 }
 
@@ -63,7 +64,7 @@ fn catch_word(state: &mut FleetState, index: usize, ledger: &LedgerSummary, now:
     let digest = state.r.book.digest(release);
     let working = target.order.as_ref().is_some_and(Order::at_work);
     if working && ledger.converged.as_ref().is_some_and(|converged| converged.digest == digest) {
-        super::step::converged(state, index, now);
+        super::bake::converged(state, index, now);
     }
 }
 
@@ -71,7 +72,7 @@ fn catch_word(state: &mut FleetState, index: usize, ledger: &LedgerSummary, now:
 fn read(state: &mut FleetState, index: usize, ledger: LedgerSummary, now: Moment) {
     let r = &mut state.r;
     let Some(target) = r.targets.get(index) else { return };
-    let (gone, first) = (target.gone(), target.order.is_none());
+    let (gone, first, wave) = (target.gone(), target.order.is_none(), target.wave);
     if gone || (first && !r.recovering) {
         // A target that comes back takes up its ledger: the inventory counts, the base is void.
         state.change(index, |target| target.generation = target.generation.max(ledger.generation));
@@ -82,7 +83,10 @@ fn read(state: &mut FleetState, index: usize, ledger: LedgerSummary, now: Moment
         let release = r.book.release(release);
         let mut order = Order::new(release, Purpose::Change, now);
         if r.same(converged, Some(release)) {
-            order.phase = Phase::Converged { since: now, ill: None };
+            // What the history does not have may not have baked yet.
+            let proven = ledger.history.iter().any(|good| good.digest == r.book.digest(release));
+            let bakes = !proven && waves::bake_time(r, wave).is_some();
+            order.phase = Phase::Converged { since: now, ill: None, bake: bakes.then_some(now) };
         }
         order
     });

@@ -1,11 +1,11 @@
 //! Targets that leave the fleet.
 
-use super::admit;
 use super::effect::Effect;
 use super::reason::FleetReason;
 use super::state::{FleetState, Record, Run};
 use super::tally::Tally;
 use super::target::{Link, Moment, Target};
+use super::{admit, lanes};
 use crate::model::fleet::OnRemoval;
 
 /// A commit that drops more than half of a fleet's targets, or all of them, holds until a person approves
@@ -64,6 +64,9 @@ pub(super) fn order(state: &mut FleetState, effects: &mut Vec<Effect>) {
         state.recount();
     }
     for index in state.tally.leaving.clone() {
+        if !lanes::may_leave(state, index) {
+            continue;
+        }
         state.change(index, |target| {
             target.generation += 1;
             if let Some(leaving) = &mut target.leaving {
@@ -104,12 +107,12 @@ pub(super) fn removed(state: &mut FleetState, index: usize, now: Moment) {
         let (name, generation) = (target.name.clone(), target.generation);
         let (wanted, accepted, behind) = (target.wanted.clone(), target.accepted, target.accepted.is_some());
         let (suspend, pinned, leaving) = (target.suspend, target.pinned, target.leaving.clone());
-        let (wave, time_zone, quarantine) =
-            (target.wave, target.time_zone.clone(), target.quarantine.clone());
+        let (wave, select) = (target.wave, target.select);
+        let (time_zone, quarantine) = (target.time_zone.clone(), target.quarantine.clone());
         let link = Link::Left { since: now };
         let kept =
             Target { generation, wanted, accepted, behind, suspend, pinned, leaving, ..Target::new(name) };
-        *target = Target { link, wave, time_zone, quarantine, ..kept };
+        *target = Target { link, wave, select, time_zone, quarantine, ..kept };
     }
     state.recount();
 }

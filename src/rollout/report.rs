@@ -4,16 +4,17 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::admit;
 use super::effect::Effect;
 use super::failure::shorten;
 use super::reason::{FleetReason, Reason};
 use super::state::{ChangeCause, FleetState, Head, Record, Run};
 use super::target::{Phase, Want};
+use super::{admit, lanes, waves};
 use crate::model::digest::CommitId;
-use crate::model::name::{FleetName, TargetName};
+use crate::model::name::{FleetName, TargetName, WaveName};
 use crate::model::release::ReleaseRef;
 use crate::model::revision::Revision;
+use crate::model::schedule::TimeZoneName;
 
 /// Longest description of a commit status, in characters: what the strictest forge takes.
 pub const MAX_DESCRIPTION: usize = 140;
@@ -30,6 +31,11 @@ pub struct FleetReport {
     /// Its rollout completed on the fleet.
     pub accepted: Option<CommitId>,
     pub rollout: RolloutState,
+    /// In order, while a change is on its way.
+    pub waves: Vec<WaveReport>,
+    /// When windows open next for someone who waits for that.
+    #[schemars(with = "Option<String>")]
+    pub next_window: Option<Timestamp>,
     /// By name.
     pub targets: Vec<TargetReport>,
     /// Of the head first, then of commits that ended lately, newest first.
@@ -62,6 +68,59 @@ pub enum RolloutState {
         cause: String,
         to: Option<CommitId>,
     },
+}
+
+/// How one wave of a rollout stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WaveReport {
+    pub name: WaveName,
+    /// Clusters that the change alters.
+    pub affected: usize,
+    /// Of these, the ones that run what they should, and are healthy.
+    pub converged: usize,
+    /// Of these, the ones that were so for the wave's `minSuccessTime`.
+    pub baked: usize,
+    pub at_work: usize,
+    /// How many may be at work at a time.
+    pub limit: usize,
+    /// Failures that count against the change.
+    pub failed: usize,
+    /// Not to be had: offline, suspended, or stalled for long by trouble of their own.
+    pub away: usize,
+    pub standing: WaveStanding,
+}
+
+/// What a wave does, or waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
+#[serde(rename_all = "camelCase", tag = "kind")]
+pub enum WaveStanding {
+    #[error("no cluster affected")]
+    Unaffected,
+    /// What comes after it may start.
+    #[error("passed")]
+    Passed,
+    #[error("waits for the waves before it")]
+    Ahead,
+    #[error("{converged} of {affected} converged")]
+    Rolling { converged: usize, affected: usize },
+    #[error("converged, bakes{}", .until.map(|until| format!(" until {}", TimeZoneName::utc().shown(until))).unwrap_or_default())]
+    Baking {
+        #[schemars(with = "Option<String>")]
+        until: Option<Timestamp>,
+    },
+    #[error("waits for an approval")]
+    Approval { clusters: usize },
+    #[error("waits for its windows: {}", super::reason::next(*.opens, .zone))]
+    Window {
+        #[schemars(with = "Option<String>")]
+        opens: Option<Timestamp>,
+        zone: TimeZoneName,
+    },
+    #[error("no cluster has converged yet: of {affected}, {}", super::reason::absent(*.away, *.stalled))]
+    NoneConverged { away: usize, stalled: usize, affected: usize },
+    #[error("{clusters} quarantined")]
+    Quarantined { clusters: usize },
 }
 
 /// How a target stands in a fleet.
@@ -176,7 +235,9 @@ pub fn report(state: &FleetState) -> FleetReport {
         observed,
         accepted: r.accepted_commit(),
         rollout: rollout(state),
-        targets: (0..r.targets.len()).filter_map(|index| super::explain::target(state, index)).collect(),
+        waves: waves::report(state),
+        next_window: lanes::next_opening(state),
+        targets: super::explain::all(state),
         statuses: r.said.clone(),
     }
 }
@@ -188,7 +249,7 @@ pub fn explain(state: &FleetState, target: &TargetName) -> Option<TargetReport> 
 
 /// Why the fleet as a whole does not move, if so.
 pub(super) fn hold(state: &FleetState) -> Option<FleetReason> {
-    admit::gate(&state.r, &state.tally).or_else(|| admit::none_converged(state))
+    admit::gate(&state.r, &state.tally).or_else(|| waves::hold(state))
 }
 
 fn rollout(state: &FleetState) -> RolloutState {
@@ -196,7 +257,7 @@ fn rollout(state: &FleetState) -> RolloutState {
     if let Some(reason) = hold(state) {
         return RolloutState::Holding { reason };
     }
-    let (affected, converged) = (state.tally.affected, state.tally.converged);
+    let (affected, converged) = (state.tally.all.affected, state.tally.all.converged);
     let undone = |cause: String, to: Option<CommitId>| match state.tally.returning {
         0 => RolloutState::Failed { cause, to },
         left => RolloutState::Returning { left, cause, to },
@@ -211,7 +272,7 @@ fn rollout(state: &FleetState) -> RolloutState {
         }
         Run::Accepted { .. } => RolloutState::Converged,
         Run::Failed(defeat) => undone(defeat.cause.clone(), defeat.back_to),
-        Run::Rolling if state.tally.quarantined > 0 && state.tally.blocking == 0 => {
+        Run::Rolling if waves::quarantined(state) => {
             undone(quarantine_cause(&state.r).unwrap_or_default(), state.r.accepted_commit())
         }
         Run::Rolling | Run::Paused(_) => RolloutState::Rolling { converged, affected },
@@ -293,15 +354,12 @@ fn trouble(state: &FleetState) -> Option<String> {
 
 fn rolling(state: &FleetState) -> (CommitState, String, String) {
     let tally = &state.tally;
-    if tally.quarantined > 0 {
+    if tally.all.quarantined > 0 {
         let cause = quarantine_cause(&state.r).unwrap_or_default();
-        return (
-            CommitState::Failure,
-            format!("quarantined on {}: {cause}", tally.quarantined),
-            String::new(),
-        );
+        let text = format!("quarantined on {}: {cause}", tally.all.quarantined);
+        return (CommitState::Failure, text, String::new());
     }
-    let progress = format!("{} of {} converged", tally.converged, tally.affected);
+    let progress = format!("{} of {} converged", tally.all.converged, tally.all.affected);
     if let Some(trouble) = trouble(state) {
         return (CommitState::Failure, format!("{progress}, {trouble}"), String::new());
     }
@@ -315,21 +373,41 @@ fn rolling(state: &FleetState) -> (CommitState, String, String) {
         });
         format!("; {} held: {} {}", tally.held.len(), target.name, reason.unwrap_or_default())
     });
-    let absent = super::reason::absent(tally.away.saturating_sub(tally.stalled), tally.stalled);
+    let absent = super::reason::absent(tally.all.away.saturating_sub(tally.all.stalled), tally.all.stalled);
     let absent = if absent.is_empty() { absent } else { format!(", {absent}") };
-    (CommitState::Pending, format!("{progress}{absent}{}", held.unwrap_or_default()), String::new())
+    (
+        CommitState::Pending,
+        format!("{progress}{absent}{}{}", in_wave(state), held.unwrap_or_default()),
+        String::new(),
+    )
+}
+
+/// Where the rollout is, in a fleet of several waves; without times.
+fn in_wave(state: &FleetState) -> String {
+    let front = waves::frontier(state);
+    let several = state.tally.waves.iter().filter(|wave| wave.affected > 0).count() > 1;
+    match front.filter(|_| several).map(|front| (front, waves::briefly(state, Some(front), front))) {
+        Some((front, WaveStanding::Rolling { converged, affected })) => {
+            format!("; wave {}: {converged} of {affected}", waves::name(&state.r, front))
+        }
+        Some((front, standing @ WaveStanding::Baking { .. })) => {
+            format!("; wave {}: {standing}", waves::name(&state.r, front))
+        }
+        _ if state.tally.all.baking > 0 => format!(", {} of them bake", state.tally.all.baking),
+        _ => String::new(),
+    }
 }
 
 fn accepted(state: &FleetState, affected: usize) -> (CommitState, String, String) {
     let tally = &state.tally;
     let trouble = trouble(state);
-    let missing = tally.behind + tally.bad.len();
+    let missing = tally.all.behind + tally.bad.len();
     let mut text = match affected {
         0 => "no cluster affected".to_owned(),
         _ => format!("{} of {affected} converged", affected.saturating_sub(missing)),
     };
-    if tally.behind > 0 {
-        text.push_str(&format!(", {} to catch up", tally.behind));
+    if tally.all.behind > 0 {
+        text.push_str(&format!(", {} to catch up", tally.all.behind));
     }
     if tally.pinning > 0 {
         text.push_str(&format!(", {} on the way to a pin", tally.pinning));
@@ -337,7 +415,7 @@ fn accepted(state: &FleetState, affected: usize) -> (CommitState, String, String
     if !tally.leaving.is_empty() {
         text.push_str(&format!(", {} to leave", tally.leaving.len()));
     }
-    let new_ones = state.r.head.as_ref().is_some_and(|head| head.joined > 0) && tally.behind > 0;
+    let new_ones = state.r.head.as_ref().is_some_and(|head| head.joined > 0) && tally.all.behind > 0;
     match trouble {
         Some(trouble) => (CommitState::Failure, format!("{text}, {trouble}"), String::new()),
         None if new_ones || tally.pinning > 0 => (CommitState::Pending, text, String::new()),

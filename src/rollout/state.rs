@@ -8,23 +8,34 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::book::{Book, Rel, Revs};
 use super::event::{Person, RevisionHold};
 use super::intent::FleetPolicy;
+use super::lanes::Calendar;
 use super::reason::FleetReason;
-use super::removal;
 use super::report::CommitStatus;
-use super::tally::{Class, Tally};
+use super::tally::Tally;
 use super::target::{Moment, Phase, Target, Want};
+use super::{removal, waves};
 use crate::model::digest::{CommitId, InputDigest};
 use crate::model::name::{FleetName, TargetName};
 use crate::model::release::ReleaseRef;
 use crate::model::revision::{Revision, Revisions};
 
 /// One fleet's state. Saved as one JSON document, under 2 MB for 5,000 clusters.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct FleetState {
     pub(super) r: Record,
     /// Counts and queues, derived from the record.
     pub(super) tally: Tally,
+    /// What was looked up of windows; says nothing that could not be looked up again.
+    pub(super) calendar: Calendar,
 }
+
+impl PartialEq for FleetState {
+    fn eq(&self, other: &Self) -> bool {
+        self.r == other.r && self.tally == other.tally
+    }
+}
+
+impl Eq for FleetState {}
 
 /// What of the state is written down.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,6 +148,7 @@ impl FleetState {
             target.leaving.as_ref().is_some_and(|leaving| leaving.held.is_some() && !leaving.approved)
         };
         removal::gate(&self.r, &self.tally).is_some()
+            || waves::awaits_approval(self)
             || self.r.targets.iter().any(leaves)
             || self.tally.held.iter().any(|index| self.r.targets.get(*index).is_some_and(deletions))
     }
@@ -160,7 +172,8 @@ impl FleetState {
             told_hold: None,
             told_wake: None,
         };
-        Self { r, tally: Tally::default() }
+        let tally = Tally::of(&r);
+        Self { r, tally, calendar: Calendar::default() }
     }
 
     pub fn fleet(&self) -> &FleetName {
@@ -180,6 +193,28 @@ impl FleetState {
     /// The newest accepted commit.
     pub fn accepted(&self) -> Option<CommitId> {
         self.r.accepted_commit()
+    }
+
+    /// The fleet that a target of this one waits for.
+    pub fn unmet(&self, target: &TargetName) -> Option<&FleetName> {
+        self.r.targets.get(self.r.find(target)?)?.unmet.as_ref()
+    }
+
+    /// Whether a fleet that waits for this one may go on at a target: it runs what the head wants, is healthy and has
+    /// baked, or does not belong to this fleet.
+    pub fn converged_on(&self, target: &TargetName) -> bool {
+        let Some(head) = &self.r.head else { return false };
+        // The head could not be read: what it wants is not known.
+        let known = self.r.invalid.is_none() && self.r.revision_hold.is_none();
+        let Some(target) = self.r.find(target).and_then(|index| self.r.targets.get(index)) else {
+            return !head.unknown;
+        };
+        if target.leaving.is_some() {
+            return true;
+        }
+        let on_wanted = target.wanted().is_some() && self.r.same(target.ordered(), target.wanted());
+        let order = target.order.as_ref().filter(|_| on_wanted && known);
+        order.is_some_and(|order| matches!(order.phase, Phase::Converged { ill: None, bake: None, .. }))
     }
 
     /// Whether a new target holds because it does not fit what is accepted: once something else is, it may.
@@ -219,10 +254,12 @@ impl FleetState {
     /// Changes one target and keeps the tally true.
     pub(super) fn change<T>(&mut self, index: usize, edit: impl FnOnce(&mut Target) -> T) -> Option<T> {
         let target = self.r.targets.get(index)?;
-        self.tally.remove(index, &Class::of(target, &self.r));
+        let class = self.tally.class(target, &self.r);
+        self.tally.remove(index, &class);
         let result = self.r.targets.get_mut(index).map(edit);
         if let Some(target) = self.r.targets.get(index) {
-            self.tally.add(index, &Class::of(target, &self.r));
+            let class = self.tally.class(target, &self.r);
+            self.tally.add(index, &class);
         }
         result
     }
@@ -263,10 +300,11 @@ impl Record {
         self.accepted.map(|revs| self.commit_of(revs))
     }
 
-    /// The quarantine that a release is in at this target.
+    /// The quarantine that a release is in at this target: that of a whole rollout, if there is one.
     pub fn quarantine_of(&self, target: &Target, release: Rel) -> Option<&Group> {
-        let mut pairs = target.quarantine.iter().filter(|pair| self.book.same(pair.0, release));
-        pairs.find_map(|pair| self.groups.get(&pair.1))
+        let pairs = target.quarantine.iter().filter(|pair| self.book.same(pair.0, release));
+        let groups = pairs.filter_map(|pair| self.groups.get(&pair.1));
+        groups.reduce(|first, next| if next.whole && !first.whole { next } else { first })
     }
 
     pub fn rolling(&self) -> bool {
@@ -300,6 +338,6 @@ impl<'de> Deserialize<'de> for FleetState {
         let r = Record::deserialize(deserializer)?;
         r.check().map_err(D::Error::custom)?;
         let tally = Tally::of(&r);
-        Ok(Self { r, tally })
+        Ok(Self { r, tally, calendar: Calendar::default() })
     }
 }

@@ -4,13 +4,12 @@ use jiff::Timestamp;
 
 use super::effect::Effect;
 use super::event::{Event, Person};
-use super::report::{self, CommitState, CommitStatus, said};
+use super::report::{CommitState, CommitStatus, said};
 use super::state::{FleetState, Invalid, Record, Run};
-use super::target::{Kept, Link, Moment, Order, Phase, Target};
-use super::{admit, failure, plan, recover, removal};
-use crate::model::assignment::{Cause, Fact, FactBody, Hold, Progress, Purpose};
+use super::target::{Kept, Link, Moment, Order, Phase};
+use super::{admit, approval, bake, failure, lanes, plan, recover, removal, report};
+use crate::model::assignment::{Cause, Fact, FactBody, Hold, Progress};
 use crate::model::digest::ReleaseDigest;
-use crate::model::name::WaveName;
 use crate::model::revision::Revision;
 
 /// Longest text kept of what a cluster waits for, in characters; there may be thousands.
@@ -42,7 +41,7 @@ pub fn step(state: &mut FleetState, event: Event, now: Timestamp) -> Vec<Effect>
                 state.change(index, |target| target.unmet = unmet);
             }
         }
-        Event::Approved { wave, .. } => approve(state, wave.as_ref(), now, &mut effects),
+        Event::Approved { wave, .. } => approval::approve(state, wave.as_ref(), now, &mut effects),
         Event::Retry { .. } => retry(state),
         Event::Paused { by } => pause(state, by),
         Event::Resumed { .. } => {
@@ -69,6 +68,7 @@ pub fn resume(state: &mut FleetState, now: Timestamp) -> Vec<Effect> {
             _ => {}
         }
     }
+    bake::take_up(&mut state.r, now);
     state.r.told_wake = None;
     state.recount();
     let mut effects = standing_orders(&state.r);
@@ -113,7 +113,8 @@ fn follow_up(state: &mut FleetState, now: Moment, effects: &mut Vec<Effect>) {
         state.r.told_hold.clone_from(&hold);
         effects.extend(hold.map(|reason| Effect::Hold { reason }));
     }
-    let next = state.tally.deadlines.first().map(|(at, _)| *at);
+    let deadline = state.tally.deadlines.first().map(|(at, _)| *at);
+    let next = deadline.into_iter().chain(lanes::next_turn(state)).min();
     let told = state.r.told_wake.filter(|told| *told > now);
     if let Some(next) = next.filter(|next| told.is_none_or(|told| *next < told)) {
         state.r.told_wake = Some(next);
@@ -135,6 +136,7 @@ fn come_due(state: &mut FleetState, index: usize, now: Moment, effects: &mut Vec
             let cause = format!("not healthy for {seconds} s: {cause}");
             failure::failed(state, index, &cause, now, effects);
         }
+        Some(Phase::Converged { .. }) => bake::baked(state, index),
         Some(Phase::Failed { .. }) => failure::retry_return(state, index, now, effects),
         _ => {
             state.change(index, |target| {
@@ -167,15 +169,13 @@ fn take_fact(state: &mut FleetState, fact: Fact, now: Moment, effects: &mut Vec<
             on_phase(state, index, generation, Some(release), |phase| held(phase, &reason, now));
         }
         FactBody::Unhealthy { generation, release, cause } => {
-            on_phase(state, index, generation, Some(release), |phase| {
-                if let Phase::Converged { ill: ill @ None, .. } = phase {
-                    *ill = Some((now, failure::shorten(&cause.to_string(), REASON)));
-                }
-            });
+            if is_current(state, index, generation, Some(release)) {
+                bake::unhealthy(state, index, &failure::shorten(&cause.to_string(), REASON), now, effects);
+            }
         }
         FactBody::Converged { generation, release } => {
             if is_current(state, index, generation, Some(release)) {
-                converged(state, index, now);
+                bake::converged(state, index, now);
             }
         }
         FactBody::Failed { generation, release, cause } => {
@@ -244,65 +244,6 @@ fn offline(state: &mut FleetState, index: usize, reason: &str, now: Moment) {
         };
         target.link = Link::Offline { since, reason: failure::shorten(reason, REASON) };
     });
-}
-
-/// The standing order is done.
-pub(super) fn converged(state: &mut FleetState, index: usize, now: Moment) {
-    let Some(target) = state.r.targets.get(index) else { return };
-    let Some((release, purpose)) = target.order.as_ref().map(|order| (order.release, order.purpose)) else {
-        return;
-    };
-    let done = state.r.head.as_ref().is_some_and(|head| matches!(head.run, Run::Accepted { .. }));
-    let as_wanted = done && state.r.same(Some(release), target.wanted());
-    let accepted = purpose == Purpose::Pin || as_wanted || state.r.same(Some(release), target.accepted);
-    let digest = state.r.book.digest(release);
-    let failed = target.failure.as_ref().map(|failure| failure.release);
-    let healed = failed.is_some_and(|failed| state.r.book.same(failed, release));
-    state.change(index, |target| {
-        if let Some(order) = &mut target.order {
-            let since = match order.phase {
-                Phase::Converged { since, .. } => since,
-                _ => now,
-            };
-            (order.phase, order.ailing, order.retries) = (Phase::Converged { since, ill: None }, false, 0);
-        }
-        target.converged = Some(release);
-        target.history.add(digest);
-        if accepted {
-            (target.accepted, target.base, target.behind) = (Some(release), Some(release), false);
-        }
-    });
-    if healed {
-        failure::healed(state, index);
-    }
-}
-
-fn approve(state: &mut FleetState, wave: Option<&WaveName>, now: Moment, effects: &mut Vec<Effect>) {
-    let waves = state.r.head.as_ref().map(|head| head.policy.rollout.waves.as_slice()).unwrap_or_default();
-    if wave.is_some_and(|name| !waves.iter().any(|wave| wave.name == *name)) {
-        return;
-    }
-    removal::approve(state, effects);
-    let waits = |r: &Record, target: &Target| {
-        let held = matches!(target.order, Some(Order { phase: Phase::Held { deletions: true, .. }, .. }));
-        // Protected kinds: nothing waited for them, and they may go now.
-        let keeps = target.kept.as_ref().is_some_and(|kept| kept.approvable);
-        // A release that was superseded while it waited is not taken up again.
-        let mut current = [target.wanted(), target.accepted].into_iter().flatten();
-        (held || keeps) && current.any(|release| r.same(target.ordered(), Some(release)))
-    };
-    let indices = 0..state.r.targets.len();
-    let waiting = indices.filter(|index| state.r.targets.get(*index).is_some_and(|t| waits(&state.r, t)));
-    let waiting: Vec<usize> = waiting.collect();
-    for target in state.r.targets.iter_mut().filter(|target| target.member) {
-        target.approved = target.wanted();
-    }
-    for index in waiting {
-        state.change(index, |target| target.approved = target.ordered());
-        if let Some(order) = state.r.targets.get(index).and_then(|target| target.order.clone()) {
-            admit::assign(state, index, order.release, order.purpose, now, effects);
-        }
-    }
 }
 
 fn retry(state: &mut FleetState) {

@@ -4,12 +4,14 @@
 use std::collections::BTreeSet;
 
 use super::book::Rel;
+use super::lanes::{Lanes, wave_of};
 use super::state::Record;
 use super::target::{Link, Moment, Phase, Target};
+use super::waves;
 use crate::model::assignment::Purpose;
 use crate::model::fleet::Offline;
 
-/// For what a target could start now, were there room.
+/// For what a target could start now, were there room and its windows open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Queue {
     /// Waits for room in its wave.
@@ -24,16 +26,19 @@ pub(super) enum Queue {
 /// What one target adds to the tally.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Class {
-    wave: u16,
+    wave: usize,
     queue: Option<Queue>,
     catches_up: bool,
     deadline: Option<Moment>,
     member: bool,
     converged: bool,
+    done: bool,
+    baking: bool,
     away: bool,
     stalled: bool,
     failed: bool,
     blocking: bool,
+    unapproved: bool,
     changing: bool,
     changing_to_wanted: bool,
     catching_up: bool,
@@ -47,29 +52,46 @@ pub(super) struct Class {
     quarantined: bool,
 }
 
+/// Counts over one wave, or over all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(super) struct WaveTally {
     /// Members of the rollout.
     pub affected: usize,
     /// Members that converged at what the head wants and are healthy.
     pub converged: usize,
-    /// Members that are not to be had: offline, suspended, stalled for too long; and not converged.
+    /// Of these, the ones that have baked: nobody waits for them any more.
+    pub done: usize,
+    /// Of these, the ones that have not, and are watched.
+    pub baking: usize,
+    /// Members that are not to be had: offline, suspended, stalled for too long; and not done.
     pub away: usize,
     /// Of these, the ones that answer, and are stalled by trouble of their own.
     pub stalled: usize,
     /// Members that failed, and count.
-    pub failed: BTreeSet<usize>,
-    /// Members that must still converge before the commit is accepted.
+    pub failed: usize,
+    /// Members that must still converge and bake before the wave is passed.
     pub blocking: usize,
+    /// Of these, the ones that may not start because nobody approved it.
+    pub unapproved: usize,
     /// At work on a change.
     pub changing: usize,
     pub changing_to_wanted: usize,
     pub catching_up: usize,
     /// Missed what was accepted, and may yet catch up.
     pub behind: usize,
+    /// What the head wants is quarantined there by a rollout that failed.
+    pub quarantined: usize,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub waves: Vec<WaveTally>,
+    pub all: WaveTally,
     /// On the way to their pins.
     pub pinning: usize,
     pub returning: usize,
+    /// Members that failed, and count.
+    pub failed: BTreeSet<usize>,
     /// Will leave, but are not told yet.
     pub leaving: BTreeSet<usize>,
     /// Held by a diagnostic.
@@ -78,18 +100,12 @@ pub(super) struct Tally {
     pub held: BTreeSet<usize>,
     /// What the head wants has failed there.
     pub bad: BTreeSet<usize>,
-    /// What the head wants is quarantined by a rollout that failed.
-    pub quarantined: usize,
-    pub turns: BTreeSet<(u16, usize)>,
-    pub swaps: BTreeSet<(u16, usize)>,
-    pub reverts: BTreeSet<usize>,
-    pub pins: BTreeSet<usize>,
-    pub catch_ups: BTreeSet<usize>,
+    pub lanes: Lanes,
     pub deadlines: BTreeSet<(Moment, usize)>,
 }
 
 impl Class {
-    pub fn of(target: &Target, r: &Record) -> Self {
+    pub fn of(target: &Target, r: &Record, waves: usize) -> Self {
         let wanted = target.wanted();
         let order = target.order.as_ref().filter(|_| !target.gone());
         let on = |release| order.is_some_and(|order| r.same(Some(order.release), release));
@@ -98,30 +114,36 @@ impl Class {
         let given_up =
             order.is_some_and(|order| matches!(order.phase, Phase::Stalled { given_up: true, .. }));
         let healthy = order.is_some_and(|order| matches!(order.phase, Phase::Converged { ill: None, .. }));
-        let converged = target.member && on_wanted && healthy;
+        let bakes = order.is_some_and(|order| matches!(order.phase, Phase::Converged { bake: Some(_), .. }));
         let gone = target.offline() || target.suspend || given_up;
+        let converged = target.member && on_wanted && healthy && !(bakes && gone);
+        let done = converged && !bakes;
         let failed_here =
             |release| target.failure.as_ref().is_some_and(|failure| r.same(Some(failure.release), release));
         let quarantine = wanted.and_then(|release| r.quarantine_of(target, release));
         let failed = target.member && failed_here(wanted);
-        let away = target.member && !converged && !failed && gone;
+        let away = target.member && !done && !failed && gone;
         let skips =
             target.suspend || r.head.as_ref().is_none_or(|head| head.policy.rollout.offline == Offline::Skip);
         let skipped = away && skips;
         let bad = wanted.is_some() && (failed_here(wanted) || quarantine.is_some());
         let with_purpose = |purpose| at_work && order.is_some_and(|order| order.purpose == purpose);
         let changing = with_purpose(Purpose::Change) && !gone;
+        let blocking = target.member && !(done || failed || skipped);
         Self {
-            wave: target.wave,
+            wave: wave_of(target, waves),
             queue: queue(target, r),
             catches_up: catches_up(target, r),
             deadline: deadline(target, r),
             member: target.member,
             converged,
+            done,
+            baking: converged && bakes,
             away,
             stalled: away && !target.offline() && !target.suspend,
             failed: failed && target.failure.as_ref().is_some_and(|failure| !failure.excused),
-            blocking: target.member && !(converged || failed || skipped),
+            blocking,
+            unapproved: blocking && !on_wanted && waves::lacks_approval(r, target),
             changing,
             changing_to_wanted: changing && on_wanted,
             catching_up: with_purpose(Purpose::CatchUp) && !gone,
@@ -150,7 +172,7 @@ fn queue(target: &Target, r: &Record) -> Option<Queue> {
     if target.pinned {
         return Some(Queue::Pin);
     }
-    if !target.member || !r.rolling() {
+    if !target.member || !r.rolling() || waves::lacks_approval(r, target) {
         return None;
     }
     let order = target.order.as_ref();
@@ -181,6 +203,9 @@ fn deadline(target: &Target, r: &Record) -> Option<Moment> {
         Phase::Working { idle, .. } => heard.then(|| idle.plus(span)),
         Phase::Stalled { since, given_up: false, .. } => heard.then(|| since.plus(span)),
         Phase::Converged { ill: Some((since, _)), .. } => (heard && target.member).then(|| since.plus(span)),
+        Phase::Converged { ill: None, bake: Some(start), .. } => {
+            heard.then(|| start.plus(waves::bake_time(r, target.wave).unwrap_or_default()))
+        }
         Phase::Failed { retry_at, .. } => *retry_at,
         Phase::Stalled { .. } | Phase::Held { .. } | Phase::Converged { .. } => None,
     }
@@ -188,73 +213,83 @@ fn deadline(target: &Target, r: &Record) -> Option<Moment> {
 
 impl Tally {
     pub fn of(r: &Record) -> Self {
-        let mut tally = Self::default();
+        let (waves, lanes) = (vec![WaveTally::default(); waves::count(r)], Lanes::new(r));
+        let mut tally = Self { waves, lanes, ..Self::default() };
         for (index, target) in r.targets.iter().enumerate() {
-            tally.add(index, &Class::of(target, r));
+            tally.add(index, &tally.class(target, r));
         }
         tally
     }
 
+    pub fn class(&self, target: &Target, r: &Record) -> Class {
+        Class::of(target, r, self.waves.len())
+    }
+
     pub fn add(&mut self, index: usize, class: &Class) {
         self.count(class, |number, yes| *number += usize::from(yes));
-        self.list(class, |set| {
+        self.list(index, class, |set| {
             set.insert(index);
         });
-        let place = (class.wave, index);
-        match class.queue {
-            Some(Queue::Turn) => self.turns.insert(place),
-            Some(Queue::Swap) => self.swaps.insert(place),
-            Some(Queue::Revert) => self.reverts.insert(index),
-            Some(Queue::Pin) => self.pins.insert(index),
-            None => false,
-        };
         self.deadlines.extend(class.deadline.map(|deadline| (deadline, index)));
     }
 
     pub fn remove(&mut self, index: usize, class: &Class) {
         self.count(class, |number, yes| *number = number.saturating_sub(usize::from(yes)));
-        self.list(class, |set| {
+        self.list(index, class, |set| {
             set.remove(&index);
         });
-        let place = (class.wave, index);
-        match class.queue {
-            Some(Queue::Turn) => self.turns.remove(&place),
-            Some(Queue::Swap) => self.swaps.remove(&place),
-            Some(Queue::Revert) => self.reverts.remove(&index),
-            Some(Queue::Pin) => self.pins.remove(&index),
-            None => false,
-        };
         if let Some(deadline) = class.deadline {
             self.deadlines.remove(&(deadline, index));
         }
     }
 
     fn count(&mut self, class: &Class, change: impl Fn(&mut usize, bool)) {
-        change(&mut self.affected, class.member);
-        change(&mut self.converged, class.converged);
-        change(&mut self.away, class.away);
-        change(&mut self.stalled, class.stalled);
-        change(&mut self.blocking, class.blocking);
-        change(&mut self.changing, class.changing);
-        change(&mut self.changing_to_wanted, class.changing_to_wanted);
-        change(&mut self.catching_up, class.catching_up);
-        change(&mut self.behind, class.behind);
+        for wave in self.waves.get_mut(class.wave).into_iter().chain([&mut self.all]) {
+            change(&mut wave.affected, class.member);
+            change(&mut wave.converged, class.converged);
+            change(&mut wave.done, class.done);
+            change(&mut wave.baking, class.baking);
+            change(&mut wave.away, class.away);
+            change(&mut wave.stalled, class.stalled);
+            change(&mut wave.failed, class.failed);
+            change(&mut wave.blocking, class.blocking);
+            change(&mut wave.unapproved, class.unapproved);
+            change(&mut wave.changing, class.changing);
+            change(&mut wave.changing_to_wanted, class.changing_to_wanted);
+            change(&mut wave.catching_up, class.catching_up);
+            change(&mut wave.behind, class.behind);
+            change(&mut wave.quarantined, class.quarantined);
+        }
         change(&mut self.pinning, class.pinning);
         change(&mut self.returning, class.returning);
-        change(&mut self.quarantined, class.quarantined);
     }
 
-    fn list(&mut self, class: &Class, change: impl Fn(&mut BTreeSet<usize>)) {
+    fn list(&mut self, index: usize, class: &Class, change: impl Fn(&mut BTreeSet<usize>)) {
         let sets = [
             (class.failed, &mut self.failed),
             (class.leaving, &mut self.leaving),
             (class.invalid, &mut self.invalid),
             (class.held, &mut self.held),
             (class.bad, &mut self.bad),
-            (class.catches_up, &mut self.catch_ups),
         ];
         for (_, set) in sets.into_iter().filter(|(yes, _)| *yes) {
             change(set);
+        }
+        let wave = (class.queue != Some(Queue::Pin)).then_some(class.wave);
+        let queued = class.queue.is_some().then(|| self.lanes.number(index, wave));
+        if let Some(lane) = queued.and_then(|number| self.lanes.get_mut(number)) {
+            change(match class.queue {
+                Some(Queue::Swap) => &mut lane.swaps,
+                Some(Queue::Revert) => &mut lane.reverts,
+                Some(Queue::Pin) => &mut lane.pins,
+                Some(Queue::Turn) | None => &mut lane.turns,
+            });
+        }
+        if class.catches_up {
+            let number = self.lanes.number(index, Some(class.wave));
+            if let Some(lane) = self.lanes.get_mut(number) {
+                change(&mut lane.catch_ups);
+            }
         }
     }
 }

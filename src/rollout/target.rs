@@ -100,6 +100,12 @@ pub(super) struct Target {
     /// The release whose deletions a person approved.
     #[serde(rename = "y", default, skip_serializing_if = "Option::is_none")]
     pub approved: Option<Rel>,
+    /// The first wave whose label selector takes it.
+    #[serde(rename = "j", default, skip_serializing_if = "Option::is_none")]
+    pub select: Option<u16>,
+    /// The release that a person let start here when its wave's turn comes.
+    #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
+    pub cleared: Option<Rel>,
 }
 
 /// Objects that stay though the release dropped them.
@@ -194,6 +200,9 @@ pub(super) enum Phase {
         /// Not healthy since then.
         #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
         ill: Option<(Moment, String)>,
+        /// It bakes: healthy since then, but for the time for which nobody could see it. None: it has baked.
+        #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
+        bake: Option<Moment>,
     },
     #[serde(rename = "f")]
     Failed {
@@ -263,6 +272,8 @@ impl Target {
             unmet: None,
             kept: None,
             approved: None,
+            select: None,
+            cleared: None,
         }
     }
 
@@ -294,7 +305,11 @@ impl Target {
     pub fn restart_clocks(&mut self, now: Moment) {
         match self.order.as_mut().map(|order| &mut order.phase) {
             Some(Phase::Working { idle: since, .. } | Phase::Stalled { since, .. }) => *since = now,
-            Some(Phase::Converged { ill: Some((since, _)), .. }) => *since = now,
+            Some(
+                Phase::Converged { ill: Some((since, _)), .. } | Phase::Converged { bake: Some(since), .. },
+            ) => {
+                *since = now;
+            }
             _ => {}
         }
     }
@@ -308,7 +323,8 @@ impl Target {
         let order = self.order.as_mut().map(|order| &mut order.release);
         let failure = self.failure.as_mut().map(|failure| &mut failure.release);
         let pairs = self.quarantine.iter_mut().map(|pair| &mut pair.0);
-        single.into_iter().flatten().chain(order).chain(failure).chain(self.approved.as_mut()).chain(pairs)
+        let people = self.approved.as_mut().into_iter().chain(self.cleared.as_mut());
+        single.into_iter().flatten().chain(order).chain(failure).chain(people).chain(pairs)
     }
 }
 
@@ -320,6 +336,11 @@ impl Order {
 
     pub fn converged(&self) -> bool {
         matches!(self.phase, Phase::Converged { .. })
+    }
+
+    /// Converged, and for as long as it had to be healthy before it counts.
+    pub fn baked(&self) -> bool {
+        matches!(self.phase, Phase::Converged { bake: None, .. })
     }
 
     pub fn failed(&self) -> bool {

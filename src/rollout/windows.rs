@@ -25,21 +25,46 @@ pub fn opening(levels: &[&[Window]], own: Option<&TimeZoneName>, now: Timestamp)
     if levels.iter().all(|windows| windows.is_empty()) {
         return Opening::Open { until: None };
     }
-    let state = |at| levels.iter().all(|windows| is_open(windows, own, at));
+    if levels.iter().any(|windows| opens(windows, own, now) != Some(now)) {
+        return Opening::Closed { opens: next_opening(levels, own, now) };
+    }
     let mut at = now;
-    let open = state(now);
     let changes = std::iter::from_fn(|| {
         at = levels.iter().flat_map(|windows| windows.iter()).filter_map(|w| change(w, own, at)).min()?;
         Some(at)
     });
-    let turn = changes.take(LOOK_AHEAD).find(|at| state(*at) != open);
-    if open { Opening::Open { until: turn } } else { Opening::Closed { opens: turn } }
+    let closed = |at: &Timestamp| levels.iter().any(|windows| opens(windows, own, *at) != Some(*at));
+    Opening::Open { until: changes.take(LOOK_AHEAD).find(closed) }
 }
 
-fn is_open(windows: &[Window], own: Option<&TimeZoneName>, at: Timestamp) -> bool {
-    let lasts = |window: &&Window| ends(window, own, at).is_some();
+/// The first time from `now` on at which every level is open: from each time, to where the first closed one could
+/// open, so that a window of each minute under one of each year is found in a few steps.
+fn next_opening(levels: &[&[Window]], own: Option<&TimeZoneName>, now: Timestamp) -> Option<Timestamp> {
+    let mut at = now;
+    for _ in 0..LOOK_AHEAD {
+        let mut latest = at;
+        for windows in levels {
+            latest = latest.max(opens(windows, own, at)?);
+        }
+        if latest == at {
+            return Some(at);
+        }
+        at = latest;
+    }
+    None
+}
+
+/// `at` if a level is open then; else a later time before which it is not. None: it never is.
+fn opens(windows: &[Window], own: Option<&TimeZoneName>, at: Timestamp) -> Option<Timestamp> {
     let (closing, opening): (Vec<&Window>, Vec<&Window>) = windows.iter().partition(|window| window.deny);
-    (opening.is_empty() || opening.iter().any(lasts)) && !closing.iter().any(lasts)
+    if let Some(end) = closing.iter().filter_map(|window| ends(window, own, at)).max() {
+        return Some(end);
+    }
+    if opening.is_empty() || opening.iter().any(|window| ends(window, own, at).is_some()) {
+        return Some(at);
+    }
+    let utc = TimeZoneName::utc();
+    opening.iter().filter_map(|window| window.schedule.next_start(at, zone(window, own, &utc))).min()
 }
 
 /// When a window that lasts now ends, by its last start.
@@ -115,6 +140,13 @@ mod tests {
             ("2026-11-28T01:00:00Z", &["0 0-3 * * * for 2h"], &[], "open until 2026-11-28T05:00:00Z"),
             ("2026-11-28T01:00:00Z", &["* * * * * for 1h"], &[], "open"),
             ("2026-11-28T01:00:00Z", &["0 1 * * * for 1h"], &["0 3 * * * for 1h"], "closed"),
+            // A minute of each hour under a day of each year.
+            (
+                "2026-11-28T01:00:00Z",
+                &["30 * * * * for 1m"],
+                &["0 0 1 7 * for 1d"],
+                "closed until 2027-07-01T00:30:00Z",
+            ),
         ];
         for (now, fleet, wave, expected) in cases {
             assert_eq!(at(now, fleet, wave, None), *expected, "{now} {fleet:?} {wave:?}");

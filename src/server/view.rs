@@ -12,7 +12,7 @@ use crate::model::diagnostic::Diagnostic;
 use crate::model::digest::{CommitId, ReleaseDigest};
 use crate::model::name::{FleetName, InstanceName, SourceName, TargetName};
 use crate::model::release::ReleaseRef;
-use crate::rollout::{Reason, TargetStatus};
+use crate::rollout::{Reason, TargetStatus, WaveReport};
 
 /// Everything that the daemon knows and shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -108,6 +108,13 @@ pub struct FleetView {
     pub reason: Option<String>,
     /// What a person has to say before it goes on.
     pub needs: Vec<Need>,
+    /// The waves of the change that is on its way, in order.
+    #[serde(default)]
+    pub waves: Vec<WaveReport>,
+    /// When windows open next for a cluster that waits for one.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub next_window: Option<Timestamp>,
     /// Number of targets by state; states without targets are left out.
     pub counts: BTreeMap<TargetStatus, usize>,
     /// Targets where the change failed.

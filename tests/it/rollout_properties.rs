@@ -228,14 +228,8 @@ impl Model {
         policy.rollout.offline = self.setting.offline;
         policy.rollout.progress_deadline = Span::from_secs(600);
         policy.rollout.waves = vec![Wave {
-            name: "all".parse().unwrap(),
-            clusters: None,
-            count: None,
-            percent: None,
             max_concurrency: Some(Amount::Count(self.setting.concurrency)),
-            min_success_time: None,
-            approval: None,
-            windows: Vec::new(),
+            ..Wave::new("all".parse().unwrap())
         }];
         policy
     }

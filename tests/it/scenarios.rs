@@ -4,6 +4,7 @@
 //! `FAIRLEAD_BLESS=1 cargo test --test it scenarios` writes what happens into the scripts; read the diff.
 
 mod commit;
+mod show;
 mod world;
 
 use std::fmt::Write as _;

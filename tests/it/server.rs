@@ -115,6 +115,8 @@ fn view() -> StatusView {
         state: FleetStatus::RollingOut,
         reason: None,
         needs: vec![],
+        waves: Vec::new(),
+        next_window: None,
         counts: [(TargetStatus::Progressing, 1)].into(),
         failures: vec![],
     };

@@ -28,12 +28,41 @@ pub(in crate::catalog) fn cross(catalog: &Catalog) -> Vec<Finding> {
             let message = format!("the label selector ({}) chooses no target", fleet.spec.clusters);
             let place = fleet.places.key("/spec/clusters");
             findings.push(of_fleet(fleet, Diagnostic::warning(place, "selects-nothing", message)));
+        } else if catalog.targets.is_complete() {
+            findings.extend(idle_waves(catalog, fleet));
         }
     }
     findings.extend(twice(catalog, &uses));
     findings.extend(order(catalog));
     findings.extend(unused(catalog, &uses));
     findings
+}
+
+/// Waves whose label selector takes no target, or none that an earlier one leaves.
+fn idle_waves(catalog: &Catalog, fleet: &LocatedFleet) -> Vec<Finding> {
+    let selectors: Vec<_> = fleet
+        .spec
+        .rollout
+        .waves
+        .iter()
+        .map(|w| w.clusters.as_ref().filter(|_| !w.takes_the_rest()))
+        .collect();
+    let mut taken = vec![false; selectors.len()];
+    for target in catalog.targets_of(fleet) {
+        let labels = &target.metadata.labels;
+        let first = selectors.iter().position(|clusters| clusters.is_some_and(|c| c.matches(labels)));
+        if let Some(taken) = first.and_then(|first| taken.get_mut(first)) {
+            *taken = true;
+        }
+    }
+    let idle = selectors.iter().zip(taken).enumerate();
+    let idle = idle.filter_map(|(n, (clusters, taken))| Some((n, clusters.as_ref().filter(|_| !taken)?)));
+    idle.map(|(n, clusters)| {
+        let place = fleet.places.key(&format!("/spec/rollout/waves/{n}/clusters"));
+        let message = format!("the label selector ({clusters}) takes no target that earlier waves leave");
+        of_fleet(fleet, Diagnostic::warning(place, "selects-nothing", message))
+    })
+    .collect()
 }
 
 fn of_fleet(fleet: &LocatedFleet, diagnostic: Diagnostic) -> Finding {

@@ -3,6 +3,7 @@
 mod cross;
 mod fleet;
 mod profile;
+mod waves;
 
 pub(super) use cross::cross;
 pub(super) use fleet::fleet;

@@ -343,17 +343,13 @@ fn fleets() {
             ),
             (
                 "  profiles:",
-                "  rollout:\n    waves:\n    - {name: a, percent: 10%, minSuccessTime: 5m, approval: Required}\n    - {name: b, clusters: {}, count: 3, maxConcurrency: 0, windows: [{schedule: '* * * * *', duration: 1h}]}\n  profiles:",
-                &[
-                    "8:17: 'percent' of a wave: not supported by this version yet (hint: remove it)",
-                    "8:31: 'minSuccessTime' of a wave: not supported by this version yet (hint: remove it)",
-                    "8:51: 'approval' of a wave: not supported by this version yet (hint: remove it)",
-                    "9:7: more than one wave: not supported by this version yet (hint: remove it)",
-                    "9:17: 'clusters' of a wave: not supported by this version yet (hint: remove it)",
-                    "9:31: 'count' of a wave: not supported by this version yet (hint: remove it)",
-                    "9:57: with a concurrency of 0 no cluster ever changes; expected at least 1 (hint: to stop a cluster, use 'suspend' on its target)",
-                    "9:60: 'windows' of a wave: not supported by this version yet (hint: remove it)",
-                ],
+                "  rollout:\n    waves:\n    - {name: a, percent: 10%, minSuccessTime: 5m, approval: Required}\n    - {name: b, clusters: {matchLabels: {segment: retail}}, windows: [{schedule: '* * * * *', duration: 1h}]}\n    - {name: c, maxConcurrency: 2}\n  windows: [{schedule: '0 1 * * Sat', duration: 4h, deny: true}]\n  profiles:",
+                &[],
+            ),
+            (
+                "  profiles:",
+                "  rollout:\n    waves:\n    - {name: a, percent: 0%, count: 0}\n    - {name: rest, percent: 3}\n    - {name: c, maxConcurrency: 0}\n    - {name: a, clusters: {matchLabels: {ring: x}}, windows: [{schedule: '* * * * *', duration: 0s}]}\n  profiles:",
+                &["8:26: a wave of 0%"],
             ),
             (
                 "  profiles:",
@@ -367,9 +363,7 @@ fn fleets() {
                 "  profiles:",
                 "  windows: [{schedule: '* * * * *', duration: 1h}]\n  dependsOn: [retail, retial]\n  profiles:",
                 &[
-                    "6:3: 'windows': not supported by this version yet (hint: remove it)",
                     "7:3: these fleets wait for each other: retail -> retail",
-                    "7:3: 'dependsOn' between fleets: not supported by this version yet (hint: remove it)",
                     "7:23: there is no fleet 'retial' (hint: did you mean 'retail'?)",
                 ],
             ),

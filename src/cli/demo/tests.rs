@@ -65,6 +65,8 @@ fn fleet(view: &StatusView, name: &str, state: FleetStatus) -> FleetView {
         state,
         reason: Some(format!("{name} has its reasons")),
         needs: Vec::new(),
+        waves: Vec::new(),
+        next_window: None,
         counts,
         failures: Vec::new(),
     }

@@ -70,6 +70,8 @@ mod tests {
             reason: Some("because".to_owned()),
             counts: Default::default(),
             needs: Vec::new(),
+            waves: Vec::new(),
+            next_window: None,
             failures: Vec::new(),
         };
         let within = |tip: Option<CommitId>| tip == Some(merged) || tip == Some(later);

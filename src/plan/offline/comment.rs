@@ -123,24 +123,30 @@ fn fleets(plan: &FleetPlan, ways: &[Way]) -> String {
 
 fn waves(rollout: &RolloutSpec) -> String {
     let wave = |wave: &Wave| {
-        let approval = if wave.approval == Some(Approval::Required) { " (approval)" } else { "" };
-        let windows = match wave.windows.as_slice() {
-            [] => String::new(),
-            some => format!(" ({})", windows(some)),
-        };
-        format!("{}{approval}{windows}", escape(wave.name.as_str()))
+        let approval = (wave.approval == Some(Approval::Required)).then(|| "approval".to_owned());
+        let bakes = wave.min_success_time.filter(|time| !time.get().is_zero());
+        let bakes = bakes.map(|time| format!("bakes {time}"));
+        let open = (!wave.windows.is_empty()).then(|| windows(&wave.windows));
+        let asked: Vec<_> = approval.into_iter().chain(bakes).chain(open).collect();
+        let asked = if asked.is_empty() { String::new() } else { format!(" ({})", asked.join(", ")) };
+        format!("{}{asked}", escape(wave.name.as_str()))
     };
-    match rollout.waves.as_slice() {
-        [] => "all at once".to_owned(),
-        waves => waves.iter().map(wave).collect::<Vec<_>>().join(", then "),
+    if rollout.waves.is_empty() {
+        return "all at once".to_owned();
     }
+    let rest = rollout.wave_names().into_iter().skip(rollout.waves.len()).map(|rest| rest.to_string());
+    rollout.waves.iter().map(wave).chain(rest).collect::<Vec<_>>().join(", then ")
 }
 
 fn windows(windows: &[Window]) -> String {
     let window = |window: &Window| {
         let deny = if window.deny { "not in " } else { "" };
-        let zone = window.time_zone.as_ref().map_or("the target's time zone".to_owned(), ToString::to_string);
-        escape(&format!("{deny}{} for {} ({zone})", window.schedule, window.duration))
+        let zone = window.time_zone.as_ref().map_or("UTC", |zone| zone.as_str());
+        let text = format!(
+            "{deny}{} for {} (the target's time zone, else {zone})",
+            window.schedule, window.duration
+        );
+        escape(&text)
     };
     match windows {
         [] => "at any time".to_owned(),

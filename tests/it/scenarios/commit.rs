@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use fairlead::catalog::read_single;
 use fairlead::model::digest::{CommitId, InputDigest, ReleaseDigest};
-use fairlead::model::fleet::{Offline, OnFailure, OnRemoval, Wave};
-use fairlead::model::name::TargetName;
+use fairlead::model::fleet::{Offline, OnFailure, OnRemoval, Wave, Window};
+use fairlead::model::labels::Labels;
+use fairlead::model::name::{FleetName, TargetName};
 use fairlead::model::release::ReleaseRef;
 use fairlead::model::revision::{Revision, Revisions};
 use fairlead::model::units::{Amount, Span};
 use fairlead::rollout::{FleetPolicy, FleetState, Intent, TargetIntent};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 /// What stands in the repository about one target.
 #[derive(Clone, Default)]
@@ -20,6 +24,16 @@ pub struct Doc {
     pub mistake: Option<String>,
     /// It does not fit the profiles before this commit's.
     pub needs: Option<String>,
+    pub labels: Labels,
+    pub time_zone: Option<String>,
+}
+
+/// What a script may write of a fleet's document as it stands there.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Excerpt {
+    waves: Option<Vec<Wave>>,
+    windows: Option<Vec<Window>>,
 }
 
 /// The repository at one commit.
@@ -82,7 +96,7 @@ impl Files {
         for word in words {
             match word.as_str() {
                 "changes" | "adds" | "removes" | "suspends" | "unsuspends" | "pins" | "unpins" | "breaks"
-                | "mends" | "like" | "policy" | "needs" => verb = word,
+                | "mends" | "like" | "policy" | "needs" | "labels" | "zone" => verb = word,
                 "unknown" => self.unknown = true,
                 word => self.edit_one(verb, word, history, &mut last)?,
             }
@@ -98,7 +112,7 @@ impl Files {
         last: &mut Vec<String>,
     ) -> Result<(), String> {
         if verb == "policy" {
-            return self.set(word);
+            return if word.contains(": ") { self.read(word) } else { self.set(word) };
         }
         if verb == "like" {
             let old = history.get(word).ok_or(format!("no commit {word}"))?;
@@ -133,8 +147,26 @@ impl Files {
                 "breaks" => doc.mistake = Some("fleet.yaml:1:1: broken".to_owned()),
                 "mends" => doc.mistake = None,
                 "needs" => doc.needs = Some(value.to_owned()),
+                "zone" => doc.time_zone = Some(value.to_owned()),
+                "labels" => {
+                    let (key, value) = value.split_once(':').ok_or(format!("{value}: write key:value"))?;
+                    doc.labels.insert(key.to_owned(), value.to_owned());
+                }
                 other => return Err(format!("'{other}' is no verb of a commit")),
             }
+        }
+        Ok(())
+    }
+
+    /// Takes over waves and windows as they would stand in the fleet's document.
+    fn read(&mut self, text: &str) -> Result<(), String> {
+        let found: Excerpt = read_single("fleet.yaml", text.as_bytes())
+            .map_err(|findings| findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
+        if let Some(waves) = found.waves {
+            self.policy.rollout.waves = waves;
+        }
+        if let Some(windows) = found.windows {
+            self.policy.windows = windows;
         }
         Ok(())
     }
@@ -148,17 +180,10 @@ impl Files {
         let rollout = &mut self.policy.rollout;
         match (key, value) {
             ("maxConcurrency", _) => {
-                rollout.waves = vec![Wave {
-                    name: "all".parse().unwrap(),
-                    clusters: None,
-                    count: None,
-                    percent: None,
-                    max_concurrency: Some(amount()?),
-                    min_success_time: None,
-                    approval: None,
-                    windows: Vec::new(),
-                }];
+                let max_concurrency = Some(amount()?);
+                rollout.waves = vec![Wave { max_concurrency, ..Wave::new("all".parse().unwrap()) }];
             }
+            ("allowReverts", "false") => rollout.allow_reverts = false,
             ("maxFailures", _) => rollout.max_failures = amount()?,
             ("progressDeadline", _) => {
                 rollout.progress_deadline = value.parse::<Span>().map_err(|e| e.to_string())?
@@ -193,7 +218,12 @@ impl Files {
         (ReleaseRef { digest, revisions: self.revisions() }, label)
     }
 
-    pub fn intent(&self, state: &FleetState, labels: &mut BTreeMap<ReleaseDigest, String>) -> Intent {
+    pub fn intent(
+        &self,
+        state: &FleetState,
+        unmet: &BTreeMap<String, FleetName>,
+        labels: &mut BTreeMap<ReleaseDigest, String>,
+    ) -> Intent {
         let mut targets = BTreeMap::new();
         for (name, doc) in &self.docs {
             let (release, label) = self.release(name, doc);
@@ -215,6 +245,8 @@ impl Files {
                 intent.release = Err(mistake.clone());
             }
             (intent.entry, intent.suspend, intent.pinned) = (entry, doc.suspend, doc.pin.is_some());
+            (intent.labels, intent.unmet) = (doc.labels.clone(), unmet.get(name).cloned());
+            intent.time_zone = doc.time_zone.as_ref().map(|zone| zone.parse().unwrap());
             targets.insert(target(name), intent);
         }
         let renderers = InputDigest::of([self.renderers.as_bytes()]);

@@ -10,9 +10,7 @@ use fairlead::model::name::FleetName;
 use fairlead::model::object::ObjectKey;
 use fairlead::model::release::LayerId;
 use fairlead::model::units::Span;
-use fairlead::rollout::{
-    CommitState, Effect, Event, FleetState, Person, RevisionHold, RolloutState, explain, report, resume, step,
-};
+use fairlead::rollout::{CommitState, Effect, Event, FleetState, Person, RevisionHold, report, resume, step};
 use jiff::Timestamp;
 
 use super::commit::{Files, commit_id, names, target};
@@ -25,7 +23,7 @@ struct Cluster {
 }
 
 pub struct World {
-    state: FleetState,
+    pub(super) state: FleetState,
     now: Timestamp,
     wake: Option<Timestamp>,
     files: Files,
@@ -33,6 +31,8 @@ pub struct World {
     commits: BTreeSet<String>,
     labels: BTreeMap<ReleaseDigest, String>,
     clusters: BTreeMap<String, Cluster>,
+    /// The fleets that targets wait for.
+    unmet: BTreeMap<String, FleetName>,
 }
 
 type Said = Result<Vec<String>, String>;
@@ -71,6 +71,7 @@ impl World {
             commits: BTreeSet::new(),
             labels: BTreeMap::new(),
             clusters: BTreeMap::new(),
+            unmet: BTreeMap::new(),
         }
     }
 
@@ -105,15 +106,33 @@ impl World {
                 Ok(self.step(Event::RevisionHeld { commit: to, reason }))
             }
             "again" => Ok(self.observe()),
-            "approve" => Ok(self.step(Event::Approved { by: who(), wave: None })),
+            "approve" => {
+                let named = rest.iter().find_map(|word| word.strip_prefix("wave="));
+                let wave = named.map(|name| name.parse().map_err(|e| format!("{e}"))).transpose()?;
+                Ok(self.step(Event::Approved { by: who(), wave }))
+            }
             "retry" => Ok(self.step(Event::Retry { by: who() })),
             "pause" => Ok(self.step(Event::Paused { by: who() })),
             "resume" => Ok(self.step(Event::Resumed { by: who() })),
             "depends" => {
-                let unmet = (text(1) != "met").then(|| text(1).parse().unwrap());
+                let unmet: Option<FleetName> = (text(1) != "met").then(|| text(1).parse().unwrap());
+                self.unmet.remove(text(0));
+                self.unmet.extend(unmet.clone().map(|fleet| (text(0).to_owned(), fleet)));
                 Ok(self.step(Event::Dependency { target: target(text(0)), unmet }))
             }
-            "advance" => self.advance(text(0)),
+            "advance" => {
+                let span: Span = text(0).parse().map_err(|e| format!("{e}"))?;
+                Ok(self.advance(self.now + jiff::SignedDuration::try_from(span.get()).unwrap()))
+            }
+            "until" => {
+                let end: Timestamp = text(0).parse().map_err(|e| format!("{e}"))?;
+                Ok(self.advance(end))
+            }
+            // Nobody listens until the restart.
+            "crash" => {
+                self.wake = None;
+                Ok(Vec::new())
+            }
             "restart" => Ok(self.restart()),
             "lose-store" => {
                 self.state = FleetState::new(self.state.fleet().clone());
@@ -135,7 +154,7 @@ impl World {
     }
 
     fn observe(&mut self) -> Vec<String> {
-        let intent = self.files.intent(&self.state, &mut self.labels);
+        let intent = self.files.intent(&self.state, &self.unmet, &mut self.labels);
         self.step(Event::CommitObserved(Box::new(intent)))
     }
 
@@ -150,7 +169,7 @@ impl World {
     }
 
     /// Commits by their names in the script.
-    fn readable(&self, line: &str) -> String {
+    pub(super) fn readable(&self, line: &str) -> String {
         let mut line = line.to_owned();
         for commit in &self.commits {
             let id = commit_id(commit);
@@ -159,7 +178,7 @@ impl World {
         line
     }
 
-    fn label(&self, digest: ReleaseDigest) -> &str {
+    pub(super) fn label(&self, digest: ReleaseDigest) -> &str {
         self.labels.get(&digest).map_or("?", String::as_str)
     }
 
@@ -202,20 +221,21 @@ impl World {
         })
     }
 
-    fn advance(&mut self, span: &str) -> Said {
-        let span: Span = span.parse().map_err(|e| format!("{e}"))?;
-        let end = self.now + jiff::SignedDuration::try_from(span.get()).unwrap();
+    fn advance(&mut self, end: Timestamp) -> Vec<String> {
         let mut lines = Vec::new();
         while let Some(at) = self.wake.filter(|at| *at <= end) {
             (self.now, self.wake) = (at, None);
             let happened = self.step(Event::Tick);
             if !happened.is_empty() {
-                lines.push(format!("at {}:", self.now.strftime("%H:%M:%S")));
+                // The first day need not be named.
+                let first = self.now < "2026-11-24T00:00:00Z".parse::<Timestamp>().unwrap();
+                let format = if first { "at %H:%M:%S:" } else { "at %a %Y-%m-%d %H:%M:%S:" };
+                lines.push(self.now.strftime(format).to_string());
                 lines.extend(happened);
             }
         }
         self.now = end;
-        Ok(lines)
+        lines
     }
 
     fn restart(&mut self) -> Vec<String> {
@@ -272,15 +292,19 @@ impl World {
         ledger.converged.take_if(|_| ledger.generation < order.generation);
         ledger.assigned = Some(order.release.clone());
         (ledger.generation, ledger.base) = (order.generation, order.base.clone());
+        // As the real one: what was accepted enters the history with the next order.
+        if let Some(base) = order.base {
+            ledger.history.retain(|known| known.digest != base.digest);
+            ledger.history.insert(0, base);
+        }
+        ledger.history.retain(|known| !order.quarantined.contains(&known.digest));
         ledger.quarantined = order.quarantined;
         let (generation, release) = (generation.unwrap_or(order.generation), order.release.digest);
         let (first, second) = text.split_once(": ").unwrap_or((text, text));
         let unhealthy = || Cause::Unhealthy { object: object(first), message: second.to_owned() };
         Ok(match verb {
             "converge" => {
-                ledger.converged = Some(order.release.clone());
-                ledger.history.retain(|known| known.digest != release);
-                ledger.history.insert(0, order.release);
+                ledger.converged = Some(order.release);
                 FactBody::Converged { generation, release }
             }
             "fail" => FactBody::Failed { generation, release, cause: unhealthy() },
@@ -303,46 +327,6 @@ impl World {
             }
             other => return Err(format!("no command {other}")),
         })
-    }
-
-    fn show(&self) -> Vec<String> {
-        let report = report(&self.state);
-        let name = |commit: Option<_>| {
-            commit.map_or("none".to_owned(), |c: fairlead::model::digest::CommitId| c.short())
-        };
-        let rollout = match &report.rollout {
-            RolloutState::Idle => "nothing seen yet".to_owned(),
-            RolloutState::Converged => "converged".to_owned(),
-            RolloutState::Rolling { converged, affected } => {
-                format!("rolling, {converged} of {affected} converged")
-            }
-            RolloutState::Holding { reason } => format!("holding: {reason}"),
-            RolloutState::Returning { left, cause, to } => {
-                format!("returning to {}, {left} left: {cause}", name(*to))
-            }
-            RolloutState::Failed { cause, to } => format!("failed, back to {}: {cause}", name(*to)),
-        };
-        let mut lines = vec![format!(
-            "observed {}, accepted {}; {rollout}",
-            name(report.observed),
-            name(report.accepted)
-        )];
-        for one in &report.targets {
-            assert_eq!(explain(&self.state, &one.target).as_ref(), Some(one));
-            let label = |release: &Option<fairlead::model::release::ReleaseRef>| {
-                release.as_ref().map_or("-", |release| self.label(release.digest)).to_owned()
-            };
-            let status = format!("{:?}", one.status).to_lowercase();
-            lines.push(format!(
-                "{}  runs {}  assigned {}  base {}  {status}: {}",
-                one.target,
-                label(&one.converged),
-                label(&one.assigned),
-                label(&one.base),
-                one.reason
-            ));
-        }
-        lines.iter().map(|line| self.readable(line)).collect()
     }
 
     fn statuses(&self) -> Vec<String> {
