@@ -71,6 +71,9 @@ fn of_fleet(out: &mut String, ExplainFleet { fleet, target }: &ExplainFleet, now
     if let Some(opens) = fleet.next_window {
         line(out, "", &next_window(opens));
     }
+    if let Some(wave) = &target.wave {
+        line(out, "wave", wave.as_str());
+    }
     line(out, "runs", &release(target.converged.as_ref()));
     line(out, "should run", &release(target.wanted.as_ref()));
     if target.assigned != target.wanted {

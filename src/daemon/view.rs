@@ -96,6 +96,7 @@ fn targets<'a>(report: &'a FleetReport, fleets: &'a Fleets) -> impl Iterator<Ite
         TargetView {
             name: target.target.clone(),
             fleet: report.fleet.clone(),
+            wave: target.wave.clone(),
             status: target.status,
             reason: (target.reason != Reason::Converged).then(|| target.reason.to_string()),
             why: target.reason.clone(),

@@ -45,6 +45,7 @@ fn one(fleet: &Fleet<'_>, index: usize) -> Option<TargetReport> {
     let full = |release: Option<_>| release.map(|release| state.r.book.full(release));
     Some(TargetReport {
         target: target.name.clone(),
+        wave: waves::title(&state.r, lanes::wave_of(target, state.tally.waves.len())),
         wanted: full(target.wanted()),
         assigned: full(target.ordered()),
         converged: full(target.converged),

@@ -107,12 +107,12 @@ pub(super) fn removed(state: &mut FleetState, index: usize, now: Moment) {
         let (name, generation) = (target.name.clone(), target.generation);
         let (wanted, accepted, behind) = (target.wanted.clone(), target.accepted, target.accepted.is_some());
         let (suspend, pinned, leaving) = (target.suspend, target.pinned, target.leaving.clone());
-        let (wave, select) = (target.wave, target.select);
+        let (wave, select, unmet) = (target.wave, target.select, target.unmet.clone());
         let (time_zone, quarantine) = (target.time_zone.clone(), target.quarantine.clone());
         let link = Link::Left { since: now };
         let kept =
             Target { generation, wanted, accepted, behind, suspend, pinned, leaving, ..Target::new(name) };
-        *target = Target { link, wave, select, time_zone, quarantine, ..kept };
+        *target = Target { link, wave, select, unmet, time_zone, quarantine, ..kept };
     }
     state.recount();
 }

@@ -181,6 +181,8 @@ impl TargetStatus {
 #[serde(rename_all = "camelCase")]
 pub struct TargetReport {
     pub target: TargetName,
+    /// Its wave, in a fleet that has several.
+    pub wave: Option<WaveName>,
     /// What the head wants; none if that is not known.
     pub wanted: Option<ReleaseRef>,
     pub assigned: Option<ReleaseRef>,

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::model::diagnostic::Diagnostic;
 use crate::model::digest::{CommitId, ReleaseDigest};
-use crate::model::name::{FleetName, InstanceName, SourceName, TargetName};
+use crate::model::name::{FleetName, InstanceName, SourceName, TargetName, WaveName};
 use crate::model::release::ReleaseRef;
 use crate::rollout::{Reason, TargetStatus, WaveReport};
 
@@ -148,6 +148,9 @@ pub struct FailureView {
 pub struct TargetView {
     pub name: TargetName,
     pub fleet: FleetName,
+    /// Its wave, in a fleet that has several.
+    #[serde(default)]
+    pub wave: Option<WaveName>,
     pub status: TargetStatus,
     /// Why it is in this state, where that is not plain.
     pub reason: Option<String>,

@@ -123,6 +123,7 @@ fn view() -> StatusView {
     let target = TargetView {
         name: "edge-001".parse().unwrap(),
         fleet: "retail".parse().unwrap(),
+        wave: None,
         status: TargetStatus::Progressing,
         reason: None,
         why: Reason::Applying { applied: 1, total: 2, waiting: None },

@@ -349,7 +349,24 @@ fn fleets() {
             (
                 "  profiles:",
                 "  rollout:\n    waves:\n    - {name: a, percent: 0%, count: 0}\n    - {name: rest, percent: 3}\n    - {name: c, maxConcurrency: 0}\n    - {name: a, clusters: {matchLabels: {ring: x}}, windows: [{schedule: '* * * * *', duration: 0s}]}\n  profiles:",
-                &["8:26: a wave of 0%"],
+                &[
+                    "8:26: a wave of 0% of the clusters; expected 1% to 100%",
+                    "8:37: 0 is out of range; expected at least 1",
+                    "9:14: 'rest' is the name of the wave of all that are left, and this one takes a part (hint: give it another name)",
+                    "9:29: 3 is no percentage; expected such as 10% (hint: for 3 clusters, use 'count')",
+                    "10:33: with a concurrency of 0 no cluster ever changes; expected at least 1 (hint: to stop a cluster, use 'suspend' on its target)",
+                    "11:7: no cluster is left for this wave: 'c' takes all (hint: the wave that takes all that are left comes last)",
+                    "11:14: the wave 'a' is here twice; the first is at fleets/retail.yaml:8:14",
+                    "11:17: warning: the label selector (ring=x) takes no target that earlier waves leave",
+                    "11:97: a window of 0s is never open; expected at least 1s",
+                ],
+            ),
+            (
+                "  profiles:",
+                "  rollout: {waves: [{name: a, percent: 10%, count: 2}]}\n  profiles:",
+                &[
+                    "6:31: a wave takes its clusters by 'count' or by 'percent', not by both (hint: make two waves of it)",
+                ],
             ),
             (
                 "  profiles:",

@@ -33,6 +33,7 @@ fn view(count: usize, status: impl Fn(usize) -> TargetStatus) -> StatusView {
         view.targets.push(TargetView {
             name: cluster.name.parse().unwrap(),
             fleet: fleet.parse().unwrap(),
+            wave: None,
             status,
             reason: (status != TargetStatus::Converged).then(|| format!("because of {}", status.as_str())),
             why: Reason::Converged,
