@@ -1,4 +1,5 @@
-//! The rollout room at 5,000 clusters, each with a release of its own: `cargo bench --bench rollout`.
+//! The rollout room at 5,000 clusters in 24 time zones, each with a release of its own, through three waves with bake
+//! times, an approval and windows: `cargo bench --bench rollout`.
 //! Says median, p99 and maximum, and fails when a median misses its limit.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
@@ -7,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use fairlead::model::assignment::{Assignment, Fact, FactBody, LedgerSummary, Progress};
 use fairlead::model::digest::{CommitId, InputDigest, ReleaseDigest};
-use fairlead::model::fleet::Wave;
+use fairlead::model::fleet::{Approval, Wave, Window};
+use fairlead::model::labels::LabelSelector;
 use fairlead::model::name::TargetName;
 use fairlead::model::release::ReleaseRef;
 use fairlead::model::revision::{Revision, Revisions};
-use fairlead::model::units::Amount;
+use fairlead::model::units::{Amount, Span};
 use fairlead::rollout::{
     Effect, Event, FleetPolicy, FleetState, Intent, Person, RolloutState, TargetIntent, report, resume, step,
 };
@@ -19,14 +21,67 @@ use jiff::Timestamp;
 
 const CLUSTERS: usize = 5_000;
 
+const ZONES: [&str; 24] = [
+    "Europe/Berlin",
+    "Europe/London",
+    "Europe/Lisbon",
+    "Europe/Helsinki",
+    "Europe/Istanbul",
+    "Africa/Cairo",
+    "Africa/Lagos",
+    "Asia/Dubai",
+    "Asia/Karachi",
+    "Asia/Kolkata",
+    "Asia/Dhaka",
+    "Asia/Bangkok",
+    "Asia/Shanghai",
+    "Asia/Tokyo",
+    "Australia/Sydney",
+    "Pacific/Auckland",
+    "Pacific/Honolulu",
+    "America/Anchorage",
+    "America/Los_Angeles",
+    "America/Denver",
+    "America/Chicago",
+    "America/New_York",
+    "America/Halifax",
+    "America/Sao_Paulo",
+];
+
 struct Fleet {
     state: FleetState,
     now: Timestamp,
+    wake: Option<Timestamp>,
     orders: BTreeMap<TargetName, Assignment>,
 }
 
 fn name(number: usize) -> TargetName {
     format!("edge-{number:04}").parse().unwrap()
+}
+
+fn ring(name: &str) -> BTreeMap<String, String> {
+    [("ring".to_owned(), name.to_owned())].into()
+}
+
+fn window(schedule: &str, hours: u64) -> Window {
+    let (schedule, duration) = (schedule.parse().unwrap(), Span::from_secs(hours * 3600));
+    Window { schedule, duration, time_zone: None, deny: false }
+}
+
+fn waves() -> Vec<Wave> {
+    let wave = |name: &str| Wave {
+        max_concurrency: Some(Amount::Percent(25)),
+        min_success_time: Some(Span::from_secs(600)),
+        ..Wave::new(name.parse().unwrap())
+    };
+    let clusters = Some(LabelSelector { match_labels: ring("canary"), ..LabelSelector::default() });
+    let (percent, approval) = (Some(Amount::Percent(10)), Some(Approval::Required));
+    let windows = vec![window("0 0 * * Sat,Sun", 24)];
+    vec![
+        Wave { clusters, ..wave("canary") },
+        Wave { percent, approval, ..wave("early") },
+        Wave { windows, ..wave("others") },
+    ]
 }
 
 fn intent(commit: u8, state: &FleetState) -> Intent {
@@ -37,15 +92,18 @@ fn intent(commit: u8, state: &FleetState) -> Intent {
         let name: TargetName = name(number);
         let digest = ReleaseDigest::of([name.as_str().as_bytes(), &[commit]]);
         let mut intent = TargetIntent::new(ReleaseRef { digest, revisions: revisions.clone() });
-        intent.time_zone = "Europe/Berlin".parse().ok();
+        intent.time_zone = ZONES[number % ZONES.len()].parse().ok();
+        if number % 100 == 0 {
+            intent.labels = ring("canary");
+        }
         intent.entry = state.entry_revisions(&name).map(|_| intent.release.clone());
         (name, intent)
     };
     let targets = (0..CLUSTERS).map(target).collect();
     let mut policy = FleetPolicy::default();
     policy.rollout.max_failures = Amount::Percent(1);
-    policy.rollout.waves =
-        vec![Wave { max_concurrency: Some(Amount::Percent(25)), ..Wave::new("all".parse().unwrap()) }];
+    policy.rollout.waves = waves();
+    policy.windows = vec![window("0 1 * * *", 6)];
     Intent { revisions, renderers: InputDigest::of([]), policy, targets, unknown: false }
 }
 
@@ -56,11 +114,20 @@ impl Fleet {
         let effects = step(&mut self.state, event, self.now);
         let took = start.elapsed();
         for effect in effects {
-            if let Effect::Assign(order) = effect {
-                self.orders.insert(order.target.clone(), *order);
+            match effect {
+                Effect::Assign(order) => {
+                    self.orders.insert(order.target.clone(), *order);
+                }
+                Effect::WakeAt(at) => self.wake = Some(at),
+                _ => {}
             }
         }
         took
+    }
+
+    fn approve(&mut self, wave: Option<&str>) {
+        let by = Person { who: "ann".into(), why: String::new() };
+        self.take(Event::Approved { by, wave: wave.map(|wave| wave.parse().unwrap()) });
     }
 
     fn fact(&mut self, number: usize, body: impl Fn(Option<&Assignment>) -> FactBody) -> Duration {
@@ -77,7 +144,14 @@ impl Fleet {
 
     /// Everything at work makes progress once and converges, until nothing is left.
     fn roll(&mut self, times: &mut Vec<Duration>) {
-        while let RolloutState::Rolling { .. } = report(&self.state).rollout {
+        while report(&self.state).rollout != RolloutState::Converged {
+            if self.orders.is_empty() {
+                self.approve(None);
+            }
+            if self.orders.is_empty() {
+                self.now = self.wake.take().unwrap_or(self.now).max(self.now);
+                self.take(Event::Tick);
+            }
             let working: Vec<usize> = (0..CLUSTERS).filter(|n| self.orders.contains_key(&name(*n))).collect();
             let orders = std::mem::take(&mut self.orders);
             for number in working {
@@ -105,7 +179,7 @@ fn say(what: &str, times: &mut [Duration], limit: Duration) {
 fn main() {
     let now = "2026-11-23T09:00:00Z".parse().unwrap();
     let state = FleetState::new("retail".parse().unwrap());
-    let mut fleet = Fleet { state, now, orders: BTreeMap::new() };
+    let mut fleet = Fleet { state, now, wake: None, orders: BTreeMap::new() };
     fleet.commit(1);
     for number in 0..CLUSTERS {
         fleet.fact(number, |_| FactBody::Online { ledger: None });
@@ -123,6 +197,9 @@ fn main() {
     let mut commits: Vec<_> = (20..40).map(|commit| fleet.commit(commit)).collect();
     say("a commit that changes every cluster", &mut commits, Duration::from_millis(250));
 
+    for wave in ["canary", "early", "others"] {
+        fleet.approve(Some(wave));
+    }
     let stored = serde_json::to_string(&fleet.state).unwrap();
     let mut again: Vec<_> = (0..20)
         .map(|_| {

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::Outcome;
 use super::args::{self, PlanFormat, ReportFormat};
 use super::error::CliError;
@@ -11,9 +13,13 @@ use crate::catalog::{Folders, report, schema};
 use crate::daemon::library::{Library, WORKING_TREE};
 use crate::daemon::plans;
 use crate::model::digest::CommitId;
+use crate::model::fleet::Window;
+use crate::model::schedule::TimeZoneName;
+use crate::plan::offline::comment::ways_text;
 use crate::plan::offline::{FleetPlan, print};
 use crate::release::{self, LayerCache};
 use crate::repo::{History, WorkTree};
+use crate::rollout::{Opening, opening};
 
 /// A library of the repository at `path`, and the commit (or the working tree) to read of it.
 fn open(path: &Path, revision: Option<&str>) -> Result<(Arc<Library>, CommitId), CliError> {
@@ -88,7 +94,24 @@ pub fn plan(args: &args::Plan) -> Outcome {
     let from = plans::resolve(&library, args.from.as_deref(), None).map_err(failed)?;
     let mut plan = plans::between(&library, from, to).map_err(failed)?;
     plan.keep_targets(&args.target);
-    show_plan(&plan, args.output)
+    let shown = show_plan(&plan, args.output)?;
+    if let PlanFormat::Text = args.output {
+        let ways = plans::ways(plans::read(&library, to).map_err(CliError::outside)?);
+        anstream::print!("{}", ways_text(&plan, &ways, |way| next_opening(&way.windows, Timestamp::now())));
+    }
+    Ok(shown)
+}
+
+/// When a fleet's windows open, if they are closed now, for targets that name no time zone of their own.
+fn next_opening(windows: &[Window], now: Timestamp) -> Option<String> {
+    let zone = windows.iter().find_map(|window| window.time_zone.clone()).unwrap_or_else(TimeZoneName::utc);
+    match opening(&[windows], None, now) {
+        Opening::Open { .. } => None,
+        Opening::Closed { opens: None } => Some("none of its windows opens again".to_owned()),
+        Opening::Closed { opens: Some(opens) } => {
+            Some(format!("its windows open {}, or at that time on a target's own clocks", zone.shown(opens)))
+        }
+    }
 }
 
 /// Prints a plan; plans are shown alike whether they were made here or by the daemon.

@@ -25,7 +25,7 @@ use crate::model::assignment::{Fact, FactBody};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::digest::CommitId;
 use crate::model::name::{FleetName, SourceName};
-use crate::rollout::{Effect, Event, RevisionHold};
+use crate::rollout::{Effect, Event, FleetReason, RevisionHold};
 use crate::server::{FetchResult, Metrics, NotReady, Order, Publisher, RepositoryView};
 use crate::store::{self, Head, HistoryEvent, RolloutRecord, Tag, Write};
 
@@ -427,6 +427,9 @@ impl Engine {
                 Effect::Suspend { target, suspend } => self.workers.of(&target, &fleet).suspend(suspend),
                 Effect::Report(status) => {
                     info!(fleet = %fleet, commit = %status.revision.commit, state = ?status.state, "{}", status.description);
+                }
+                Effect::Hold { reason: reason @ FleetReason::Window { .. } } => {
+                    info!(fleet = %fleet, "{reason}")
                 }
                 Effect::Hold { reason } => warn!(fleet = %fleet, "holds: {reason}"),
                 Effect::WakeAt(at) => self.fleets.wake_at(&fleet, at),

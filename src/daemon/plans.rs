@@ -12,6 +12,7 @@ use crate::model::diagnostic::Diagnostic;
 use crate::model::digest::CommitId;
 use crate::model::name::{FleetName, TargetName};
 use crate::model::release::{Release, ReleaseRef};
+use crate::plan::offline::comment::Way;
 use crate::plan::offline::{Change, FleetPlan, Rules, Unplanned, against, compare};
 use crate::plan::{self, Context};
 use crate::repo::RepoError;
@@ -78,6 +79,20 @@ pub fn releases(
     commit: CommitId,
 ) -> Result<BTreeMap<(FleetName, TargetName), Wanted>, PlanError> {
     Ok(wanted(library, read(library, commit)?))
+}
+
+/// How a change would go through each fleet that was read.
+pub fn ways(reading: Reading) -> Vec<Way> {
+    let ways = reading.fleets.into_iter().filter_map(|(fleet, found)| match found {
+        FleetReading::Intent(intent) => Some(Way {
+            fleet,
+            targets: intent.targets.len(),
+            rollout: intent.policy.rollout,
+            windows: intent.policy.windows,
+        }),
+        FleetReading::Invalid(_) | FleetReading::Held(_) => None,
+    });
+    ways.collect()
 }
 
 /// The releases of what was read.

@@ -2,7 +2,8 @@
 
 use super::book::Rel;
 use super::reason::{FleetReason, Reason};
-use super::report::{TargetReport, TargetStatus, WaveStanding};
+use super::report::{TargetReport, TargetStatus};
+use super::standing::WaveStanding;
 use super::state::{FleetState, Record, Run};
 use super::target::{Link, Moment, Order, Phase, Target, Want};
 use super::{admit, lanes, report, waves};

@@ -33,6 +33,7 @@ mod reason;
 mod recover;
 mod removal;
 mod report;
+mod standing;
 mod state;
 mod step;
 mod tally;
@@ -46,8 +47,9 @@ pub use intent::{FleetPolicy, Intent, TargetIntent};
 pub use reason::{FleetReason, Reason};
 pub use report::{
     CommitState, CommitStatus, FleetReport, MAX_DESCRIPTION, RolloutState, TargetReport, TargetStatus,
-    WaveReport, WaveStanding, explain, report,
+    explain, report,
 };
+pub use standing::{WaveReport, WaveStanding};
 pub use state::FleetState;
 pub use step::{resume, step};
 pub use windows::{Opening, opening};

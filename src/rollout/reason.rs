@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::event::{Person, RevisionHold};
-use super::report::WaveStanding;
+use super::standing::WaveStanding;
 use crate::model::digest::CommitId;
 use crate::model::name::{FleetName, WaveName};
 use crate::model::schedule::TimeZoneName;

@@ -1,6 +1,6 @@
 //! The waves of a fleet: who is in which, and how far each one is.
 
-use super::report::{WaveReport, WaveStanding};
+use super::standing::{WaveReport, WaveStanding};
 use super::state::{FleetState, Record};
 use super::tally::WaveTally;
 use super::target::{Moment, Phase, Target};

@@ -7,7 +7,6 @@ use super::Locked;
 use crate::catalog::Folders;
 use crate::daemon::library::Library;
 use crate::daemon::plans;
-use crate::daemon::reader::FleetReading;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::digest::CommitId;
 use crate::model::name::InstanceName;
@@ -78,17 +77,8 @@ impl Bench {
             Some(base) => plans::between(&self.library, base, head).map_err(|error| error.to_string()),
             None => Err("it has no commit in common with the branch".to_owned()),
         };
-        let reading = plans::read(&self.library, head)?;
-        let ways = reading.fleets.into_iter().filter_map(|(fleet, found)| match found {
-            FleetReading::Intent(intent) => Some(Way {
-                fleet,
-                targets: intent.targets.len(),
-                rollout: intent.policy.rollout,
-                windows: intent.policy.windows,
-            }),
-            FleetReading::Invalid(_) | FleetReading::Held(_) => None,
-        });
-        Ok(Checked { head, findings, plan, ways: ways.collect() })
+        let ways = plans::ways(plans::read(&self.library, head)?);
+        Ok(Checked { head, findings, plan, ways })
     }
 }
 

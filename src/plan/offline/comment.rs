@@ -110,8 +110,8 @@ fn fleets(plan: &FleetPlan, ways: &[Way]) -> String {
     for (fleet, count) in touched.iter().take(MAX_ROWS) {
         let way = ways.iter().find(|way| way.fleet == **fleet);
         let of = way.map_or(String::new(), |way| format!(" of {}", way.targets.max(*count)));
-        let waves = way.map_or(String::new(), |way| waves(&way.rollout));
-        let windows = way.map_or(String::new(), |way| windows(&way.windows));
+        let waves = way.map_or(String::new(), |way| waves(&way.rollout, escape));
+        let windows = way.map_or(String::new(), |way| windows(&way.windows, escape));
         let _ = writeln!(out, "| {} | {count}{of} | {waves} | {windows} |", escape(fleet.as_str()));
     }
     if touched.len() > MAX_ROWS {
@@ -121,15 +121,16 @@ fn fleets(plan: &FleetPlan, ways: &[Way]) -> String {
     out
 }
 
-fn waves(rollout: &RolloutSpec) -> String {
+/// `safe` makes text fit for where it goes.
+fn waves(rollout: &RolloutSpec, safe: fn(&str) -> String) -> String {
     let wave = |wave: &Wave| {
         let approval = (wave.approval == Some(Approval::Required)).then(|| "approval".to_owned());
         let bakes = wave.min_success_time.filter(|time| !time.get().is_zero());
         let bakes = bakes.map(|time| format!("bakes {time}"));
-        let open = (!wave.windows.is_empty()).then(|| windows(&wave.windows));
+        let open = (!wave.windows.is_empty()).then(|| windows(&wave.windows, safe));
         let asked: Vec<_> = approval.into_iter().chain(bakes).chain(open).collect();
         let asked = if asked.is_empty() { String::new() } else { format!(" ({})", asked.join(", ")) };
-        format!("{}{asked}", escape(wave.name.as_str()))
+        format!("{}{asked}", safe(wave.name.as_str()))
     };
     if rollout.waves.is_empty() {
         return "all at once".to_owned();
@@ -138,7 +139,7 @@ fn waves(rollout: &RolloutSpec) -> String {
     rollout.waves.iter().map(wave).chain(rest).collect::<Vec<_>>().join(", then ")
 }
 
-fn windows(windows: &[Window]) -> String {
+fn windows(windows: &[Window], safe: fn(&str) -> String) -> String {
     let window = |window: &Window| {
         let deny = if window.deny { "not in " } else { "" };
         let zone = window.time_zone.as_ref().map_or("UTC", |zone| zone.as_str());
@@ -146,12 +147,24 @@ fn windows(windows: &[Window]) -> String {
             "{deny}{} for {} (the target's time zone, else {zone})",
             window.schedule, window.duration
         );
-        escape(&text)
+        safe(&text)
     };
     match windows {
         [] => "at any time".to_owned(),
         windows => windows.iter().map(window).collect::<Vec<_>>().join("; "),
     }
+}
+
+/// A line for each fleet that a plan touches, as text: its waves, and when its windows open next. `opens` tells that
+/// of a fleet's windows, where they are closed now.
+pub fn ways_text(plan: &FleetPlan, ways: &[Way], opens: impl Fn(&Way) -> Option<String>) -> String {
+    let touched = |way: &&Way| plan.groups.iter().any(|group| group.fleet == way.fleet);
+    let special = |way: &&Way| way.rollout.wave_names().len() > 1 || !way.windows.is_empty();
+    let line = |way: &Way| {
+        let opens = opens(way).map(|opens| format!("; no change starts now: {opens}")).unwrap_or_default();
+        format!("fleet {}: {}{opens}\n", way.fleet, waves(&way.rollout, str::to_owned))
+    };
+    ways.iter().filter(touched).filter(special).map(line).collect()
 }
 
 /// How many objects of each layer and kind change in how many ways, over all clusters.

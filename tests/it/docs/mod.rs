@@ -4,6 +4,7 @@
 //! `FAIRLEAD_BLESS=1 cargo test docs::` writes the tables anew.
 
 mod fields;
+mod quotes;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,8 +16,14 @@ use fairlead::sim::faults::Script;
 use serde::Deserialize;
 use serde_json::Value;
 
-const PAGES: [&str; 5] =
-    ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/format.md", "docs/operations.md"];
+const PAGES: [&str; 6] = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/architecture.md",
+    "docs/format.md",
+    "docs/operations.md",
+    "docs/rollouts.md",
+];
 
 fn read(page: &str) -> String {
     fs::read_to_string(page).unwrap_or_else(|error| panic!("{page}: {error}"))

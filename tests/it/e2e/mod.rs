@@ -17,6 +17,7 @@ mod people;
 mod protected;
 mod secrets;
 mod simulated;
+mod waves;
 
 use std::path::PathBuf;
 use std::time::Duration;
