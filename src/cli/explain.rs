@@ -89,6 +89,9 @@ fn of_fleet(out: &mut String, ExplainFleet { fleet, target }: &ExplainFleet, now
     for object in &target.drift {
         line(out, "drifted", object);
     }
+    for object in &target.break_glass {
+        line(out, "break glass", object);
+    }
 }
 
 fn line(out: &mut String, label: &str, value: &str) {
@@ -130,7 +133,8 @@ mod tests {
             "reason": "waits for its turn: 1 of at most 1 clusters are at work",
             "why": {"kind": "turn", "in_flight": 1, "limit": 1},
             "wanted": release("2"), "assigned": release("1"), "converged": release("1"), "base": release("1"),
-            "since": "2026-11-23T11:55:00Z", "offline": false, "objects": 3, "kept": [], "drift": [],
+            "since": "2026-11-23T11:55:00Z", "offline": false, "objects": 3, "kept": [], "drift": ["Deployment shop/web"],
+            "breakGlass": ["Deployment shop/web is not healed until 2026-11-23T13:00:00Z, by kubectl-edit"],
         });
         let view: ExplainView = serde_json::from_value(json!({
             "target": "edge-001", "fleets": [{"fleet": fleet, "target": target}],
@@ -154,6 +158,8 @@ Fleet retail
   was given     1111111 (release abababa)
   status        waiting for 5m
   because       waits for its turn: 1 of at most 1 clusters are at work
+  drifted       Deployment shop/web
+  break glass   Deployment shop/web is not healed until 2026-11-23T13:00:00Z, by kubectl-edit
 
 Lately
   AGE   FLEET    COMMIT    OUTCOME

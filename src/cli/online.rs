@@ -158,7 +158,7 @@ impl Show for FleetTable<'_> {
 impl Show for TargetTable<'_> {
     fn table(&self, now: Timestamp) -> Table {
         let columns = ["target", "fleet", "status", "assigned", "converged", "since", "reason"];
-        let mut table = Table::new(&columns).wide(&["base", "objects", "drift"]);
+        let mut table = Table::new(&columns).wide(&["base", "objects", "drift", "break glass"]);
         let commit =
             |release: &Option<ReleaseView>| Cell::or_none(release.as_ref().map(|r| r.commit.short()));
         for target in self.0 {
@@ -173,6 +173,7 @@ impl Show for TargetTable<'_> {
                 commit(&target.base),
                 target.objects.to_string().into(),
                 target.drift.join(", ").into(),
+                target.break_glass.join(", ").into(),
             ]);
         }
         table

@@ -506,6 +506,12 @@ fn outcome(fact: &FactBody) -> Option<String> {
                 if objects.len() > 1 { format!(" and {} more", objects.len() - 1) } else { String::new() };
             Some(format!("kept: {first}{more}"))
         }
+        FactBody::BreakGlass { objects } => {
+            let first = objects.first()?;
+            let more =
+                if objects.len() > 1 { format!(" and {} more", objects.len() - 1) } else { String::new() };
+            Some(format!("break glass: {first}{more}"))
+        }
         FactBody::Removed => Some("left the fleet".to_owned()),
         FactBody::Online { .. }
         | FactBody::Offline { .. }

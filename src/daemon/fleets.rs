@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tracing::error;
 
 use crate::cluster::Other;
-use crate::model::assignment::{Fact, FactBody, KeptObject};
+use crate::model::assignment::{BreakGlass, Fact, FactBody, KeptObject};
 use crate::model::digest::ReleaseDigest;
 use crate::model::name::{FleetName, TargetName};
 use crate::model::object::ObjectKey;
@@ -38,6 +38,7 @@ pub struct Details {
     pub objects: usize,
     pub kept: Vec<KeptObject>,
     pub drift: Vec<ObjectKey>,
+    pub glass: Vec<BreakGlass>,
 }
 
 #[derive(Debug, Default)]
@@ -277,6 +278,7 @@ impl Fleets {
                 details.drift.clone_from(objects);
             }
             FactBody::Kept { objects, .. } => details.kept.clone_from(objects),
+            FactBody::BreakGlass { objects } => details.glass.clone_from(objects),
             FactBody::Drift { healed: true, .. } | FactBody::Converged { .. } => details.drift.clear(),
             _ => {}
         }

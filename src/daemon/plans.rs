@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::library::{Library, WORKING_TREE};
 use super::reader::{FleetReading, ReadRequest, Reader, Reading};
 use crate::cluster::LiveView;
@@ -162,6 +164,7 @@ pub fn live(
         siblings: &view.siblings,
         back_to: None,
         adopt: &adopt,
+        now: Timestamp::now(),
     };
     let plan = plan::live(release, &view.observed, &context);
     against(release, &plan, &view.inventory, &view.objects, |object| our_paths(object, manager))

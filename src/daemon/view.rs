@@ -109,6 +109,7 @@ fn targets<'a>(report: &'a FleetReport, fleets: &'a Fleets) -> impl Iterator<Ite
             objects: details.objects,
             kept: details.kept.iter().map(ToString::to_string).collect(),
             drift: details.drift.iter().map(ToString::to_string).collect(),
+            break_glass: details.glass.iter().map(ToString::to_string).collect(),
         }
     })
 }

@@ -1,5 +1,6 @@
 //! Orders to a cluster, and the facts that come back.
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +105,8 @@ pub enum FactBody {
     Contested { objects: Vec<ObjectKey> },
     /// The release dropped these and they stay all the same. Said before `Converged`, again where it changed.
     Kept { generation: u64, objects: Vec<KeptObject> },
+    /// All objects that people keep from being healed, whenever that changes.
+    BreakGlass { objects: Vec<BreakGlass> },
     /// The target has left the fleet and its ledger says so (or is gone).
     Removed,
 }
@@ -136,6 +139,31 @@ pub struct KeptObject {
 impl std::fmt::Display for KeptObject {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.object, self.reason)
+    }
+}
+
+/// An object that a person keeps from being healed, with the annotation `fairlead.dev/hold-until`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BreakGlass {
+    pub object: ObjectKey,
+    /// None: what the annotation says is no time, so it holds nothing.
+    #[schemars(with = "Option<String>")]
+    pub until: Option<Timestamp>,
+    /// Names of the field managers that own the annotation.
+    pub by: Vec<String>,
+}
+
+impl std::fmt::Display for BreakGlass {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let by = if self.by.is_empty() { "someone".to_owned() } else { self.by.join(", ") };
+        match self.until {
+            Some(until) => write!(f, "{} is not healed until {until}, by {by}", self.object),
+            None => write!(
+                f,
+                "{}: fairlead.dev/hold-until, by {by}, is no time such as 2030-01-31T18:00:00Z and holds nothing",
+                self.object
+            ),
+        }
     }
 }
 

@@ -17,9 +17,9 @@ mod yaml;
 
 pub use immutable::immutable_changes;
 pub use live::{
-    Action, Context, Inventory, InventoryEntry, Judgement, Kept, KeptWhy, LivePlan, Observed, ObservedObject,
-    Origin, PlannedLayer, Precondition, Scope, Served, Sibling, Verb, Wanted, Why, applied, crds_leaving,
-    judge, leave, live, resolve_key, was_there_before,
+    Action, Context, HoldUntil, Inventory, InventoryEntry, Judgement, Kept, KeptWhy, LivePlan, Observed,
+    ObservedObject, Origin, PlannedLayer, Precondition, Scope, Served, Sibling, Verb, Wanted, Why, applied,
+    crds_leaving, judge, leave, live, resolve_key, was_there_before,
 };
 pub use redact::scrub;
 pub use yaml::diff;

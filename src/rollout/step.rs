@@ -188,7 +188,7 @@ fn take_fact(state: &mut FleetState, fact: Fact, now: Moment, effects: &mut Vec<
                 state.change(index, |target| target.kept = Kept::of(&objects));
             }
         }
-        FactBody::Drift { .. } | FactBody::Contested { .. } => {}
+        FactBody::Drift { .. } | FactBody::Contested { .. } | FactBody::BreakGlass { .. } => {}
     }
 }
 

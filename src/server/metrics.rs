@@ -175,6 +175,7 @@ fn fact_kind(fact: &FactBody) -> &'static str {
         FactBody::Drift { .. } => "drift",
         FactBody::Contested { .. } => "contested",
         FactBody::Kept { .. } => "kept",
+        FactBody::BreakGlass { .. } => "breakGlass",
         FactBody::Removed => "removed",
     }
 }

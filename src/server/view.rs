@@ -174,6 +174,8 @@ pub struct TargetView {
     pub kept: Vec<String>,
     /// Objects that differ from Git and are not put right (drift mode `Report`, or contested), as `Kind namespace/name`.
     pub drift: Vec<String>,
+    /// Objects that a person keeps from being healed (`fairlead.dev/hold-until`), with until when and who.
+    pub break_glass: Vec<String>,
 }
 
 /// A release, briefly.

@@ -135,6 +135,7 @@ fn view() -> StatusView {
         offline: false,
         objects: 12,
         kept: vec![],
+        break_glass: vec![],
         drift: vec![],
     };
     let empty = StatusView::empty("default".parse().unwrap(), repository);

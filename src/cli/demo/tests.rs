@@ -45,7 +45,8 @@ fn view(count: usize, status: impl Fn(usize) -> TargetStatus) -> StatusView {
             offline: status == TargetStatus::Offline,
             objects: 14,
             drift: Vec::new(),
-            kept: Default::default(),
+            kept: Vec::new(),
+            break_glass: Vec::new(),
         });
     }
     view.targets.sort_by(|a, b| a.name.cmp(&b.name));

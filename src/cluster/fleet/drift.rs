@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::eye::Change;
@@ -189,6 +190,7 @@ impl Fleet {
             siblings: &run.siblings,
             back_to: run.back_to,
             adopt: &run.adopt,
+            now: Timestamp::now(),
         };
         let judgement = judge(&key, &wanted, seen, &ctx);
         Some((key, judgement))

@@ -21,6 +21,7 @@ const REDISCOVER: (Duration, Duration) = (Duration::from_millis(500), Duration::
 impl Fleet {
     /// Starts what may be started; at the end, prunes and writes the result.
     pub(super) async fn step(&mut self) -> Result<(), FleetEnd> {
+        self.mind_glass().await?;
         let room = self.cx.api.allowed().saturating_sub(self.jobs.len());
         let Some(run) = &self.run else { return Ok(()) };
         for item in run.ready(Instant::now(), room) {

@@ -13,7 +13,7 @@ use crate::cluster::health::{Reduced, Verdict, needs_whole};
 use crate::cluster::watch::{News, Watch, version_number};
 use crate::model::fleet::IgnoredPath;
 use crate::model::object::{GroupKind, ObjectKey};
-use crate::plan::ObservedObject;
+use crate::plan::{HoldUntil, ObservedObject};
 
 /// One object as last seen.
 #[derive(Debug, Clone)]
@@ -44,6 +44,8 @@ pub struct Eye {
     manager: Arc<str>,
     ignored: Arc<[IgnoredPath]>,
     seen: BTreeMap<ObjectKey, Seen>,
+    /// Of what was seen, those that a person keeps from being healed until some time.
+    glass: BTreeSet<ObjectKey>,
     listed: BTreeSet<GroupKind>,
     unread: BTreeSet<GroupKind>,
     watches: BTreeMap<GroupKind, AbortHandle>,
@@ -61,6 +63,7 @@ impl Eye {
             manager: Arc::from(manager),
             ignored: Arc::from([]),
             seen: BTreeMap::new(),
+            glass: BTreeSet::new(),
             listed: BTreeSet::new(),
             unread: BTreeSet::new(),
             watches: BTreeMap::new(),
@@ -116,6 +119,7 @@ impl Eye {
         self.listed.remove(kind);
         self.unread.remove(kind);
         self.seen.retain(|key, _| !key.is(&kind.group, &kind.kind));
+        self.glass.retain(|key| !key.is(&kind.group, &kind.kind));
     }
 
     /// Stops all watches and forgets what they saw.
@@ -126,6 +130,7 @@ impl Eye {
         self.listed.clear();
         self.unread.clear();
         self.seen.clear();
+        self.glass.clear();
         // What old watches still had to say is not heard.
         (self.sender, self.news) = mpsc::channel(1_024);
     }
@@ -182,7 +187,7 @@ impl Eye {
             News::Gone { key, version } => {
                 let newer = |seen: &Seen| version_of(seen) > version && version > 0;
                 if !self.seen.get(&key).is_some_and(newer) {
-                    self.seen.remove(&key);
+                    self.forget(&key);
                     changes.push(Change::Vanished(key));
                 }
             }
@@ -206,7 +211,7 @@ impl Eye {
         };
         let vanished: Vec<ObjectKey> = self.seen.iter().filter(missing).map(|(key, _)| key.clone()).collect();
         for key in vanished {
-            self.seen.remove(&key);
+            self.forget(&key);
             changes.push(Change::Vanished(key));
         }
         for reduced in found {
@@ -227,7 +232,7 @@ impl Eye {
             Some(known) if version_of(known) > version_of(&seen) && version_of(&seen) > 0 => false,
             Some(known) if known.object == seen.object && known.verdict == seen.verdict => false,
             _ => {
-                self.seen.insert(reduced.key, seen);
+                self.keep(reduced.key, seen);
                 true
             }
         }
@@ -251,12 +256,27 @@ impl Eye {
                 Verdict::Healthy
             };
         }
-        self.seen.insert(reduced.key.clone(), Seen { object: reduced.object, verdict: reduced.verdict });
+        self.keep(reduced.key, Seen { object: reduced.object, verdict: reduced.verdict });
+    }
+
+    fn keep(&mut self, key: ObjectKey, seen: Seen) {
+        if seen.object.glass.is_some() {
+            self.glass.insert(key.clone());
+        } else {
+            self.glass.remove(&key);
+        }
+        self.seen.insert(key, seen);
     }
 
     /// Takes a read that found nothing.
     pub fn forget(&mut self, key: &ObjectKey) {
         self.seen.remove(key);
+        self.glass.remove(key);
+    }
+
+    /// What people say with the annotation `fairlead.dev/hold-until`, of every object that has it.
+    pub fn glass(&self) -> impl Iterator<Item = (&ObjectKey, &HoldUntil)> {
+        self.glass.iter().filter_map(|key| Some((key, self.seen.get(key)?.object.glass.as_deref()?)))
     }
 }
 

@@ -9,6 +9,7 @@ mod drift;
 mod execute;
 mod eye;
 mod fetch;
+mod glass;
 mod jobs;
 mod outcome;
 mod prepare;
@@ -40,7 +41,7 @@ use super::ledger::{Ledger, LedgerDamage, Stored, WriteError, set_id};
 use super::orders::{FleetOrders, Orders};
 use super::session::{Lost, Session, lost};
 use super::text::chain;
-use crate::model::assignment::{FactBody, Hold, KeptObject, Progress};
+use crate::model::assignment::{BreakGlass, FactBody, Hold, KeptObject, Progress};
 use crate::model::name::FleetName;
 
 /// How long requests of an order that was overtaken may take to end.
@@ -83,6 +84,7 @@ struct Said {
     stalled: bool,
     progress: Option<(Progress, Instant)>,
     kept: Option<(u64, Vec<KeptObject>)>,
+    glass: Vec<BreakGlass>,
     /// Something may have moved since.
     moved: bool,
 }
@@ -267,6 +269,7 @@ impl Fleet {
     async fn answer_greeting(&mut self) {
         if self.greeted != self.told.greetings {
             self.greeted = self.told.greetings;
+            self.said.glass.clear();
             let ledger = self.stored.is_written().then(|| self.stored.ledger.summary());
             self.say(FactBody::Online { ledger: ledger.map(Box::new) }).await;
         }
@@ -347,7 +350,8 @@ impl Fleet {
         let unsaid = converged && run.is_some_and(|run| run.said_healthy == Some(true));
         let unhealthy = self.unhealthy.filter(|_| unsaid).map(|since| since + drift::UNHEALTHY_AFTER);
         let verify = converged.then_some(self.verify_at);
-        [self.wake, items, progress, unhealthy, verify].into_iter().flatten().min()
+        let glass = run.and_then(|_| self.glass_wake());
+        [self.wake, items, progress, unhealthy, verify, glass].into_iter().flatten().min()
     }
 
     fn generation(&self) -> u64 {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::fetch::{Extra, FetchError, Fetched, Prepared, brought_by, expect, fetch, is_crd, read_extra};
@@ -224,7 +225,8 @@ impl Fleet {
         adopt: &'a BTreeSet<ObjectKey>,
     ) -> Context<'a> {
         let inventory = &self.stored.ledger.inventory;
-        Context { assignment, inventory, set: &self.set, siblings, back_to, adopt }
+        let now = Timestamp::now();
+        Context { assignment, inventory, set: &self.set, siblings, back_to, adopt, now }
     }
 
     /// What a person lets us take over, by the names that objects really have.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use http::Method;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::jobs::{APPLY, Done, Hand};
@@ -155,6 +156,17 @@ impl Fleet {
             // What hindered its pruning may be gone; no watch of ours tells.
             self.phase = Phase::Begin;
             return Ok(());
+        }
+        let now = Timestamp::now();
+        let held = |key: &ObjectKey| {
+            self.eye
+                .get(key)
+                .and_then(|seen| seen.object.glass.as_ref())
+                .is_some_and(|glass| glass.holds(now))
+        };
+        let (held, wrong): (Vec<ObjectKey>, Vec<ObjectKey>) = wrong.into_iter().partition(held);
+        if !held.is_empty() {
+            self.say(FactBody::Drift { objects: held, healed: false }).await;
         }
         for key in wrong {
             let Some(item) = self.item(&key) else { continue };

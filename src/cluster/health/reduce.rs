@@ -9,13 +9,15 @@ use super::{Verdict, verdict};
 use crate::cluster::fields;
 use crate::model::fleet::IgnoredPath;
 use crate::model::object::{GroupKind, ObjectKey};
-use crate::plan::ObservedObject;
+use crate::plan::{HoldUntil, ObservedObject};
 
 /// The label that names the ApplySet an object belongs to.
 const PART_OF: &str = "applyset.kubernetes.io/part-of";
 const DIGEST: &str = "fairlead.dev/digest";
 const PRUNE: &str = "fairlead.dev/prune";
 const REPLACE: &str = "fairlead.dev/replace";
+/// A person keeps the object from being healed until then (RFC 3339).
+const HOLD_UNTIL: &str = "fairlead.dev/hold-until";
 
 /// What remains of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,8 +61,14 @@ impl Observer<'_> {
             prune_allowed: annotation(PRUNE) == Some("allow"),
             replace_allowed: annotation(REPLACE) == Some("allow"),
             terminating: text("deletionTimestamp").is_some(),
+            glass: annotation(HOLD_UNTIL).map(|until| Box::new(self.glass(object, until))),
         };
         Some(Reduced { verdict: verdict(kind, object), object: reduced, key })
+    }
+
+    fn glass(&self, object: &Value, until: &str) -> HoldUntil {
+        let pointer = format!("/metadata/annotations/{}", HOLD_UNTIL.replace('/', "~1"));
+        HoldUntil { until: until.parse().ok(), by: fields::owners(object, self.manager, &pointer, object) }
     }
 
     fn shared(&self, set: &str) -> Arc<str> {

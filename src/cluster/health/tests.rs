@@ -496,6 +496,18 @@ fn objects_are_reduced_on_arrival() {
     assert_eq!(seen.yielded, ["/spec/replicas"]);
     assert!(seen.fields.is_some() && seen.prune_allowed && !seen.replace_allowed && !seen.terminating);
 
+    let mut held = object.clone();
+    for (until, expected) in [("2026-11-23T18:00:00+01:00", Some("2026-11-23T17:00:00Z")), ("tomorrow", None)]
+    {
+        held["metadata"]["annotations"] = json!({"fairlead.dev/hold-until": until});
+        let edit = json!({"f:metadata": {"f:annotations": {"f:fairlead.dev/hold-until": {}}}});
+        held["metadata"]["managedFields"][1] =
+            json!({"manager": "kubectl-edit", "operation": "Update", "fieldsV1": edit});
+        let glass = observer.reduce(&kind("apps", "Deployment"), &held).unwrap().object.glass.unwrap();
+        assert_eq!(glass.until.map(|until| until.to_string()).as_deref(), expected);
+        assert_eq!(glass.by, ["kubectl-edit"]);
+    }
+
     let bare = json!({"metadata": {"name": "a", "uid": "u", "labels": null, "annotations": {"fairlead.dev/digest": "x"}}});
     let seen = observer.reduce(&kind("", "ConfigMap"), &bare).unwrap();
     assert_eq!((seen.key.namespace(), seen.object.digest, seen.object.fields), (None, None, None));

@@ -10,7 +10,7 @@ use crate::model::release::ReleaseObject;
 
 use crate::plan::live_rules::allows_replace;
 
-use super::types::{Context, InventoryEntry, ObservedObject, Origin, Verb, Why};
+use super::types::{Context, HoldUntil, InventoryEntry, ObservedObject, Origin, Verb, Why};
 
 /// An object as the release wants it.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +48,8 @@ pub fn judge(
 ) -> Judgement {
     let entry = ctx.inventory.objects.get(key);
     let recorded = entry.filter(|entry| entry.applied.is_some());
-    let case = Case { key, wanted, entry, recorded, ctx };
+    let glass = observed.and_then(|seen| seen.glass.as_deref()).filter(|glass| glass.holds(ctx.now));
+    let case = Case { key, wanted, entry, recorded, glass, ctx };
     match observed {
         _ if wanted.unread => case.unread(),
         None => case.missing(None),
@@ -62,12 +63,14 @@ struct Case<'a> {
     entry: Option<&'a InventoryEntry>,
     /// The entry, if a result was recorded: the object is known to have been ours.
     recorded: Option<&'a InventoryEntry>,
+    /// A person keeps it from being healed now.
+    glass: Option<&'a HoldUntil>,
     ctx: &'a Context<'a>,
 }
 
 impl Case<'_> {
     fn heals(&self) -> bool {
-        self.ctx.assignment.policy.drift.mode == DriftMode::Heal
+        self.ctx.assignment.policy.drift.mode == DriftMode::Heal && self.glass.is_none()
     }
 
     /// Whether the last result says that just this was applied.
@@ -82,6 +85,8 @@ impl Case<'_> {
     /// Drift: put right, or only said.
     fn drift(&self, why: Why, origin: Option<Origin>) -> Judgement {
         let verb = if self.heals() { Verb::Heal } else { Verb::Report };
+        let held = self.glass.and_then(|glass| Some((glass.until?, glass.by.join(", "))));
+        let why = held.map_or(why, |(until, by)| Why::BreakGlass { until, by });
         self.say(verb, why, self.heals(), origin)
     }
 

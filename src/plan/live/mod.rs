@@ -18,8 +18,8 @@ pub use judge::{Judgement, Wanted, judge, was_there_before};
 pub use prune::{crds_leaving, leave};
 pub use resolve::resolve_key;
 pub use types::{
-    Action, Context, Inventory, InventoryEntry, Kept, KeptWhy, LivePlan, Observed, ObservedObject, Origin,
-    PlannedLayer, Precondition, Scope, Served, Sibling, Verb, Why,
+    Action, Context, HoldUntil, Inventory, InventoryEntry, Kept, KeptWhy, LivePlan, Observed, ObservedObject,
+    Origin, PlannedLayer, Precondition, Scope, Served, Sibling, Verb, Why,
 };
 
 use resolve::{Resolved, Resolver};

@@ -62,6 +62,23 @@ pub struct ObservedObject {
     pub replace_allowed: bool,
     /// A deletionTimestamp is set.
     pub terminating: bool,
+    /// The annotation `fairlead.dev/hold-until`; boxed, for few objects have it.
+    pub glass: Option<Box<HoldUntil>>,
+}
+
+/// What the annotation `fairlead.dev/hold-until` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldUntil {
+    /// None: no time.
+    pub until: Option<Timestamp>,
+    /// Names of the managers that own the annotation, sorted.
+    pub by: Vec<String>,
+}
+
+impl HoldUntil {
+    pub fn holds(&self, now: Timestamp) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
 }
 
 /// What the ledger remembers about the objects of one (instance, fleet).
@@ -143,6 +160,8 @@ pub struct Context<'a> {
     pub back_to: Option<u64>,
     /// Objects that a person let us take over (`fairlead adopt`).
     pub adopt: &'a BTreeSet<ObjectKey>,
+    /// For what a person holds until some time.
+    pub now: Timestamp,
 }
 
 /// What is done to one object.
@@ -209,6 +228,12 @@ pub enum Why {
     Moves { from: FleetName },
     #[error("someone else changed it")]
     Drifted,
+    #[error("someone else changed it and keeps it from being healed until {until}: {by}")]
+    BreakGlass {
+        #[schemars(with = "String")]
+        until: Timestamp,
+        by: String,
+    },
     #[error("someone else removed it or its label")]
     Missing,
     #[error("another manager owns ignored paths: {}", list(.paths))]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::fleet::DriftMode;
-use crate::plan::{Verb, was_there_before};
+use crate::plan::{HoldUntil, Verb, was_there_before};
 
 const WEB: &str = "Deployment.apps shop/web";
 
@@ -58,6 +58,34 @@ fn unchanged_is_proved_by_annotation_and_entry() {
         w.remembers(WEB).applied = other_digest();
         w.observed.objects.clear();
     });
+}
+
+#[test]
+fn what_a_person_holds_is_not_healed_until_then() {
+    let held = |until: Option<i64>, change: fn(&mut World)| {
+        move |w: &mut World| {
+            let by = vec!["kubectl-edit".to_owned()];
+            w.see(WEB).glass = Some(Box::new(HoldUntil { until: until.map(at), by }));
+            change(w);
+        }
+    };
+    let until =
+        format!("someone else changed it and keeps it from being healed until {}: kubectl-edit", at(NOW + 1));
+    says("unchanged (as it should be)", held(Some(NOW + 1), |_| {}));
+    says(&format!("report ({until})"), held(Some(NOW + 1), |w| w.see(WEB).fields = Some(fields(2))));
+    says(&format!("report ({until})"), held(Some(NOW + 1), |w| w.see(WEB).part_of = None));
+    says(
+        "compare (the record of its fields was lost)",
+        held(Some(NOW + 1), |w| w.remembers(WEB).fields = None),
+    );
+    says("heal! (someone else changed it)", held(Some(NOW), |w| w.see(WEB).fields = Some(fields(2))));
+    says("heal! (someone else changed it)", held(None, |w| w.see(WEB).fields = Some(fields(2))));
+    // A change is no healing.
+    let change = held(Some(NOW + 1), |w| {
+        w.remembers(WEB).applied = other_digest();
+        w.see(WEB).digest = other_digest();
+    });
+    says("update! (the release changes it)", change);
 }
 
 #[test]

@@ -210,6 +210,7 @@ impl World {
             siblings: &self.siblings,
             back_to: self.back_to,
             adopt: &self.adopt,
+            now: at(NOW),
         }
     }
 

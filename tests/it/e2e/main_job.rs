@@ -1,6 +1,8 @@
 //! The main job, as a new user would try it: the example fleet with eight targets, two of them real.
 
-use super::{Kubeconfigs, SOON, Small, config_map, deployment, namespace, runs, target};
+use serde_json::{Value, json};
+
+use super::{Kubeconfigs, SOON, Small, config_map, deployment, namespace, runs, target, value};
 use crate::harness::{ControlPlane, FAIL_ANNOTATION, Options, shared};
 use crate::world::daemon::Daemon;
 use crate::world::repository::FleetRepo;
@@ -151,6 +153,48 @@ async fn drift_is_put_right() {
         if found.starts_with("applyset-") { Ok(()) } else { Err(found) }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_person_holds_is_listed_and_healed_when_the_time_is_over() {
+    let plane = shared("alpha").await.unwrap();
+    let ns = "break-glass";
+    let mut small = Small::new(plane, ns);
+    small
+        .repo
+        .write("profiles/app/app/namespace.yaml", &namespace(ns))
+        .write("profiles/app/app/settings.yaml", &config_map(ns, "settings", "right"));
+    let commit = small.repo.push("First");
+    small.daemon.start();
+    small.converged(&commit).await;
+
+    let until = jiff::Timestamp::now() + std::time::Duration::from_secs(8);
+    let hold = format!("fairlead.dev/hold-until={until}");
+    plane.kubectl(&["annotate", "configmap", "settings", "-n", ns, &hold]).await.unwrap();
+    let patch = ["patch", "configmap", "settings", "-n", ns, "-p", r#"{"data":{"value":"by hand"}}"#];
+    plane.kubectl(&patch).await.unwrap();
+    let expected = format!("ConfigMap {ns}/settings is not healed until {until}, by kubectl-annotate");
+    let listed = |status: &Value| target(status, "edge-001")["breakGlass"] == json!([expected]);
+    small.daemon.until("it is listed", SOON, listed).await;
+    let drifts =
+        |status: &Value| target(status, "edge-001")["drift"] == json!([format!("ConfigMap {ns}/settings")]);
+    small.daemon.until("the drift is said", SOON, drifts).await;
+    assert_eq!(value(plane, ns, "settings").await.as_deref(), Some("by hand"));
+    let explained = String::from_utf8(small.daemon.command(&["explain", "edge-001"]).stdout).unwrap();
+    assert!(explained.contains(&expected), "{explained}");
+
+    // A restart does not heal it either.
+    small.daemon.kill().start();
+    small.daemon.until("it is listed again", SOON, listed).await;
+    assert!(jiff::Timestamp::now() < until, "too slow to show anything");
+    assert_eq!(value(plane, ns, "settings").await.as_deref(), Some("by hand"));
+
+    healed(plane, &["get", "configmap", "settings", "-n", ns, "-o", "jsonpath={.data.value}"], "right").await;
+    assert!(jiff::Timestamp::now() >= until, "healed too early");
+    small
+        .daemon
+        .until("it is listed no more", SOON, |status| target(status, "edge-001")["breakGlass"] == json!([]))
+        .await;
 }
 
 async fn healed(plane: &ControlPlane, get: &[&str], wanted: &str) {
