@@ -5,9 +5,11 @@
 //! connection, as with real clusters.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -24,10 +26,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tower::{BoxError, ServiceExt as _};
+use tower::{BoxError, Service, ServiceExt as _};
 
 use super::faults::{self, Faults, Faulty, Rule};
-use super::{Body, Fleet};
+use super::{Body, Cluster, Fleet};
 
 /// Largest request that a real API server takes.
 const MAX_REQUEST: usize = 3 << 20;
@@ -59,10 +61,15 @@ pub struct Served {
     address: SocketAddr,
 }
 
+/// Is told of each request that reached a cluster, by the cluster's name, and of what it answered: before a fault can
+/// lose the answer.
+pub type Tap = Arc<dyn Fn(&str, &Request<Bytes>, StatusCode) + Send + Sync>;
+
 /// Faults by cluster; the clusters themselves are made on first use.
 struct Clusters {
     fleet: Fleet,
     faults: BTreeMap<String, Faults>,
+    tap: OnceLock<Tap>,
 }
 
 type Answer = Response<faults::Body<Body>>;
@@ -84,7 +91,7 @@ impl Served {
         let address = listener.local_addr().map_err(failed)?;
         let (tls, certificate) = certificate(address).map_err(ServeError::Certificate)?;
         let faults = names.iter().map(|name| (name.clone(), Faults::new(name, seed, rules))).collect();
-        let clusters = Arc::new(Clusters { fleet, faults });
+        let clusters = Arc::new(Clusters { fleet, faults, tap: OnceLock::new() });
         let served = Self { listener, tls, clusters, folder: folder.to_owned(), certificate, address };
         served.write_kubeconfigs()?;
         Ok(served)
@@ -92,6 +99,18 @@ impl Served {
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The faults of a cluster, to change them while it is served.
+    pub fn faults(&self, cluster: &str) -> Option<Faults> {
+        self.clusters.faults.get(cluster).cloned()
+    }
+
+    /// Tells somebody of every request from now on; the first who asks.
+    #[must_use]
+    pub fn tapped(self, tap: Tap) -> Self {
+        self.clusters.tap.get_or_init(|| tap);
+        self
     }
 
     /// Answers until `cancel` is cancelled, and removes the kubeconfigs.
@@ -195,8 +214,33 @@ async fn answer(clusters: Arc<Clusters>, request: Request<Incoming>) -> Result<A
     let Ok(body) = Limited::new(body, MAX_REQUEST).collect().await else {
         return Ok(refuse(StatusCode::PAYLOAD_TOO_LARGE));
     };
-    let service = Faulty::new(clusters.fleet.cluster(&name), faults.clone());
+    let tapped = Tapped { cluster: clusters.fleet.cluster(&name), tap: clusters.tap.get().cloned() };
+    let service = Faulty::new(tapped, faults.clone());
     service.oneshot(Request::from_parts(parts, body.to_bytes())).await
+}
+
+/// A cluster, and who is told what it is asked.
+#[derive(Clone)]
+struct Tapped {
+    cluster: Cluster,
+    tap: Option<Tap>,
+}
+
+impl Service<Request<Bytes>> for Tapped {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
+        let Some(tap) = &self.tap else { return std::future::ready(Ok(self.cluster.handle(request))) };
+        let answer = self.cluster.handle(request.clone());
+        tap(self.cluster.name(), &request, answer.status());
+        std::future::ready(Ok(answer))
+    }
 }
 
 fn refuse(code: StatusCode) -> Answer {

@@ -16,12 +16,15 @@ mod docs;
 mod e2e;
 mod forge;
 mod harness;
+#[path = "../soak/mod.rs"]
+mod marathon;
 mod objects;
 mod release_cache;
 mod rollout_properties;
 mod scenarios;
 mod server;
 mod sim;
+mod soak;
 mod store;
 mod walkthrough;
 mod world;

@@ -45,12 +45,27 @@ impl Daemon {
 
     /// What the socket answers to a GET, as JSON.
     pub fn get(&self, path: &str) -> Value {
-        let mut stream = UnixStream::connect(self.state().join("fairlead.sock")).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        self.ask("GET", path, None).unwrap_or_else(|error| panic!("{path}: {error}")).1
+    }
+
+    /// What the socket answers, as its status and JSON.
+    pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<(u16, Value), String> {
+        let body = body.map(ToString::to_string).unwrap_or_default();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-        serde_json::from_str(body).unwrap_or_else(|error| panic!("{path}: {error}: {answer}"))
+        let exchange = || {
+            let mut stream = UnixStream::connect(self.state().join("fairlead.sock"))?;
+            stream.write_all((head + &body).as_bytes())?;
+            stream.read_to_string(&mut answer)
+        };
+        exchange().map_err(|error| error.to_string())?;
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or("cut off")?;
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or("no status")?;
+        let body = serde_json::from_str(body).map_err(|error| format!("{error}: {answer}"))?;
+        Ok((status, body))
     }
 
     pub fn log(&self) -> String {
@@ -58,9 +73,14 @@ impl Daemon {
     }
 
     pub fn start(&mut self) -> &mut Self {
+        self.launch(&mut Command::new(env!("CARGO_BIN_EXE_fairlead")))
+    }
+
+    /// Starts it by a command that takes the program's arguments.
+    pub fn launch(&mut self, command: &mut Command) -> &mut Self {
         assert!(self.child.is_none(), "the daemon runs already");
         let log = fs::File::options().create(true).append(true).open(self.folder.path().join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_fairlead"))
+        let child = command
             .args(["run", "--log", "fairlead=debug,info", "--config"])
             .arg(self.config())
             .stdin(Stdio::null())
@@ -70,6 +90,10 @@ impl Daemon {
             .unwrap();
         self.child = Some(child);
         self
+    }
+
+    pub fn process(&mut self) -> Option<&mut Child> {
+        self.child.as_mut()
     }
 
     /// SIGKILL.

@@ -1,0 +1,221 @@
+//! The fault marathon: a fleet of simulated clusters under the real daemon, and whatever can happen to both.
+//!
+//! In: a seed, and how long. Out: what was done, or the rule that was broken with the whole history. What happens
+//! follows from the seed alone; when it happens, within a step, from the machine as well. Each step begins and ends
+//! with every cluster as a model says, which knows only what the driver wrote to the repository: the daemon's own
+//! opinion is checked against it, never taken for it. During a step, each write of the daemon is held to what some
+//! commit of that step allows.
+#![allow(dead_code, reason = "the test and the benchmark each use a part")]
+
+mod acts;
+mod aim;
+mod content;
+mod host;
+mod stage;
+mod storm;
+mod tap;
+mod trouble;
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::world::repository::FleetRepo;
+use aim::Model;
+use content::Content;
+use host::Host;
+use stage::Stage;
+
+/// How long anything may take that takes a second or two on a machine with nothing else to do.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    pub clusters: usize,
+    pub seed: u64,
+    pub steps: Option<usize>,
+    pub length: Duration,
+    /// Also faults that take minutes to be found out.
+    pub slow: bool,
+    /// Says each step.
+    pub loud: bool,
+}
+
+/// What was done.
+#[derive(Debug, Default, Clone)]
+pub struct Done {
+    pub steps: usize,
+    pub commits: usize,
+    pub kills: usize,
+    pub applies: usize,
+    pub deletes: usize,
+    pub ledgers: usize,
+}
+
+/// Why a marathon ended: a rule, or the machine.
+type Wrong = String;
+
+struct World {
+    options: Options,
+    random: fastrand::Rng,
+    repo: FleetRepo,
+    host: Host,
+    stage: Stage,
+    _kubeconfigs: TempDir,
+    content: Content,
+    /// The content of each commit, the commits, and whether each was good for every cluster.
+    past: Vec<Content>,
+    commits: Vec<String>,
+    good: Vec<bool>,
+    model: Model,
+    history: Vec<String>,
+    began: Instant,
+    serial: u32,
+    done: Done,
+}
+
+/// Runs a marathon.
+pub fn run(options: Options) -> Result<Done, String> {
+    let mut world = World::new(options);
+    let ran = world.go();
+    ran.map(|()| world.done.clone()).map_err(|wrong| world.tell(&wrong))
+}
+
+impl World {
+    fn new(options: Options) -> Self {
+        let (repo, kubeconfigs) = (FleetRepo::empty(), tempfile::tempdir().unwrap());
+        let content = Content::first(options.clusters);
+        let names: Vec<String> = content.targets.keys().cloned().collect();
+        let stage = Stage::start(&names, options.seed, kubeconfigs.path());
+        let host = Host::new(&repo.url(), kubeconfigs.path());
+        Self {
+            options,
+            random: fastrand::Rng::with_seed(options.seed),
+            repo,
+            host,
+            stage,
+            _kubeconfigs: kubeconfigs,
+            content,
+            past: Vec::new(),
+            commits: Vec::new(),
+            good: Vec::new(),
+            model: Model::default(),
+            history: Vec::new(),
+            began: Instant::now(),
+            serial: 1,
+            done: Done::default(),
+        }
+    }
+
+    fn go(&mut self) -> Result<(), Wrong> {
+        self.install()?;
+        let enough = |world: &Self| match world.options.steps {
+            Some(steps) => world.done.steps >= steps,
+            None => world.began.elapsed() >= world.options.length,
+        };
+        while !enough(self) {
+            self.step()?;
+            self.done.steps += 1;
+        }
+        self.host.daemon.kill();
+        Ok(())
+    }
+
+    /// The first commit, and foreign objects beside ours.
+    fn install(&mut self) -> Result<(), Wrong> {
+        self.say("install".to_owned());
+        let content = self.content.clone();
+        let aim = self.aim_at(&content);
+        self.allow(&aim, &[]);
+        self.host.start();
+        self.push(content, "Install", true);
+        self.settle(&aim, &BTreeSet::new(), PATIENCE)?;
+        let names: Vec<String> = self.content.targets.keys().cloned().collect();
+        for name in &names {
+            self.stage.settle_in(name, "theirs");
+        }
+        self.arrive(&aim)
+    }
+
+    /// Notes what happens, as the history has it.
+    fn say(&mut self, what: String) {
+        let at = self.began.elapsed().as_secs_f64();
+        let line = format!("{:4} {at:8.2}s {what}", self.done.steps);
+        if self.options.loud {
+            println!("{line}");
+        }
+        self.history.push(line);
+    }
+
+    /// Writes a content into the repository and pushes it.
+    fn push(&mut self, content: Content, message: &str, good: bool) -> String {
+        self.write(&content);
+        let commit = self.repo.push(message);
+        self.pushed(content, &commit, good);
+        commit
+    }
+
+    fn pushed(&mut self, content: Content, commit: &str, good: bool) {
+        self.say(format!("  commit {} is {}", self.commits.len(), &commit[..7]));
+        self.content = content.clone();
+        self.past.push(content);
+        self.commits.push(commit.to_owned());
+        self.good.push(good);
+        self.done.commits += 1;
+    }
+
+    fn write(&self, content: &Content) {
+        let files = content.files(&self.commits);
+        let before = self.past.last().map(|past| past.files(&self.commits)).unwrap_or_default();
+        for path in before.keys().filter(|path| !files.contains_key(*path)) {
+            self.repo.remove(path);
+        }
+        for (path, text) in files.iter().filter(|(path, text)| before.get(*path) != Some(text)) {
+            self.repo.write(path, text);
+        }
+    }
+
+    fn head(&self) -> &str {
+        self.commits.last().map_or("", String::as_str)
+    }
+
+    fn kill(&mut self) {
+        self.host.daemon.kill();
+        self.done.kills += 1;
+    }
+
+    /// The failure, with all that it takes to see it again.
+    fn tell(&mut self, wrong: &str) -> String {
+        let status = self.host.status();
+        let mut text = format!("{wrong}\n\nThe history (seed {}):\n", self.options.seed);
+        for line in &self.history {
+            let _ = writeln!(text, "{line}");
+        }
+        let log = self.host.daemon.log();
+        let tail: Vec<&str> = log.lines().rev().take(120).collect();
+        text += "\nThe end of the daemon's log:\n";
+        for line in tail.iter().rev() {
+            let _ = writeln!(text, "{line}");
+        }
+        let _ = match status {
+            Ok(status) => writeln!(text, "\nFleets: {:#}", status["fleets"]),
+            Err(error) => writeln!(text, "\nNo status: {error}"),
+        };
+        if let Ok(folder) = std::env::var("FAIRLEAD_SOAK_KEEP") {
+            let _ = std::fs::create_dir_all(&folder);
+            let _ = std::fs::write(format!("{folder}/daemon-{}.log", self.options.seed), log);
+        }
+        let _ = writeln!(text, "\nAgain: cargo bench --bench fairlead-soak -- --seed {}", self.options.seed);
+        text
+    }
+
+    fn some<T: Clone>(&mut self, from: &[T], most: usize) -> Vec<T> {
+        let mut from = from.to_vec();
+        self.random.shuffle(&mut from);
+        let count = if from.is_empty() { 0 } else { self.random.usize(1..=most.min(from.len())) };
+        from.truncate(count);
+        from
+    }
+}
