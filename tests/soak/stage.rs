@@ -114,7 +114,7 @@ impl Stage {
                 if labels[PART_OF].is_string() {
                     found.ours.insert(path.clone(), essence(&path, object));
                 } else if name != "kube-root-ca.crt" && list != "/api/v1/namespaces" {
-                    found.others.insert(path, object.clone());
+                    found.others.insert(path, whole(object));
                 }
             }
         }
@@ -134,7 +134,7 @@ impl Stage {
         let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"by": "them"}});
         let (status, made) = ask(&it, Method::POST, space, Some(&map), "application/json");
         if status.is_success() {
-            self.foreign.insert((cluster.to_owned(), format!("{space}/{name}")), made);
+            self.foreign.insert((cluster.to_owned(), format!("{space}/{name}")), whole(&made));
         }
         status.is_success()
     }
@@ -166,6 +166,11 @@ impl Drop for Stage {
             runtime.shutdown_timeout(Duration::from_secs(1));
         }
     }
+}
+
+/// An object as lists have it, too.
+fn whole(object: &Value) -> Value {
+    json!({"metadata": object["metadata"], "data": object["data"]})
 }
 
 fn lock(notes: &Mutex<Notes>) -> MutexGuard<'_, Notes> {
