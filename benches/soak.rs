@@ -18,6 +18,7 @@ mod marathon;
 #[allow(dead_code, reason = "tests use the rest")]
 mod world;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,9 @@ struct Args {
     /// Goes on with the next seed after a failure.
     #[arg(long)]
     keep_going: bool,
+    /// Another build of the daemon than the one that is built with this.
+    #[arg(long, value_name = "PROGRAM")]
+    daemon: Option<PathBuf>,
     /// Says nothing of single steps.
     #[arg(long)]
     quiet: bool,
@@ -62,9 +66,9 @@ fn main() -> ExitCode {
     let mut seed = args.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
     loop {
         println!("seed {seed}");
-        let (clusters, steps, slow) = (args.clusters, args.steps, args.slow);
+        let (clusters, steps, slow, daemon) = (args.clusters, args.steps, args.slow, args.daemon.clone());
         let length = LEG.min(whole.saturating_sub(began.elapsed()));
-        match run(Options { clusters, seed, steps, length, slow, loud: !args.quiet }) {
+        match run(Options { clusters, seed, steps, length, slow, loud: !args.quiet, daemon }) {
             Ok(done) => println!("seed {seed} held: {done:?}"),
             Err(failure) => {
                 failures += 1;

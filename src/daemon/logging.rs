@@ -20,6 +20,8 @@ pub fn init(format: Format, filter: &str) -> Result<(), ParseError> {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
+        // A line that can't be written (a full disk) would be complained of on standard error too, which panics.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     // A second call keeps the first subscriber: that is what an embedding program wants.
     let _already_set = match format {
@@ -34,6 +36,7 @@ pub fn init_file(file: File) {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new("info"))
         .with_ansi(false)
+        .log_internal_errors(false)
         .with_writer(Arc::new(file));
     let _already_set = lines.try_init();
 }

@@ -34,6 +34,8 @@ pub enum Goal {
     Still,
     /// The head waits for an approval.
     Held,
+    /// The head holds on every cluster that it changes.
+    Stuck,
     Paused,
 }
 
@@ -239,6 +241,7 @@ impl World {
                     accepted != head && needs.iter().any(|need| need == "approve")
                 }
                 Goal::Still => accepted != head && matches!(state, "failed" | "held"),
+                Goal::Stuck => observed == head && accepted != head,
                 Goal::Paused => accepted != head && state == "paused",
             };
             if !fits {
@@ -264,6 +267,10 @@ impl World {
                 (Goal::Accepted, Some(_)) => false,
                 (Goal::Failed | Goal::Partly, _) => {
                     matches!(is, "converged" | "quarantined" | "suspended" | "held")
+                }
+                (Goal::Stuck, _) => {
+                    let pinned = self.content.targets.get(name).is_some_and(|target| target.pin.is_some());
+                    is == if pinned { "converged" } else { "held" }
                 }
                 (Goal::Still | Goal::Held | Goal::Paused, _) => !matches!(is, "progressing" | "returning" | "unknown" | "offline"),
             };

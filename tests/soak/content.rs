@@ -236,9 +236,10 @@ fn web_text(image: u32, crash: bool) -> String {
         false => ("", ""),
     };
     format!(
-        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web, namespace: shop}}\nspec:\n  \
+        "apiVersion: apps/v1\nkind: Deployment\n\
+         metadata: {{name: web, namespace: shop, labels: {{mark: \"${{{{ var.mark }}}}\"}}}}\nspec:\n  \
          replicas: ${{{{ var.replicas }}}}{deadline}\n  selector: {{matchLabels: {{app: web}}}}\n  template:\n    \
-         metadata: {{labels: {{app: web, mark: \"${{{{ var.mark }}}}\"}}{fail}}}\n    \
+         metadata: {{labels: {{app: web}}{fail}}}\n    \
          spec: {{containers: [{{name: main, image: \"example.com/web:{image}\"}}]}}\n"
     )
 }
@@ -277,7 +278,7 @@ pub fn essence(path: &str, object: &Value) -> Value {
         return json!({
             "image": template["spec"]["containers"][0]["image"],
             "replicas": object["spec"]["replicas"],
-            "mark": template["metadata"]["labels"]["mark"],
+            "mark": object["metadata"]["labels"]["mark"],
             "crash": template["metadata"]["annotations"]["sim.fairlead.dev/fail"] == "crash",
         });
     }

@@ -19,16 +19,18 @@ pub struct Host {
     folder: TempDir,
     /// None: there is no C compiler, and clocks don't jump.
     clock: Option<PathBuf>,
+    program: PathBuf,
     /// Seconds by which the daemon's clock is ahead.
     ahead: i64,
 }
 
 impl Host {
-    pub fn new(repository: &Path, kubeconfigs: &Path) -> Self {
+    pub fn new(repository: &Path, kubeconfigs: &Path, program: Option<PathBuf>) -> Self {
         let daemon = Daemon::new("soak", repository, kubeconfigs);
         let folder = tempfile::tempdir().unwrap();
         let clock = build_clock(folder.path());
-        let host = Self { daemon, folder, clock, ahead: 0 };
+        let program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_fairlead").into());
+        let host = Self { daemon, folder, clock, program, ahead: 0 };
         host.write_clock();
         host
     }
@@ -36,7 +38,7 @@ impl Host {
     pub fn start(&mut self) {
         // A write beyond the limit is to be an error, as on a full disk, not a signal.
         let mut command = Command::new("sh");
-        command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_fairlead")]);
+        command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]).arg(&self.program);
         if let Some(library) = &self.clock {
             command.env("LD_PRELOAD", library).env("FAIRLEAD_SOAK_CLOCK", self.clock_file());
         }

@@ -18,6 +18,7 @@ mod trouble;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -31,7 +32,7 @@ use stage::Stage;
 /// How long anything may take that takes a second or two on a machine with nothing else to do.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     pub clusters: usize,
     pub seed: u64,
@@ -41,6 +42,8 @@ pub struct Options {
     pub slow: bool,
     /// Says each step.
     pub loud: bool,
+    /// Another build of the daemon than the one beside this program.
+    pub daemon: Option<PathBuf>,
 }
 
 /// What was done.
@@ -89,10 +92,10 @@ impl World {
         let content = Content::first(options.clusters);
         let names: Vec<String> = content.targets.keys().cloned().collect();
         let stage = Stage::start(&names, options.seed, kubeconfigs.path());
-        let host = Host::new(&repo.url(), kubeconfigs.path());
+        let host = Host::new(&repo.url(), kubeconfigs.path(), options.daemon.clone());
         Self {
-            options,
             random: fastrand::Rng::with_seed(options.seed),
+            options,
             repo,
             host,
             stage,
@@ -152,7 +155,7 @@ impl World {
     /// Writes a content into the repository and pushes it.
     fn push(&mut self, content: Content, message: &str, good: bool) -> String {
         self.write(&content);
-        let commit = self.repo.push(message);
+        let commit = self.repo.push(if message.is_empty() { "Nothing" } else { message });
         self.pushed(content, &commit, good);
         commit
     }

@@ -151,7 +151,8 @@ impl World {
         let all = ["base", "lab", "retail"];
         let stay = match broken {
             Broken::Fleets | Broken::NoTargets => self.aim_to_stay().with(&all, Goal::Still),
-            _ => self.aim_to_stay().with(&Self::app_fleets(), Goal::Still),
+            Broken::EmptyLayer => self.aim_to_stay().with(&Self::app_fleets(), Goal::Stuck),
+            Broken::Profile | Broken::Manifest => self.aim_to_stay().with(&Self::app_fleets(), Goal::Still),
         };
         self.brew(&storm);
         self.push(next, "Broken", false);

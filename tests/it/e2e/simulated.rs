@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{FLEET, PROFILE, SOON, deployment, namespace};
+use super::{FLEET, PROFILE, SOON, TARGET, deployment, namespace, runs};
 use crate::world::daemon::Daemon;
 use crate::world::eventually;
 use crate::world::repository::FleetRepo;
@@ -84,6 +84,22 @@ impl World {
     fn asked(&self) -> BTreeMap<&'static str, usize> {
         std::mem::take(&mut self.requests.lock().unwrap())
     }
+}
+
+/// The log is on a disk that is full, which is no reason to stop.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_cannot_be_written_stops_nothing() {
+    let repo = FleetRepo::empty();
+    repo.write("profiles/app/profile.yaml", PROFILE)
+        .write("profiles/app/app/namespace.yaml", &namespace("shop"))
+        .write("clusters/edge-001.yaml", TARGET)
+        .write("fleets/retail.yaml", FLEET);
+    let commit = repo.push("One cluster");
+    let mut daemon = Daemon::with("no-log", &repo.url(), "simulated: {}");
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "exec \"$@\" 2>/dev/full", "sh", env!("CARGO_BIN_EXE_fairlead")]);
+    daemon.launch(&mut command);
+    daemon.until("it runs", SOON, |status| runs(status, &commit, &["edge-001"])).await;
 }
 
 fn name(number: usize) -> String {
