@@ -11,7 +11,7 @@ const SEED: &str = "FAIRLEAD_TEST_SEED";
 fn a_fleet_comes_right_after_whatever_happens_to_it() {
     let seed = std::env::var(SEED).map_or_else(|_| fastrand::u64(..1_000_000), |seed| seed.parse().unwrap());
     println!("{SEED}={seed}");
-    let length = Duration::from_secs(15);
+    let length = Duration::from_secs(20);
     let options = Options { clusters: 50, seed, steps: None, length, slow: false, loud: true, daemon: None };
     let done = run(options).unwrap_or_else(|failure| panic!("{failure}"));
     println!("{done:?}");

@@ -78,10 +78,10 @@ impl World {
             let (Some(old), Some(new)) = (self.model.running.get(place), each.first()) else { return true };
             old.keys().filter(|path| !new.contains_key(*path)).count() <= budget(old.len())
         });
-        let odd = |name: &String| next.targets.get(name).is_none_or(|target| target.suspend || target.mistake);
-        let moved = |name: &&String| {
-            self.content.targets.contains_key(*name) != next.targets.contains_key(*name)
-        };
+        let odd =
+            |name: &String| next.targets.get(name).is_none_or(|target| target.suspend || target.mistake);
+        let moved =
+            |name: &&String| self.content.targets.contains_key(*name) != next.targets.contains_key(*name);
         let names: BTreeSet<&String> = self.content.targets.keys().chain(next.targets.keys()).collect();
         let settled = names.iter().filter(|name| moved(name)).all(|name| {
             let was = self.content.targets.get(*name).is_none_or(|target| !target.suspend && !target.mistake);
@@ -91,9 +91,10 @@ impl World {
         let odd_before = |name: &&&String| {
             self.content.targets.get(**name).is_some_and(|target| target.suspend || target.mistake)
         };
-        let both = names.iter().filter(odd_before).all(|name| {
-            next.targets.get(*name).is_some_and(|target| !(target.suspend && target.mistake))
-        });
+        let both = names
+            .iter()
+            .filter(odd_before)
+            .all(|name| next.targets.get(*name).is_some_and(|target| !(target.suspend && target.mistake)));
         within && settled && both
     }
 
@@ -118,13 +119,15 @@ impl World {
         let maps = &mut next.profiles.get_mut("app").unwrap().maps;
         let names: Vec<String> = maps.keys().cloned().collect();
         let mut text = String::new();
-        if names.len() < 12 && (names.len() < 7 || self.random.bool()) {
-            let new: Vec<String> = (0..24).map(|n| format!("cfg-{n:02}")).filter(|n| !maps.contains_key(n)).collect();
+        let adds = names.len() <= 6 || (names.len() < 12 && self.random.bool());
+        if adds {
+            let new: Vec<String> =
+                (0..24).map(|n| format!("cfg-{n:02}")).filter(|n| !maps.contains_key(n)).collect();
             let some = self.some(&new, 2);
             maps.extend(some.iter().map(|name| (name.clone(), serial)));
             text += &format!("adds {some:?} at v{serial} ");
         }
-        if names.len() > 6 && (names.len() >= 12 || self.random.bool()) {
+        if !adds || (names.len() > 6 && self.random.bool()) {
             let some = self.some(&names, 2);
             maps.retain(|name, _| !some.contains(name));
             text += &format!("drops {some:?}");
@@ -149,7 +152,8 @@ impl World {
 
     fn new_pins(&mut self, next: &mut Content) -> String {
         let names: Vec<String> = next.targets.keys().cloned().collect();
-        let pinned: Vec<String> = names.iter().filter(|name| next.targets[*name].pin.is_some()).cloned().collect();
+        let pinned: Vec<String> =
+            names.iter().filter(|name| next.targets[*name].pin.is_some()).cloned().collect();
         if pinned.len() > 4 || (!pinned.is_empty() && self.random.bool()) {
             let some = self.some(&pinned, 3);
             some.iter().for_each(|name| next.targets.get_mut(name).unwrap().pin = None);
@@ -242,7 +246,8 @@ impl World {
 
     /// A commit that brings back what an older one had.
     fn restore(&mut self) -> Result<(), Wrong> {
-        let good: Vec<usize> = (0..self.commits.len()).rev().filter(|at| self.good[*at]).skip(1).take(10).collect();
+        let good: Vec<usize> =
+            (0..self.commits.len()).rev().filter(|at| self.good[*at]).skip(1).take(10).collect();
         if good.is_empty() {
             return Ok(());
         }
@@ -310,13 +315,18 @@ impl World {
                 continue;
             }
             let objects: &Objects = &self.model.running[&place];
-            let paths: Vec<String> = objects.keys().filter(|path| path.matches('/').count() > 4).cloned().collect();
+            let paths: Vec<String> =
+                objects.keys().filter(|path| path.matches('/').count() > 4).cloned().collect();
             let Some(path) = self.some(&paths, 1).pop() else { continue };
             let how = self.random.u32(0..3);
             let done = match how {
                 0 => self.stage.delete(&place.1, &path),
                 _ if path == WEB => self.stage.meddle(&place.1, &path, &json!({"spec": {"replicas": 9}})),
-                1 => self.stage.meddle(&place.1, &path, &json!({"data": {"value": "theirs", "more": "theirs"}})),
+                1 => self.stage.meddle(
+                    &place.1,
+                    &path,
+                    &json!({"data": {"value": "theirs", "more": "theirs"}}),
+                ),
                 _ => self.stage.meddle(&place.1, &path, &json!({"data": {"value": null}})),
             };
             self.say(format!("  {} {path}: {how}, {done}", place.1));
@@ -359,7 +369,11 @@ impl World {
         } else {
             self.host.damage_mirror();
         }
-        self.say(format!("the {} is {}", if store { "store" } else { "mirror" }, if store { "lost" } else { "damaged" }));
+        self.say(format!(
+            "the {} is {}",
+            if store { "store" } else { "mirror" },
+            if store { "lost" } else { "damaged" }
+        ));
         self.host.start();
         let aim = self.aim_to_stay();
         self.settle(&aim, &BTreeSet::new(), PATIENCE)?;

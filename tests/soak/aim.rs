@@ -85,7 +85,8 @@ impl World {
 
     /// Everything stays as it is.
     pub fn aim_to_stay(&self) -> Aim {
-        let running = self.model.running.iter().map(|(place, objects)| (place.clone(), vec![objects.clone()]));
+        let running =
+            self.model.running.iter().map(|(place, objects)| (place.clone(), vec![objects.clone()]));
         let mut status = BTreeMap::new();
         for (fleet, _) in FLEETS {
             for (name, target) in self.content.members(fleet) {
@@ -214,7 +215,10 @@ impl World {
         }
         let foreign = self.stage.foreign(cluster);
         if found.others != foreign {
-            return Err(format!("{cluster}: what is not ours was touched: {:?}, not {foreign:?}", found.others));
+            return Err(format!(
+                "{cluster}: what is not ours was touched: {:?}, not {foreign:?}",
+                found.others
+            ));
         }
         Ok(())
     }
@@ -246,7 +250,9 @@ impl World {
             };
             if !fits {
                 let reason = &fleet["reason"];
-                return Err(format!("{name} is {state}, accepted {accepted}, wants {goal:?} of {head}: {reason}"));
+                return Err(format!(
+                    "{name} is {state}, accepted {accepted}, wants {goal:?} of {head}: {reason}"
+                ));
             }
         }
         self.targets_say_so(status, aim)
@@ -272,7 +278,9 @@ impl World {
                     let pinned = self.content.targets.get(name).is_some_and(|target| target.pin.is_some());
                     is == if pinned { "converged" } else { "held" }
                 }
-                (Goal::Still | Goal::Held | Goal::Paused, _) => !matches!(is, "progressing" | "returning" | "unknown" | "offline"),
+                (Goal::Still | Goal::Held | Goal::Paused, _) => {
+                    !matches!(is, "progressing" | "returning" | "unknown" | "offline")
+                }
             };
             if !fits {
                 return Err(format!("{name} in {fleet} is {is}: {}", target["reason"]));
@@ -353,7 +361,8 @@ impl World {
         if notes.writes.is_empty() {
             return Ok(());
         }
-        let some: Vec<_> = notes.writes.iter().take(8).map(|one| (&one.cluster, one.kind, &one.path)).collect();
+        let some: Vec<_> =
+            notes.writes.iter().take(8).map(|one| (&one.cluster, one.kind, &one.path)).collect();
         Err(format!("{what} cost {} writes: {some:?}", notes.writes.len()))
     }
 }

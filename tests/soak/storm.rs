@@ -174,7 +174,8 @@ impl World {
         if !storm.dead.is_empty() {
             let all = self.clusters();
             self.stage.notes().changed.extend(all);
-            self.settle(aim, &storm.dead, UNDISTURBED).map_err(|wrong| format!("{wrong}, with others dead"))?;
+            self.settle(aim, &storm.dead, UNDISTURBED)
+                .map_err(|wrong| format!("{wrong}, with others dead"))?;
         }
         match storm.lasts {
             Some(lasts) => std::thread::sleep(lasts),

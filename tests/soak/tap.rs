@@ -94,7 +94,8 @@ impl Notes {
                 .flatten()
                 .map(|one| one.as_ref().map_or("gone".to_owned(), ToString::to_string))
                 .collect();
-            self.wrong.push(format!("{cluster}: it {does} {path}{value}, which may be: {}", may.join(" or ")));
+            self.wrong
+                .push(format!("{cluster}: it {does} {path}{value}, which may be: {}", may.join(" or ")));
         }
     }
 
@@ -102,7 +103,8 @@ impl Notes {
     fn ledger(&mut self, cluster: &str, method: &Method, path: &str, body: &Value) {
         let name = body["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         if *method == Method::DELETE {
-            self.generations.remove(&(cluster.to_owned(), path.rsplit('/').next().unwrap_or(path).to_owned()));
+            self.generations
+                .remove(&(cluster.to_owned(), path.rsplit('/').next().unwrap_or(path).to_owned()));
             return;
         }
         let Some(ledger) = read_ledger(body) else { return };
@@ -110,7 +112,8 @@ impl Notes {
         let known = self.generations.entry((cluster.to_owned(), name.clone())).or_default();
         if generation < *known {
             let was = *known;
-            self.wrong.push(format!("{cluster}: the ledger {name} went from generation {was} to {generation}"));
+            self.wrong
+                .push(format!("{cluster}: the ledger {name} went from generation {was} to {generation}"));
         }
         *known = generation.max(*known);
     }

@@ -184,9 +184,7 @@ impl World {
         self.host.tell(&format!("fleets/{fleet}/pause"))?;
         let goal = self.aim_at(&next);
         let mut stay = goal.clone();
-        stay.running.extend(
-            self.aim_to_stay().running.into_iter().filter(|(place, _)| place.0 == fleet),
-        );
+        stay.running.extend(self.aim_to_stay().running.into_iter().filter(|(place, _)| place.0 == fleet));
         let stay = stay.with(&[fleet], Goal::Paused);
         self.allow(&stay, &[]);
         if self.random.bool() {
@@ -284,8 +282,7 @@ impl World {
         self.say(format!("image {serial}, which {name} refuses ({fault:?})"));
         let goal = self.aim_at(&next);
         let mut stay = goal.clone().with(&["retail"], Goal::Failed);
-        stay.running
-            .extend(self.aim_to_stay().running.into_iter().filter(|(place, _)| place.0 == "retail"));
+        stay.running.extend(self.aim_to_stay().running.into_iter().filter(|(place, _)| place.0 == "retail"));
         self.for_pinned(&next, &goal, &mut stay);
         self.stage.faults(&name).add(on(fault, Verb::Apply, "*/deployments/web"));
         self.allow(&stay, &[goal.clone()]);
