@@ -22,10 +22,16 @@ pub struct Daemon {
 
 impl Daemon {
     pub fn new(instance: &str, repository: &Path, kubeconfigs: &Path) -> Result<Self> {
+        let repository = format!("repository: {{url: {}, branch: main, poll: 30s}}\n", repository.display());
+        Self::with(instance, kubeconfigs, &repository, "127.0.0.1:0")
+    }
+
+    /// `more`: the settings of the repository, and any others.
+    pub fn with(instance: &str, kubeconfigs: &Path, more: &str, listen: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let (url, directory) = (repository.display(), kubeconfigs.display());
+        let directory = kubeconfigs.display();
         let settings = format!(
-            "instance: {instance}\nrepository: {{url: {url}, branch: main, poll: 30s}}\nclusters:\n- kubeconfigs: {{directory: {directory}}}\nstate: state\nserver: {{listen: \"127.0.0.1:0\"}}\n"
+            "instance: {instance}\n{more}clusters:\n- kubeconfigs: {{directory: {directory}}}\nstate: state\nserver: {{listen: \"{listen}\"}}\n"
         );
         fs::write(folder.path().join("fairlead.yaml"), settings)?;
         Ok(Self { folder, child: None })

@@ -1,6 +1,6 @@
 //! The main job's numbers: the real daemon, a real API server with controllers, a fleet of one cluster.
 //!
-//! `cargo bench --bench main_job [-- --quick] [--only apply,requests,push,heal,memory] [--json FILE]`; what each row
+//! `cargo bench --bench main_job [-- --quick] [--only apply,requests,push,heal,webhook,memory] [--json FILE]`; what each row
 //! means stands in docs/benchmarks.md. Rates and delays are compared only with those of a bare client in the same
 //! run, for the machine may have other work.
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures time")]
@@ -15,9 +15,11 @@ mod content;
 mod daemon;
 mod delays;
 mod figures;
+mod forge;
 mod memory;
 mod repository;
 mod requests;
+mod webhook;
 mod world;
 
 use std::path::PathBuf;
@@ -56,6 +58,8 @@ enum Part {
     Push,
     /// From a foreign write to the answer to the healing PATCH.
     Heal,
+    /// From the arrival of a real Gitea's webhook to the answer to its PATCH.
+    Webhook,
     /// The daemon's memory.
     Memory,
 }
@@ -117,6 +121,9 @@ async fn measure(args: &Args, plane: &ControlPlane, figures: &mut Figures) -> Re
         if args.wants(Part::Requests) {
             requests::measure(plane, &mut world, extent.idle, figures).await?;
         }
+    }
+    if args.wants(Part::Webhook) {
+        webhook::measure(plane, &bare, extent.samples, figures).await?;
     }
     if args.wants(Part::Memory) {
         memory::measure(plane, figures).await?;

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::examples::{ACCEPT, APPROVE, AUDIT, EXPLAIN, PAUSE, RESUME, RETRY, ROLLOUT, STOP};
+use super::examples::{
+    ACCEPT, APPROVE, AUDIT, EXPLAIN, PAUSE, RESUME, RETRY, ROLLBACK, ROLLOUT, STOP, WEBHOOK,
+};
 use super::table::Output;
 use crate::model::name::{FleetName, TargetName, WaveName};
 use crate::sim::faults::Wait;
@@ -77,7 +79,11 @@ pub enum Command {
     #[command(after_help = AUDIT)]
     Audit(Audit),
     /// Write a commit that brings a fleet back to what it was at an older one.
+    #[command(after_help = ROLLBACK)]
     Rollback(Rollback),
+    /// Print what to paste into the forge so that it tells the daemon of pushes, or put it there.
+    #[command(after_help = WEBHOOK)]
+    Webhook(Webhook),
     /// Serve simulated clusters on a loopback port, with a kubeconfig for each.
     Sim(Sim),
     /// Print the JSON Schemas of the documents, or write them into a folder.
@@ -394,10 +400,38 @@ pub struct Rollback {
     /// Push the branch to this remote, with the credentials of your Git.
     #[arg(long, value_name = "REMOTE", num_args = 0..=1, default_missing_value = "origin")]
     pub push: Option<String>,
+    /// Push the branch, and open a pull request at the forge of --config.
+    #[arg(long)]
+    pub open: bool,
+    /// The daemon's settings, of which --open uses the repository and the forge.
+    #[arg(long, value_name = "FILE", default_value = "fairlead.yaml")]
+    pub config: PathBuf,
+    /// A file that holds a token for --open; default: the credential of the settings.
+    #[arg(long, value_name = "FILE", requires = "open")]
+    pub token_file: Option<PathBuf>,
     #[command(flatten)]
     pub why: Why,
     #[command(flatten)]
     pub repo: Repo,
+}
+
+#[derive(Debug, Args)]
+pub struct Webhook {
+    /// The daemon's settings: its repository and its forge.
+    #[arg(long, value_name = "FILE", default_value = "fairlead.yaml")]
+    pub config: PathBuf,
+    /// The address under which the forge reaches the daemon; default: the setting forge.link.
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// Create the webhook at the forge, or set the one with that address right.
+    #[arg(long)]
+    pub create: bool,
+    /// A file that holds a token which may manage webhooks; default: the credential of the settings.
+    #[arg(long, value_name = "FILE", requires = "create")]
+    pub token_file: Option<PathBuf>,
+    /// Print the secret itself instead of the file that holds it.
+    #[arg(long, conflicts_with = "create")]
+    pub reveal_secret: bool,
 }
 
 #[derive(Debug, Args)]

@@ -30,3 +30,11 @@ pub const RETRY: &str = "Example:
 pub const AUDIT: &str = "Examples:
   fairlead audit
   fairlead audit --fleet retail --limit 200 -o json";
+pub const WEBHOOK: &str = "Examples:
+  fairlead webhook --config fairlead.yaml
+  fairlead webhook --url https://fairlead.example.com --create --token-file admin-token
+
+A new secret: openssl rand -hex 32 > webhook-secret";
+pub const ROLLBACK: &str = "Examples:
+  fairlead rollback retail --to 4f2c91a --push
+  fairlead rollback retail --to 4f2c91a --open --config fairlead.yaml --reason 'checkout is broken'";

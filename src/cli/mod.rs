@@ -11,6 +11,7 @@ mod demo;
 mod error;
 mod examples;
 mod explain;
+mod forge;
 mod offline;
 mod online;
 mod orders;
@@ -19,6 +20,7 @@ mod rollback;
 mod rollouts;
 mod sim;
 pub mod table;
+mod webhook;
 
 use std::process::ExitCode;
 
@@ -57,6 +59,7 @@ fn dispatch(command: Command) -> Outcome {
         Command::Plan(args) => offline::plan(&args),
         Command::Schema(args) => offline::schema(&args),
         Command::Rollback(args) => rollback::rollback(&args),
+        Command::Webhook(args) => webhook::webhook(&args),
         Command::Run(args) => run(&args),
         Command::Sim(args) => simulate(&args),
         Command::Status(args) => block_on(online::status(args)),

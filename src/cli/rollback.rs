@@ -9,8 +9,10 @@ use jiff::Timestamp;
 use super::Outcome;
 use super::args;
 use super::error::CliError;
+use super::forge::{AtForge, refused};
 use super::pin::pin_profiles;
 use crate::catalog::{Catalog, Folders, LocatedFleet};
+use crate::forge::{Client, ForgeError, NewPull};
 use crate::model::digest::CommitId;
 use crate::model::name::FleetName;
 use crate::model::tree::Tree;
@@ -18,6 +20,8 @@ use crate::repo::{Author, Change, History, RepoError, commit_changes, create_bra
 
 pub fn rollback(args: &args::Rollback) -> Outcome {
     let path = &args.repo.repo;
+    // Before anything is written: a command that can't end should not begin.
+    let forge = if args.open { Some(opening(args)?) } else { None };
     let history = History::discover(path).map_err(CliError::usage)?;
     let base = history.resolve_branch(&args.base).map_err(CliError::usage)?;
     let to = history.resolve(&args.to).map_err(CliError::usage)?;
@@ -43,11 +47,47 @@ pub fn rollback(args: &args::Rollback) -> Outcome {
     let branch = args.branch.clone().unwrap_or_else(|| format!("rollback/{}-{}", args.fleet, to.short()));
     create_branch(path, &branch, commit).map_err(CliError::outside)?;
     anstream::println!("branch {branch} is at {}: fleet {} as of {}", commit.short(), args.fleet, to.short());
-    match &args.push {
+    let remote = args.push.as_deref().or(args.open.then_some("origin"));
+    match remote {
         Some(remote) => push(path, remote, &branch)?,
         None => anstream::println!("next: git push origin {branch}, and open a pull request"),
     }
+    if let Some(client) = forge {
+        let pull = NewPull { head: branch, base: args.base.clone(), ..words(&message) };
+        anstream::println!("branch {} is pushed", pull.head);
+        let link = block_on_pull(&client, &pull)
+            .map_err(|error| refused(error, client.repository(), "a token that may open pull requests"))?;
+        anstream::println!("pull request: {link}");
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The forge's client for `--open`.
+fn opening(args: &args::Rollback) -> Result<Client, CliError> {
+    let forge = AtForge::read(&args.config)?;
+    if forge.branch != args.base {
+        let text =
+            format!("the daemon follows {}, and the pull request would be for {}", forge.branch, args.base);
+        return Err(CliError::usage(text).hint(format!("--base {}", forge.branch)));
+    }
+    forge.client(args.token_file.as_deref())
+}
+
+fn block_on_pull(client: &Client, pull: &NewPull) -> Result<String, ForgeError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| ForgeError::Unreachable(error.to_string()))?;
+    runtime.block_on(client.new_pull(pull))
+}
+
+/// Title and text of the pull request, as the commit's message has them.
+fn words(message: &str) -> NewPull {
+    let (title, body) = message.split_once('\n').unwrap_or((message, ""));
+    NewPull {
+        title: title.to_owned(),
+        body: body.trim().to_owned(),
+        head: String::new(),
+        base: String::new(),
+    }
 }
 
 fn message(args: &args::Rollback, to: CommitId) -> String {

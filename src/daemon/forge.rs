@@ -6,7 +6,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::hooks::Hooks;
-use super::pulls::{self, Pulls};
+use super::pulls::{self, Desk, Pulls};
 use super::source::Kick;
 use super::teller::{Shared, Teller};
 use super::{DaemonError, Settings, Tasks};
@@ -38,6 +38,8 @@ pub struct Forge {
     pub teller: Teller,
     pub webhooks: Option<Arc<dyn Webhooks>>,
     pub outlet: Outlet,
+    /// Where single pull requests are asked for.
+    pub desk: Option<Desk>,
 }
 
 impl Forge {
@@ -90,6 +92,7 @@ impl Forge {
             poll: repository.poll.get(),
             said: comments.collect(),
         });
+        opened.desk = Some(pulls.desk());
         opened.outlet = Outlet(Some((sender, pulls, hints_in)));
         Ok(opened)
     }

@@ -163,6 +163,7 @@ pub async fn follow(
         store.clone(),
         workers.handles(),
         views.clone(),
+        forge.desk,
     ));
     let engine = Engine::new(Parts {
         fleets: Fleets::restore(saved.fleets),

@@ -8,10 +8,13 @@ use serde_json::Value;
 
 use super::library::Library;
 use super::plans::{self, PlanError, Wanted};
+use super::pulls::Desk;
 use super::workers::Handles;
+use crate::model::diagnostic::Diagnostic;
 use crate::model::name::{FleetName, InstanceName, TargetName};
 use crate::plan::offline::{Change, FleetPlan, Member, Unplanned};
-use crate::server::{AuditView, HistoryView, PlanQuestion, Questions, Refusal, RolloutView, Views};
+use crate::repo::RepoError;
+use crate::server::{AuditView, HistoryView, PlanQuestion, PullView, Questions, Refusal, RolloutView, Views};
 use crate::store::{self, StoreError};
 
 /// Clusters that are asked at a time for a live plan.
@@ -25,6 +28,8 @@ pub struct Asked {
     views: Views,
     /// Our field manager.
     manager: String,
+    /// None: there is no forge to ask.
+    desk: Option<Desk>,
 }
 
 impl Asked {
@@ -34,8 +39,9 @@ impl Asked {
         store: store::Handle,
         workers: Handles,
         views: Views,
+        desk: Option<Desk>,
     ) -> Self {
-        Self { library, store, workers, views, manager: format!("fairlead-{instance}") }
+        Self { library, store, workers, views, manager: format!("fairlead-{instance}"), desk }
     }
 
     async fn compare(&self, question: PlanQuestion) -> Result<Value, Refusal> {
@@ -100,6 +106,9 @@ fn head_or(to: &Option<String>) -> Option<&str> {
 fn refusal(error: PlanError) -> Refusal {
     match error {
         PlanError::Unknown(text) => Refusal::NotFound(text),
+        PlanError::Repository(
+            error @ (RepoError::UnknownCommit { .. } | RepoError::UnknownRevision { .. }),
+        ) => Refusal::NotFound(error.to_string()),
         PlanError::Repository(error) => Refusal::Unavailable(super::chain(&error)),
     }
 }
@@ -155,6 +164,25 @@ impl Questions for Asked {
                 outcome: entry.outcome,
             };
             Ok(found.map_err(unavailable)?.into_iter().map(view).collect())
+        })
+    }
+
+    fn findings(&self, commit: String) -> BoxFuture<'_, Result<Vec<Diagnostic>, Refusal>> {
+        let library = self.library.clone();
+        Box::pin(async move {
+            let found = tokio::task::spawn_blocking(move || {
+                let commit = plans::resolve(&library, Some(&commit), None)?;
+                Ok(plans::findings(&library, commit)?)
+            });
+            found.await.map_err(|error| Refusal::Internal(error.to_string()))?.map_err(refusal)
+        })
+    }
+
+    fn pull(&self, number: u64) -> BoxFuture<'_, Result<PullView, Refusal>> {
+        Box::pin(async move {
+            let no_forge =
+                || Refusal::NotFound("no forge is asked: see the daemon's setting forge".to_owned());
+            self.desk.as_ref().ok_or_else(no_forge)?.pull(number).await
         })
     }
 }

@@ -1,10 +1,14 @@
-//! What a forge must be able to do: the one trait that a new forge implements. Only shapes, no IO.
+//! What a forge must be able to do: the one trait that a new forge implements. Only shapes, no IO: how deliveries are
+//! signed and read, and which requests say what.
 
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
+use jiff::Timestamp;
 use serde_json::Value;
 
+use super::ForgeError;
+use super::findings::FindingsRecord;
 use super::status::Status;
 use crate::model::digest::CommitId;
 
@@ -48,6 +52,10 @@ impl Reply {
             other => other.to_string(),
         };
         format!("HTTP {} {text}", self.status).trim_end().to_owned()
+    }
+
+    pub(super) fn refused(&self) -> ForgeError {
+        ForgeError::Refused { status: self.status, message: self.message() }
     }
 }
 
@@ -94,8 +102,78 @@ pub struct NewPull {
     pub body: String,
 }
 
-/// The shapes of one forge's API. Everything that differs between forges is in here.
-pub trait Api: Send + Sync + 'static {
+/// A webhook as the forge should have it.
+pub struct NewHook<'h> {
+    pub url: &'h str,
+    pub secret: &'h str,
+}
+
+/// A webhook that the forge has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hook {
+    pub id: u64,
+    pub url: String,
+}
+
+/// Where a person adds a webhook, and what there is to choose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HookGuide {
+    /// The page, below the repository's.
+    pub page: &'static str,
+    /// What to click there.
+    pub clicks: &'static str,
+    /// The field that takes the secret.
+    pub secret: &'static str,
+    /// The content type, where it can be chosen.
+    pub content_type: Option<&'static str>,
+    pub events: &'static str,
+    /// What a token needs that may create webhooks.
+    pub rights: &'static str,
+}
+
+/// A delivery of a webhook, of which nothing is known to be true yet.
+#[derive(Clone, Copy)]
+pub struct Delivery<'d> {
+    pub headers: &'d HeaderMap,
+    /// As it came over the wire.
+    pub body: &'d [u8],
+    pub now: Timestamp,
+}
+
+/// What a delivery says, whatever the forge. `repository`: its addresses, of which one that is ours is enough.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    Push {
+        repository: Vec<String>,
+        reference: String,
+        after: Option<String>,
+    },
+    Pull {
+        repository: Vec<String>,
+        number: u64,
+    },
+    /// Something that concerns nobody here; its body is not even read.
+    Other,
+}
+
+/// One forge: everything that differs between forges. It knows no address and keeps nothing; `repository` is
+/// `owner/name`, as the settings have it.
+pub trait Forge: Send + Sync + 'static {
+    // --- What it sends.
+
+    /// Whether a delivery is signed with the secret. Must compare in constant time, and parse nothing of the body.
+    fn is_signed(&self, secret: &str, delivery: Delivery<'_>) -> bool;
+    /// The headers that number deliveries; the same again when one is sent again.
+    fn numbers(&self) -> &'static [&'static str];
+    /// Reads a delivery whose signature is good.
+    ///
+    /// # Errors
+    /// What is malformed, for the sender's log.
+    fn read(&self, delivery: Delivery<'_>) -> Result<Event, String>;
+    fn hook_guide(&self) -> HookGuide;
+
+    // --- How it is asked.
+
     /// The API's address, of a forge whose pages are at `https://<authority>`.
     fn base(&self, authority: &str) -> String;
     /// Name and value of the header that carries the token.
@@ -108,31 +186,56 @@ pub trait Api: Send + Sync + 'static {
     fn spacing(&self) -> Duration {
         Duration::ZERO
     }
+    /// The items of a list's page.
+    fn items<'v>(&self, page: &'v Value) -> Option<&'v Vec<Value>> {
+        page.as_array()
+    }
+
+    // --- Commits.
+
+    fn set_status(&self, repository: &str, status: &Status) -> Call;
+    /// What an answer to a write means where this forge has words of its own; none: what HTTP says.
+    fn judge(&self, _: &Reply) -> Option<Verdict> {
+        None
+    }
+    /// Findings at their lines, where the forge takes them from such a credential; none: the comment alone has them.
+    fn annotate(&self, _repository: &str, _findings: &FindingsRecord, _app: bool) -> Option<Call> {
+        None
+    }
+
+    // --- Pull requests.
+
+    /// The ref under which a pull request's head can be fetched from the repository that it asks.
+    fn pull_ref(&self, number: u64) -> String;
+    fn open_pulls(&self, repository: &str, page: u32) -> Call;
+    fn pull(&self, repository: &str, number: u64) -> Call;
+    fn read_pull(&self, value: &Value) -> Option<Pull>;
+    fn new_pull(&self, repository: &str, pull: &NewPull) -> Call;
+    /// The address of a pull request's page.
+    fn read_link(&self, value: &Value) -> Option<String>;
+
+    // --- Comments.
+
     /// Longest comment, in characters.
     fn max_comment(&self) -> usize {
         65_536
     }
-    /// The ref under which a pull request's head can be fetched from the repository that it asks.
-    fn pull_ref(&self, number: u64) -> String;
-
-    fn set_status(&self, status: &Status) -> Call;
-    /// What an answer to a write means where this forge has words of its own; none: what HTTP says.
-    fn judge(&self, reply: &Reply) -> Option<Verdict>;
-
-    fn open_pulls(&self, page: u32) -> Call;
-    fn pull(&self, number: u64) -> Call;
-    fn read_pull(&self, value: &Value) -> Option<Pull>;
-    fn new_pull(&self, pull: &NewPull) -> Call;
-
-    /// Asks who the credential is; none: it is nobody who could ask, and a comment's marker alone tells whose it is.
-    fn myself(&self) -> Option<Call>;
+    /// Asks who the credential is.
+    fn myself(&self) -> Call {
+        Call::get("/user".to_owned())
+    }
     fn read_myself(&self, value: &Value) -> Option<String>;
-    fn comments(&self, pull: u64, page: u32) -> Call;
+    fn comments(&self, repository: &str, pull: u64, page: u32) -> Call;
     fn read_comment(&self, value: &Value) -> Option<Comment>;
-    fn add_comment(&self, pull: u64, body: &str) -> Call;
-    fn edit_comment(&self, pull: u64, comment: u64, body: &str) -> Call;
+    fn add_comment(&self, repository: &str, pull: u64, body: &str) -> Call;
+    fn edit_comment(&self, repository: &str, pull: u64, comment: u64, body: &str) -> Call;
 
-    fn add_webhook(&self, url: &str, secret: &str) -> Call;
+    // --- Webhooks.
+
+    fn hooks(&self, repository: &str, page: u32) -> Call;
+    fn read_hook(&self, value: &Value) -> Option<Hook>;
+    /// Makes a webhook, or changes the one that is there.
+    fn set_hook(&self, repository: &str, known: Option<u64>, hook: &NewHook<'_>) -> Call;
 }
 
 /// A path's segment out of a text that may hold anything.

@@ -8,14 +8,12 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::address;
-use super::api::{Api, Call, Comment, NewPull, Pull, Reply, Verdict};
+use super::api::{Call, Comment, Forge, NewPull, Pull, Reply, Verdict};
 use super::credential::{App, Credential};
-use super::gitea::Gitea;
-use super::github::Github;
-use super::gitlab::Gitlab;
+use super::findings::FindingsRecord;
 use super::http::Http;
 use super::secret::SecretFile;
-use super::{ForgeError, ForgeKind, ForgeSettings};
+use super::{ForgeError, ForgeSettings};
 use crate::repo::RepositoryUrl;
 
 /// Pages of a list that are read at most.
@@ -28,7 +26,7 @@ const LIMITED: Duration = Duration::from_secs(60);
 pub struct Client(Arc<Inner>);
 
 struct Inner {
-    api: Box<dyn Api>,
+    forge: &'static dyn Forge,
     base: String,
     http: Http,
     credential: Credential,
@@ -52,22 +50,17 @@ impl Client {
                 "the repository's url does not say its name; set forge.repository: owner/name".into(),
             )
         })?;
-        let api: Box<dyn Api> = match settings.kind {
-            ForgeKind::Github => Box::new(Github::new(&name, settings.app.is_some())),
-            ForgeKind::Gitlab => Box::new(Gitlab::new(&name)),
-            ForgeKind::Gitea | ForgeKind::Forgejo => Box::new(Gitea::new(&name)),
-            ForgeKind::Generic => return Ok(None),
-        };
+        let Some(forge) = settings.kind.forge() else { return Ok(None) };
         let base = match (&settings.url, authority(repository)) {
             (Some(url), _) => checked(url)?,
-            (None, Some(authority)) => api.base(&authority),
+            (None, Some(authority)) => forge.base(&authority),
             (None, None) => {
                 let text = "the repository's url does not say where the forge's API is; set forge.url";
                 return Err(ForgeError::Settings(text.to_owned()));
             }
         };
         let http = Http::new(settings.ca_file.as_deref())?;
-        Ok(Some(Self(Arc::new(Inner { api, base, http, credential, repository: name }))))
+        Ok(Some(Self(Arc::new(Inner { forge, base, http, credential, repository: name }))))
     }
 
     /// `owner/name`
@@ -75,26 +68,26 @@ impl Client {
         &self.0.repository
     }
 
-    pub(super) fn api(&self) -> &dyn Api {
-        &*self.0.api
+    pub(super) fn forge(&self) -> &'static dyn Forge {
+        self.0.forge
     }
 
     /// Longest comment, in characters.
     pub fn max_comment(&self) -> usize {
-        self.0.api.max_comment()
+        self.0.forge.max_comment()
     }
 
     /// The ref of a pull request's head in the repository that it asks.
     pub fn pull_ref(&self, number: u64) -> String {
-        self.0.api.pull_ref(number)
+        self.0.forge.pull_ref(number)
     }
 
     pub(super) async fn call(&self, call: &Call) -> Result<Reply, ForgeError> {
-        let Inner { api, base, http, credential, .. } = &*self.0;
+        let Inner { forge, base, http, credential, .. } = &*self.0;
         let token = credential.token(http, base, Timestamp::now()).await?;
-        let (name, value) = api.authorization(&token);
+        let (name, value) = forge.authorization(&token);
         let mut headers = vec![(name, value)];
-        headers.extend(api.headers().iter().map(|(name, value)| (*name, (*value).to_owned())));
+        headers.extend(forge.headers().iter().map(|(name, value)| (*name, (*value).to_owned())));
         let reply = http.call(base, call, &headers).await?;
         if reply.status == 401 {
             credential.refused().await;
@@ -112,16 +105,16 @@ impl Client {
     }
 
     pub(super) fn judge(&self, reply: &Reply) -> Verdict {
-        self.0.api.judge(reply).unwrap_or_else(|| judge(reply, Timestamp::now()))
+        self.0.forge.judge(reply).unwrap_or_else(|| judge(reply, Timestamp::now()))
     }
 
-    async fn read(&self, call: &Call) -> Result<Value, ForgeError> {
+    pub(super) async fn read(&self, call: &Call) -> Result<Value, ForgeError> {
         let reply = self.call(call).await?;
-        if reply.is_success() { Ok(reply.body) } else { Err(ForgeError::Refused(reply.message())) }
+        if reply.is_success() { Ok(reply.body) } else { Err(reply.refused()) }
     }
 
     /// All pages of a list, until one brings nothing new.
-    async fn list<T: PartialEq>(
+    pub(super) async fn list<T: PartialEq>(
         &self,
         page: impl Fn(u32) -> Call,
         read: impl Fn(&Value) -> Option<T>,
@@ -129,7 +122,7 @@ impl Client {
         let mut all: Vec<T> = Vec::new();
         for number in 1..=MAX_PAGES {
             let body = self.read(&page(number)).await?;
-            let Value::Array(items) = &body else { break };
+            let Some(items) = self.forge().items(&body) else { break };
             let before = all.len();
             for item in items.iter().filter_map(&read) {
                 if !all.contains(&item) {
@@ -144,44 +137,49 @@ impl Client {
     }
 
     pub async fn open_pulls(&self) -> Result<Vec<Pull>, ForgeError> {
-        let api = self.api();
-        self.list(|page| api.open_pulls(page), |value| api.read_pull(value)).await
+        let (forge, repository) = (self.forge(), self.repository());
+        self.list(|page| forge.open_pulls(repository, page), |value| forge.read_pull(value)).await
     }
 
     pub async fn pull(&self, number: u64) -> Result<Pull, ForgeError> {
-        let body = self.read(&self.api().pull(number)).await?;
-        self.api()
-            .read_pull(&body)
-            .ok_or_else(|| ForgeError::Refused("its answer is no pull request".to_owned()))
+        let body = self.read(&self.forge().pull(self.repository(), number)).await?;
+        self.forge().read_pull(&body).ok_or(ForgeError::Answer("it is no pull request"))
     }
 
-    /// Opens a pull request; gives its number.
-    pub async fn new_pull(&self, pull: &NewPull) -> Result<u64, ForgeError> {
-        let body = self.read(&self.api().new_pull(pull)).await?;
-        let number = body["number"].as_u64().or_else(|| body["iid"].as_u64());
-        number.ok_or_else(|| ForgeError::Refused("its answer is no pull request".to_owned()))
+    /// Opens a pull request; gives the address of its page.
+    pub async fn new_pull(&self, pull: &NewPull) -> Result<String, ForgeError> {
+        let body = self.read(&self.forge().new_pull(self.repository(), pull)).await?;
+        self.forge().read_link(&body).ok_or(ForgeError::Answer("it is no pull request"))
     }
 
-    /// Who the credential is, where the forge can say.
+    /// Whether findings can be shown at their lines.
+    pub fn annotates(&self, findings: &FindingsRecord) -> bool {
+        self.annotation(findings).is_some()
+    }
+
+    pub(super) fn annotation(&self, findings: &FindingsRecord) -> Option<Call> {
+        let app = matches!(self.0.credential, Credential::App(_));
+        self.forge().annotate(self.repository(), findings, app)
+    }
+
+    /// Who the credential is, where the forge can say. An App's installation is no user: then a comment's marker alone
+    /// tells whose it is.
     pub(super) async fn myself(&self) -> Result<Option<String>, ForgeError> {
-        let Some(call) = self.api().myself() else { return Ok(None) };
-        let body = self.read(&call).await?;
-        Ok(self.api().read_myself(&body))
+        if matches!(self.0.credential, Credential::App(_)) {
+            return Ok(None);
+        }
+        let body = self.read(&self.forge().myself()).await?;
+        Ok(self.forge().read_myself(&body))
     }
 
     pub(super) async fn comments(&self, pull: u64) -> Result<Vec<Comment>, ForgeError> {
-        let api = self.api();
-        self.list(|page| api.comments(pull, page), |value| api.read_comment(value)).await
-    }
-
-    /// Creates the webhook for a daemon at this address.
-    pub async fn add_webhook(&self, url: &str, secret: &str) -> Result<(), ForgeError> {
-        self.read(&self.api().add_webhook(url, secret)).await.map(drop)
+        let (forge, repository) = (self.forge(), self.repository());
+        self.list(|page| forge.comments(repository, pull, page), |value| forge.read_comment(value)).await
     }
 }
 
 /// Where a repository's pages are: beside Git over https; of ssh, at the same host.
-fn authority(repository: &RepositoryUrl) -> Option<String> {
+pub(super) fn authority(repository: &RepositoryUrl) -> Option<String> {
     let host = repository.host()?;
     match repository.port().filter(|port| !repository.is_ssh() && *port != 443) {
         Some(port) => Some(format!("{host}:{port}")),

@@ -54,9 +54,9 @@ pub(super) async fn put(
     known: Option<u64>,
 ) -> (Verdict, Option<u64>) {
     let text = record.text();
-    let api = client.api();
+    let (forge, repository) = (client.forge(), client.repository());
     if let Some(id) = known {
-        let verdict = client.write(&api.edit_comment(record.pull, id, &text)).await;
+        let verdict = client.write(&forge.edit_comment(repository, record.pull, id, &text)).await;
         // Somebody deleted it: the next try looks for it.
         return if matches!(verdict, Verdict::Done) { (verdict, Some(id)) } else { (again(verdict), None) };
     }
@@ -69,10 +69,11 @@ pub(super) async fn put(
     };
     match found {
         Some(comment) if same(&comment.body, &text) => (Verdict::Done, Some(comment.id)),
-        Some(comment) => {
-            (client.write(&api.edit_comment(record.pull, comment.id, &text)).await, Some(comment.id))
-        }
-        None => match client.call(&api.add_comment(record.pull, &text)).await {
+        Some(comment) => (
+            client.write(&forge.edit_comment(repository, record.pull, comment.id, &text)).await,
+            Some(comment.id),
+        ),
+        None => match client.call(&forge.add_comment(repository, record.pull, &text)).await {
             Ok(reply) => (client.judge(&reply), created(client, &reply)),
             Err(error) => (Verdict::Later { after: None, everything: true, reason: error.to_string() }, None),
         },
@@ -80,7 +81,7 @@ pub(super) async fn put(
 }
 
 fn created(client: &Client, reply: &Reply) -> Option<u64> {
-    reply.is_success().then(|| client.api().read_comment(&reply.body).map(|comment| comment.id))?
+    reply.is_success().then(|| client.forge().read_comment(&reply.body).map(|comment| comment.id))?
 }
 
 /// "Not found" is no last word while we guess where the comment is.

@@ -54,7 +54,7 @@ impl App {
             [("authorization", format!("Bearer {jwt}")), ("accept", "application/vnd.github+json".into())];
         let reply = http.call(base, &Call::send(Method::POST, path, json!({})), &headers).await?;
         let found = read_token(&reply, now);
-        let (token, until) = found.ok_or_else(|| ForgeError::Refused(reply.message()))?;
+        let (token, until) = found.ok_or_else(|| reply.refused())?;
         *kept = Some((token.clone(), until));
         Ok(token)
     }

@@ -13,6 +13,8 @@ pub enum ForgeError {
     Settings(String),
     #[error("the forge can't be reached: {0}")]
     Unreachable(String),
-    #[error("the forge refused: {0}")]
-    Refused(String),
+    #[error("the forge refused: {message}")]
+    Refused { status: u16, message: String },
+    #[error("the forge's answer can't be understood: {0}")]
+    Answer(&'static str),
 }

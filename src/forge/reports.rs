@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::findings::FindingsRecord;
 use super::status::{Said, Status, status_key};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::digest::CommitId;
@@ -54,24 +55,26 @@ impl Reports {
 
     /// A fleet's status of a commit.
     pub fn fleet(&mut self, fleet: &FleetName, status: &CommitStatus, now: Timestamp) -> Option<Write> {
-        let link = self.link.as_ref().map(|link| format!("{link}/api/v1/fleets/{fleet}"));
         let CommitStatus { revision, state, description } = status;
+        let link = self.page(&format!("fleets/{fleet}/rollouts/{}", revision.commit));
         self.say(fleet.as_str(), revision.commit, *state, description.clone(), link, now)
     }
 
     /// A commit was seen, and is being read. Not said where reading takes no time; and a commit that was not read in
     /// full before the next one came does not stay pending.
     pub fn seen(&mut self, commit: CommitId, now: Timestamp) -> Vec<Write> {
-        let page = self.diagnostics_page();
         let before = self.reading.replace(commit).filter(|before| *before != commit).and_then(|before| {
-            let text = format!("superseded by {}", commit.short());
-            self.say(VALIDATE, before, CommitState::Superseded, text, page.clone(), now)
+            let (text, page) = (format!("superseded by {}", commit.short()), self.commit_page(before));
+            self.say(VALIDATE, before, CommitState::Superseded, text, page, now)
         });
         let text = "the commit is being read".to_owned();
         let key = self.key(VALIDATE, commit);
         let pending = match self.said.contains_key(&key) {
             true => None,
-            false => self.say(VALIDATE, commit, CommitState::Pending, text, page, now + READING),
+            false => {
+                let page = self.commit_page(commit);
+                self.say(VALIDATE, commit, CommitState::Pending, text, page, now + READING)
+            }
         };
         before.into_iter().chain(pending).collect()
     }
@@ -80,14 +83,43 @@ impl Reports {
     pub fn validated(&mut self, commit: CommitId, found: &[Diagnostic], now: Timestamp) -> Option<Write> {
         self.reading.take_if(|reading| *reading == commit);
         let (state, text) = verdict(found);
-        self.say(VALIDATE, commit, state, text, self.diagnostics_page(), now)
+        self.say(VALIDATE, commit, state, text, self.commit_page(commit), now)
+    }
+
+    /// The head of a pull request was read, and this is wrong with it.
+    pub fn checked(
+        &mut self,
+        pull: u64,
+        commit: CommitId,
+        found: &[Diagnostic],
+        now: Timestamp,
+    ) -> Option<Write> {
+        let (state, text) = verdict(found);
+        self.say(VALIDATE, commit, state, text, self.pull_page(pull), now)
+    }
+
+    /// What is wrong with the head of a pull request, for its lines; none: nothing is.
+    pub fn findings(&self, pull: u64, commit: CommitId, found: &[Diagnostic]) -> Option<FindingsRecord> {
+        (!found.is_empty()).then(|| FindingsRecord {
+            repository: self.repository.clone(),
+            commit,
+            name: self.context(FINDINGS),
+            title: verdict(found).1,
+            findings: found.to_vec(),
+            link: self.pull_page(pull),
+        })
+    }
+
+    /// The page of a pull request.
+    pub fn pull_page(&self, pull: u64) -> Option<String> {
+        self.page(&format!("pulls/{pull}"))
     }
 
     /// A commit may not be used until a person accepts it.
     pub fn held(&mut self, commit: CommitId, why: &str, now: Timestamp) -> Option<Write> {
         self.reading.take_if(|reading| *reading == commit);
         let text = shorten(&format!("held: {why}"), MAX_DESCRIPTION);
-        self.say(VALIDATE, commit, CommitState::Pending, text, self.diagnostics_page(), now)
+        self.say(VALIDATE, commit, CommitState::Pending, text, self.commit_page(commit), now)
     }
 
     fn key(&self, context: &str, commit: CommitId) -> String {
@@ -98,8 +130,13 @@ impl Reports {
         format!("fairlead/{}/{context}", self.instance)
     }
 
-    fn diagnostics_page(&self) -> Option<String> {
-        self.link.as_ref().map(|link| format!("{link}/api/v1/diagnostics"))
+    fn commit_page(&self, commit: CommitId) -> Option<String> {
+        self.page(&format!("commits/{commit}"))
+    }
+
+    /// A page of the daemon.
+    fn page(&self, path: &str) -> Option<String> {
+        self.link.as_ref().map(|link| format!("{link}/{path}"))
     }
 
     fn say(
@@ -126,6 +163,7 @@ impl Reports {
 }
 
 const VALIDATE: &str = "validate";
+const FINDINGS: &str = "findings";
 
 /// A status of what is wrong, in a line.
 pub(super) fn verdict(found: &[Diagnostic]) -> (CommitState, String) {
@@ -183,7 +221,8 @@ mod tests {
             ("status", &*format!("fairlead/default/retail@{}", "01".repeat(20)))
         );
         let sent: Status = serde_json::from_slice(&payload).unwrap();
-        assert_eq!(sent.link.as_deref(), Some("https://fairlead.example.com/api/v1/fleets/retail"));
+        let page = format!("https://fairlead.example.com/fleets/retail/rollouts/{}", "01".repeat(20));
+        assert_eq!(sent.link, Some(page));
         assert_eq!(first.fleet(&fleet, &pending, now), None);
 
         let mut again = reports(vec![SaidRecord { key, payload, at: now }]);

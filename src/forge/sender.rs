@@ -9,10 +9,11 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::api::Verdict;
+use super::api::{Call, Verdict};
 use super::budget::Budget;
 use super::client::Client;
 use super::comment::{self, CommentRecord};
+use super::findings::FindingsRecord;
 use super::reports::Reports;
 use super::status::Status;
 use crate::rollout::CommitState;
@@ -31,6 +32,7 @@ const STORE_RETRY: Duration = Duration::from_secs(5);
 enum Message {
     Status(Status),
     Comment(CommentRecord),
+    Findings(FindingsRecord),
 }
 
 /// Sends the outbox, one record at a time.
@@ -57,7 +59,7 @@ impl Sender {
         writes_per_hour: u32,
         earlier: impl IntoIterator<Item = Timestamp>,
     ) -> Self {
-        let budget = Budget::new(writes_per_hour, client.api().spacing(), earlier);
+        let budget = Budget::new(writes_per_hour, client.forge().spacing(), earlier);
         let (not_before, outages) = (Timestamp::MIN, 0);
         Self { client, store, wake, budget, not_before, outages, comments: HashMap::new(), myself: None }
     }
@@ -119,22 +121,26 @@ impl Sender {
     }
 
     async fn send(&mut self, message: &Message) -> Verdict {
+        let ours = self.client.repository();
+        if message.repository() != ours {
+            return Verdict::Never(format!("it is of {}, which is no longer followed", message.repository()));
+        }
         match message {
-            Message::Status(status) if status.repository != self.client.repository() => {
-                Verdict::Never(format!("it is of {}, which is no longer followed", status.repository))
-            }
-            Message::Status(status) => {
-                self.budget.count(Timestamp::now());
-                self.client.write(&self.client.api().set_status(status)).await
-            }
+            Message::Status(status) => self.write(&self.client.forge().set_status(ours, status)).await,
             Message::Comment(comment) => self.comment(comment).await,
+            Message::Findings(findings) => match self.client.annotation(findings) {
+                Some(call) => self.write(&call).await,
+                None => Verdict::Never("this credential may not annotate".to_owned()),
+            },
         }
     }
 
+    async fn write(&mut self, call: &Call) -> Verdict {
+        self.budget.count(Timestamp::now());
+        self.client.write(call).await
+    }
+
     async fn comment(&mut self, record: &CommentRecord) -> Verdict {
-        if record.repository != self.client.repository() {
-            return Verdict::Never(format!("it is of {}, which is no longer followed", record.repository));
-        }
         if self.myself.is_none() {
             match self.client.myself().await {
                 Ok(login) => self.myself = Some(login),
@@ -207,7 +213,16 @@ impl Message {
         match report.kind.as_str() {
             Reports::KIND => serde_json::from_slice(&report.payload).ok().map(Self::Status),
             CommentRecord::KIND => serde_json::from_slice(&report.payload).ok().map(Self::Comment),
+            FindingsRecord::KIND => serde_json::from_slice(&report.payload).ok().map(Self::Findings),
             _ => None,
+        }
+    }
+
+    fn repository(&self) -> &str {
+        match self {
+            Self::Status(status) => &status.repository,
+            Self::Comment(comment) => &comment.repository,
+            Self::Findings(findings) => &findings.repository,
         }
     }
 
@@ -219,7 +234,7 @@ impl Message {
                 CommitState::Pending => Urgency::Progress,
             },
             Self::Comment(comment) if comment.last => Urgency::LastWord,
-            Self::Comment(_) => Urgency::Progress,
+            Self::Comment(_) | Self::Findings(_) => Urgency::Progress,
         }
     }
 }

@@ -5,32 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Which API, and which way of signing webhooks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum ForgeKind {
-    Github,
-    Gitlab,
-    Gitea,
-    Forgejo,
-    /// Webhooks only: HMAC-SHA256 over the body, for forges and scripts that Fairlead does not know.
-    Generic,
-}
-
-impl ForgeKind {
-    pub const ALL: [Self; 5] = [Self::Github, Self::Gitlab, Self::Gitea, Self::Forgejo, Self::Generic];
-
-    /// As in the settings, and in the path of its webhooks.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Github => "github",
-            Self::Gitlab => "gitlab",
-            Self::Gitea => "gitea",
-            Self::Forgejo => "forgejo",
-            Self::Generic => "generic",
-        }
-    }
-}
+use super::ForgeKind;
 
 /// The forge that the repository lives on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -95,12 +70,22 @@ impl ForgeSettings {
         if self.token_file.is_some() && self.app.is_some() {
             return Some("forge: tokenFile and app exclude each other".to_owned());
         }
-        if self.app.is_some() && self.kind != ForgeKind::Github {
+        if self.app.is_some() && !self.kind.has_apps() {
             return Some("forge: app is for GitHub; give a tokenFile".to_owned());
         }
-        if api && self.kind == ForgeKind::Generic {
-            return Some("forge: the kind generic has webhooks only, and takes no credential".to_owned());
+        if api && self.kind.forge().is_none() {
+            let kind = self.kind.as_str();
+            return Some(format!("forge: the kind {kind} has webhooks only, and takes no credential"));
+        }
+        if self.link.as_deref().is_some_and(|link| !is_address(link)) {
+            return Some("forge: link is not an address that begins with https:// or http://".to_owned());
         }
         None
     }
+}
+
+/// Whether a text is an address that a browser can open.
+fn is_address(link: &str) -> bool {
+    let uri: Option<http::Uri> = link.parse().ok();
+    uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some())
 }

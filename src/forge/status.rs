@@ -41,7 +41,7 @@ pub(super) struct Said {
 }
 
 impl Said {
-    /// Whether a status says something new: another state or text, but of a count that goes up only each tenth.
+    /// Whether a status says something new: another state or text, but of counts that go up only each tenth.
     pub fn differs(&self, state: CommitState, description: &str) -> bool {
         if self.state != state {
             return true;
@@ -49,35 +49,40 @@ impl Said {
         if self.description == description {
             return false;
         }
-        match (Count::find(&self.description), Count::find(description)) {
-            (Some(old), Some(new)) if old.around == new.around && old.all == new.all => {
-                old.tenth() != new.tenth()
-            }
+        match (Counts::find(&self.description), Counts::find(description)) {
+            (Some(old), Some(new)) => old != new,
             _ => true,
         }
     }
 }
 
-/// `37 of 120 converged`, somewhere in a text that is otherwise the same.
-struct Count<'t> {
-    /// The text before and after the first number.
-    around: (&'t str, &'t str),
-    done: u64,
+/// What a text with a count like `37 of 120 converged, 3 offline` says, as coarsely as it is told.
+#[derive(PartialEq, Eq)]
+struct Counts<'t> {
+    /// The words, and numbers that are told exactly.
+    words: Vec<&'t str>,
     all: u64,
+    /// The other numbers, in tenths of all.
+    tenths: Vec<u64>,
 }
 
-impl<'t> Count<'t> {
+impl<'t> Counts<'t> {
+    /// None of a text that counts nothing.
     fn find(text: &'t str) -> Option<Self> {
-        let at = text.find(" of ")?;
-        let (head, tail) = text.split_at(at);
-        let digits = head.bytes().rev().take_while(u8::is_ascii_digit).count();
-        let (before, done) = head.split_at(head.len() - digits);
-        let all = tail[" of ".len()..].split_once(" converged")?.0;
-        Some(Self { around: (before, tail), done: done.parse().ok()?, all: all.parse().ok()? })
-    }
-
-    fn tenth(&self) -> u64 {
-        self.done.saturating_mul(10).checked_div(self.all).unwrap_or_default()
+        let mut words: Vec<&str> = text.split(' ').collect();
+        let is_count = |window: &[&str]| window[0] == "of" && window[2].starts_with("converged");
+        let all = words.windows(3).find(|window| is_count(window))?[1].parse().ok()?;
+        let mut tenths = Vec::new();
+        for at in 0..words.len() {
+            // A failure and what waits for a person are worth a word each.
+            let next = words.get(at + 1).map_or("", |next| next.trim_end_matches([':', ',', ';']));
+            let Ok(number) = words[at].parse::<u64>() else { continue };
+            if !["failed", "held"].contains(&next) {
+                tenths.push(number.saturating_mul(10).checked_div(all).unwrap_or_default());
+                words[at] = "";
+            }
+        }
+        Some(Self { words, all, tenths })
     }
 }
 
@@ -108,6 +113,17 @@ mod tests {
         let held =
             ["70 of 100 converged", "71 of 100 converged; 1 held: edge-001 asks", "72 of 101 converged"];
         assert_eq!(told(&held).len(), 3);
+        // Other counts go the same way; none begins or ends without a word.
+        let absent: Vec<String> = (0..=100)
+            .map(|n| match 100 - n {
+                0 => "100 of 100 converged".to_owned(),
+                left => format!("{n} of 100 converged, {left} to catch up"),
+            })
+            .collect();
+        let absent: Vec<&str> = absent.iter().map(String::as_str).collect();
+        assert!((11..=21).contains(&told(&absent).len()), "{:?}", told(&absent));
+        assert_eq!(told(&["5 of 100 converged, 1 failed: a", "5 of 100 converged, 2 failed: a"]).len(), 2);
+        assert_eq!(told(&["5 of 100 converged; 1 held: a", "6 of 100 converged; 2 held: a"]).len(), 2);
         assert_eq!(told(&["2 of 8 failed: a", "3 of 8 failed: a", "no cluster affected"]).len(), 3);
         assert_eq!(
             told(&["0 of 0 converged", " of  converged", "9 of 99999999999999999999999 converged"]).len(),

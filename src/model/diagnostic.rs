@@ -78,6 +78,17 @@ impl Diagnostic {
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
+    /// What is wrong, expected, and to be done, without the place.
+    pub fn text(&self) -> String {
+        let mut out = self.message.clone();
+        if let Some(expected) = &self.expected {
+            out.push_str(&format!("; expected {expected}"));
+        }
+        if let Some(hint) = &self.hint {
+            out.push_str(&format!(" (hint: {hint})"));
+        }
+        out
+    }
 }
 
 /// `file:line:column: what is wrong, expected ..., hint: ...`, on one line.
@@ -87,13 +98,6 @@ impl fmt::Display for Diagnostic {
         if self.severity == Severity::Warning {
             f.write_str("warning: ")?;
         }
-        f.write_str(&self.message)?;
-        if let Some(expected) = &self.expected {
-            write!(f, "; expected {expected}")?;
-        }
-        if let Some(hint) = &self.hint {
-            write!(f, " (hint: {hint})")?;
-        }
-        Ok(())
+        f.write_str(&self.text())
     }
 }

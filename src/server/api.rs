@@ -21,11 +21,12 @@ use super::commands::command_routes;
 use super::events::{Events, events};
 use super::metrics::{self, Metrics};
 use super::openapi::{Operation, document};
+use super::pages::page_routes;
 use super::problem::Problem;
 use super::tokens::Tokens;
 use super::view::{
-    AuditView, ExplainFleet, ExplainView, FleetView, HistoryView, NotReady, RolloutView, StatusView,
-    TargetView, Views,
+    AuditView, ExplainFleet, ExplainView, FleetView, HistoryView, NotReady, PullView, RolloutView,
+    StatusView, TargetView, Views,
 };
 use super::webhooks::{Intake, Webhooks, webhook_route};
 use crate::model::diagnostic::Diagnostic;
@@ -53,7 +54,7 @@ pub(super) struct App {
     pub(super) parts: Arc<Parts>,
     pub(super) events: Arc<Events>,
     pub(super) request_timeout: Duration,
-    plan_timeout: Duration,
+    pub(super) plan_timeout: Duration,
     document: Arc<serde_json::Value>,
     pub(super) intake: Arc<Intake>,
 }
@@ -80,7 +81,7 @@ impl App {
         Self { parts: Arc::new(parts), events, request_timeout, plan_timeout, document, intake }
     }
 
-    fn view(&self) -> Arc<StatusView> {
+    pub(super) fn view(&self) -> Arc<StatusView> {
         self.parts.views.borrow().clone()
     }
 
@@ -189,9 +190,26 @@ pub(super) fn routes() -> Vec<Route> {
                 .refuses(&[400, 404, 422, 503, 504]),
             reading(plan),
         ),
+        get(
+            "/api/v1/commits/{commit}/diagnostics",
+            Access::Read,
+            Operation::new("listCommitDiagnostics", "What is wrong in a commit")
+                .gives::<Vec<Diagnostic>>()
+                .refuses(&[404, 503, 504]),
+            reading(commit_diagnostics),
+        ),
+        get(
+            "/api/v1/pulls/{number}",
+            Access::Read,
+            Operation::new("getPull", "A pull request, looked at anew, and what merging it would do")
+                .gives::<PullView>()
+                .refuses(&[404, 503, 504]),
+            reading(pull),
+        ),
     ];
     routes.extend(fleet_routes());
     routes.extend(command_routes());
+    routes.extend(page_routes());
     routes.push(webhook_route());
     routes
 }
@@ -260,7 +278,7 @@ fn fleet_routes() -> Vec<Route> {
     ]
 }
 
-fn reading<H, T>(handler: H) -> MethodRouter<App>
+pub(super) fn reading<H, T>(handler: H) -> MethodRouter<App>
 where
     H: axum::handler::Handler<T, App>,
     T: 'static,
@@ -383,13 +401,27 @@ async fn plan(State(app): State<App>, request: Request) -> Result<Json<serde_jso
     App::in_time(app.plan_timeout, "the plan was not made in time", work).await.map(Json)
 }
 
+async fn commit_diagnostics(
+    State(app): State<App>,
+    Path(commit): Path<String>,
+) -> Result<Json<Vec<Diagnostic>>, Problem> {
+    let work = async { Ok(app.parts.questions.findings(commit).await?) };
+    App::in_time(app.plan_timeout, "the commit was not read in time", work).await.map(Json)
+}
+
+async fn pull(State(app): State<App>, Path(number): Path<String>) -> Result<Json<PullView>, Problem> {
+    let number: u64 = number.parse().map_err(|_| no_such("pull request", &number))?;
+    let work = async { Ok(app.parts.questions.pull(number).await?) };
+    App::in_time(app.plan_timeout, "the pull request was not read in time", work).await.map(Json)
+}
+
 fn parse_query<T: DeserializeOwned>(request: &Request) -> Result<T, Problem> {
     let query = Query::try_from_uri(request.uri());
     query.map(|Query(value)| value).map_err(|e| Problem::new(StatusCode::BAD_REQUEST, e.body_text()))
 }
 
 /// `name` comes from the request: shown cleaned and cut.
-fn no_such(what: &str, name: &str) -> Problem {
+pub(super) fn no_such(what: &str, name: &str) -> Problem {
     let shown: String = name.chars().filter(|c| !c.is_control()).take(crate::model::name::MAX_NAME).collect();
     Problem::new(StatusCode::NOT_FOUND, format!("there is no {what} '{shown}'"))
 }

@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
-use super::view::{AuditView, HistoryView, RolloutView};
+use super::view::{AuditView, HistoryView, PullView, RolloutView};
+use crate::model::diagnostic::Diagnostic;
 use crate::model::digest::CommitId;
 use crate::model::name::{FleetName, TargetName, WaveName};
 
@@ -134,6 +135,10 @@ pub trait Questions: Send + Sync + 'static {
     fn rollouts(&self, fleet: FleetName, limit: u32) -> BoxFuture<'_, Result<Vec<RolloutView>, Refusal>>;
     /// Who did what, newest first; to one subject ([`Command::subject`]), or all.
     fn audit(&self, subject: Option<String>, limit: u32) -> BoxFuture<'_, Result<Vec<AuditView>, Refusal>>;
+    /// What is wrong in a commit, by place.
+    fn findings(&self, commit: String) -> BoxFuture<'_, Result<Vec<Diagnostic>, Refusal>>;
+    /// A pull request, looked at anew.
+    fn pull(&self, number: u64) -> BoxFuture<'_, Result<PullView, Refusal>>;
 }
 
 /// The emergency stop. It does not go the way of orders, which waits while the store does.

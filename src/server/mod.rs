@@ -22,6 +22,7 @@ mod events;
 mod listen;
 mod metrics;
 mod openapi;
+mod pages;
 mod problem;
 mod settings;
 mod tokens;
@@ -38,6 +39,6 @@ pub use settings::{DEFAULT_LISTEN, Settings};
 pub use tokens::TokenFileError;
 pub use view::{
     AuditView, ExplainFleet, ExplainView, FailureView, FleetStatus, FleetView, HistoryView, Need, NotReady,
-    Publisher, ReleaseView, RepositoryView, RolloutView, StatusView, StopView, TargetView, Views,
+    Publisher, PullView, ReleaseView, RepositoryView, RolloutView, StatusView, StopView, TargetView, Views,
 };
 pub use webhooks::{Delivery, Webhooks};

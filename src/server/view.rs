@@ -218,6 +218,23 @@ pub struct RolloutView {
     pub changed: Timestamp,
 }
 
+/// A pull request, and what merging it would do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PullView {
+    pub number: u64,
+    /// Its head.
+    pub commit: CommitId,
+    /// What is wrong with the head, by place.
+    pub findings: Vec<Diagnostic>,
+    /// The plan, against the merge base; none: see `noPlan`.
+    pub plan: Option<serde_json::Value>,
+    /// Why there is no plan.
+    pub no_plan: Option<String>,
+    /// The plan for people.
+    pub text: String,
+}
+
 /// One entry of the audit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

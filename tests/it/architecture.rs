@@ -69,6 +69,28 @@ fn only_the_edge_knows_the_daemon() {
     }
 }
 
+/// The one thing of one forge that is a setting of its own: GitHub's Apps.
+const APPS: [&str; 3] = ["src/forge/credential.rs", "src/forge/settings.rs", "src/forge/mod.rs"];
+
+#[test]
+fn a_new_forge_is_one_file_and_its_name_in_a_list() {
+    let kinds: Vec<_> =
+        sources(PathBuf::from("src/forge/kinds")).iter().map(|file| file.display().to_string()).collect();
+    let wanted = ["gitea", "github", "gitlab", "mod"].map(|name| format!("src/forge/kinds/{name}.rs"));
+    assert_eq!(kinds, wanted);
+    for file in sources(PathBuf::from("src")) {
+        let name = file.display().to_string();
+        if kinds.contains(&name) {
+            continue;
+        }
+        let code = code_of(&file).replace("GitHubApp", "App").to_lowercase();
+        for forge in ["github", "gitlab", "gitea", "forgejo", "bitbucket"] {
+            let known = code.contains(forge) && !(APPS.contains(&&*name) && forge == "github");
+            assert!(!known, "{name} knows {forge}: what differs between forges is in src/forge/kinds");
+        }
+    }
+}
+
 #[test]
 fn every_room_opens_with_its_contract() {
     for room in PURE.iter().chain(&IO) {

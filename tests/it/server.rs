@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fairlead::cli::client::{Client, ClientError, Events};
+use fairlead::model::diagnostic::{Diagnostic, Place};
 use fairlead::model::name::{FleetName, TargetName};
 use fairlead::rollout::{Reason, TargetStatus};
 use fairlead::server::{
     AuditView, Caller, Command, Done, Emergency, FleetStatus, FleetView, HistoryView, Metrics, NotReady,
-    Parts, PlanQuestion, Publisher, Questions, ReasonBody, Refusal, RepositoryView, RolloutView, Server,
-    ServerError, Settings, StatusView, TargetView, Via,
+    Parts, PlanQuestion, Publisher, PullView, Questions, ReasonBody, Refusal, RepositoryView, RolloutView,
+    Server, ServerError, Settings, StatusView, TargetView, Via,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -73,6 +74,29 @@ impl Questions for Daemon {
             changed: jiff::Timestamp::UNIX_EPOCH,
         };
         async move { Ok(vec![rollout; limit.min(2) as usize]) }.boxed()
+    }
+
+    fn findings(&self, commit: String) -> BoxFuture<'_, Result<Vec<Diagnostic>, Refusal>> {
+        async move {
+            let place = Place::at("profiles/<b>.yaml", 3, 7);
+            match &*commit {
+                COMMIT => Ok(vec![Diagnostic::error(place, "unknown-key", "the key '<i>' is not known")]),
+                _ => Err(Refusal::NotFound(format!("'{commit}' names no commit"))),
+            }
+        }
+        .boxed()
+    }
+
+    fn pull(&self, number: u64) -> BoxFuture<'_, Result<PullView, Refusal>> {
+        async move {
+            let commit = COMMIT.parse().unwrap();
+            let (findings, text) = (Vec::new(), "-  value: <script>".to_owned());
+            match number {
+                7 => Ok(PullView { number, commit, findings, plan: Some(json!({})), no_plan: None, text }),
+                _ => Err(Refusal::NotFound(format!("there is no pull request {number}"))),
+            }
+        }
+        .boxed()
     }
 
     fn audit(&self, subject: Option<String>, limit: u32) -> BoxFuture<'_, Result<Vec<AuditView>, Refusal>> {
@@ -258,7 +282,7 @@ async fn every_route_is_documented_and_answers_as_the_document_says() {
     for (path, methods) in paths {
         let name = if path.contains("/targets/") { "edge-001" } else { "retail" };
         for (method, operation) in methods.as_object().unwrap() {
-            let at = path.replace("{name}", name);
+            let at = path.replace("{name}", name).replace("{commit}", COMMIT).replace("{number}", "7");
             seen.push(format!("{method} {path}"));
             if operation["responses"]["200"]["content"].get("text/event-stream").is_some() {
                 continue;
@@ -295,10 +319,47 @@ async fn every_route_is_documented_and_answers_as_the_document_says() {
         ["healthz", "readyz", "metrics", "openapi.json"].iter().map(|name| format!("get /{name}")).collect();
     wanted.extend(get.chain(&["targets/{name}/history"]).map(|name| format!("get /api/v1/{name}")));
     wanted.extend(post.map(|name| format!("post /api/v1/{name}")));
+    let asked = ["commits/{commit}/diagnostics", "pulls/{number}"];
+    wanted.extend(asked.map(|name| format!("get /api/v1/{name}")));
+    let pages = ["fleets/{name}/rollouts/{commit}", "commits/{commit}", "pulls/{number}"];
+    wanted.extend(pages.map(|name| format!("get /{name}")));
     wanted.push("post /webhooks/{source}".to_owned());
     wanted.sort_unstable();
     seen.sort_unstable();
     assert_eq!(seen, wanted);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn pages_show_what_the_links_of_a_forge_promise_and_no_text_becomes_markup() {
+    let world = World::start().await;
+    let rollout = format!("/fleets/retail/rollouts/{COMMIT}");
+    let (status, page) = world.ask("GET", &rollout, LOCAL, "").await;
+    assert_eq!(status, 200, "{page}");
+    for part in ["text/html", "default-src 'none'", "3 of 3 converged", "edge-001", "Fleet retail: 4f2c91a"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let (status, page) = world.ask("GET", &format!("/commits/{COMMIT}"), LOCAL, "").await;
+    assert!(status == 200 && page.contains("profiles/&lt;b&gt;.yaml:3:7"), "{page}");
+    assert!(page.contains("the key &#39;&lt;i&gt;&#39; is not known"), "{page}");
+    let (status, page) = world.ask("GET", "/pulls/7", LOCAL, "").await;
+    assert!(
+        status == 200 && page.contains("-  value: &lt;script&gt;") && !page.contains("<script"),
+        "{page}"
+    );
+    let elsewhere = COMMIT.replace('4', "5");
+    for gone in [
+        &rollout.replace("4f2c", "ffff"),
+        "/fleets/%3Cb%3E/rollouts/x",
+        &format!("/commits/{elsewhere}"),
+        "/pulls/8",
+        "/pulls/-1",
+        "/pulls/%3Cb%3E",
+    ] {
+        let (status, answer) = world.ask("GET", gone, LOCAL, "").await;
+        assert_eq!(status, 404, "{gone}: {answer}");
+        assert!(answer.contains("application/problem+json"), "{gone}: {answer}");
+    }
     world.stop().await;
 }
 

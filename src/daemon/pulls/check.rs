@@ -19,7 +19,7 @@ use crate::repo::{Mirror, MirrorSettings};
 pub(super) struct Checked {
     pub head: CommitId,
     pub findings: Vec<Diagnostic>,
-    plan: Result<FleetPlan, String>,
+    pub plan: Result<FleetPlan, String>,
     ways: Vec<Way>,
 }
 
@@ -84,17 +84,17 @@ impl Bench {
 
 impl Checked {
     /// The comment, in at most `max` characters.
-    pub(super) fn comment(&self, instance: &InstanceName, max: usize) -> String {
+    pub(super) fn comment(&self, instance: &InstanceName, max: usize, page: Option<&str>) -> String {
         let foot = format!("\n<sub>Fairlead `{instance}`: what merging this would do to the fleets.</sub>\n");
         let room = max.saturating_sub(foot.chars().count() + MARK_AND_LAST_WORDS);
         let empty = FleetPlan::default();
         match &self.plan {
-            Ok(plan) => comment(plan, &self.findings, &self.ways, room) + &foot,
+            Ok(plan) => comment(plan, &self.findings, &self.ways, room, page) + &foot,
             Err(reason) => {
                 format!(
                     "**No plan**: {}.\n\n{}{foot}",
                     escape(reason),
-                    comment(&empty, &self.findings, &[], room)
+                    comment(&empty, &self.findings, &[], room, page)
                 )
             }
         }

@@ -5,6 +5,7 @@
 //! comments are read as orders.
 
 mod check;
+mod desk;
 mod fate;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +28,7 @@ use crate::repo::{History, MirrorSettings};
 use crate::server::Views;
 use crate::store::{self, Write};
 use check::Checker;
+pub use desk::Desk;
 
 /// The forge is asked for all open pull requests no more often than this; in between, webhooks tell.
 const LIST_EVERY: Duration = Duration::from_secs(60);
@@ -70,7 +72,7 @@ pub struct Parts {
 /// Looks after pull requests.
 pub struct Pulls {
     parts: Parts,
-    checker: Checker,
+    checker: Arc<Checker>,
     seen: BTreeMap<u64, Seen>,
 }
 
@@ -78,11 +80,17 @@ impl Pulls {
     pub fn new(parts: Parts) -> Self {
         let checker =
             Checker::new(parts.mirror.clone(), parts.folders.clone(), parts.state.join("pulls.git"));
+        let checker = Arc::new(checker);
         let mut seen: BTreeMap<u64, Seen> = BTreeMap::new();
         for comment in parts.said.iter().filter(|comment| !comment.last) {
             seen.entry(comment.pull).or_default().comment = Some(comment.clone());
         }
         Self { parts, checker, seen }
+    }
+
+    /// Where single pull requests can be asked for.
+    pub fn desk(&self) -> Desk {
+        Desk::new(self.parts.client.clone(), self.checker.clone())
     }
 
     /// Until cancelled. `hints` names pull requests of which something changed.
@@ -194,9 +202,17 @@ impl Pulls {
 
     async fn tell(&mut self, number: u64, checked: &check::Checked) {
         let now = Timestamp::now();
-        let validated = self.with_reports(|reports| reports.validated(checked.head, &checked.findings, now));
-        let body = checked.comment(&self.parts.instance, self.parts.client.max_comment());
-        let mut writes: Vec<Write> = validated.into_iter().collect();
+        let (told, findings, page) = self.with_reports(|reports| {
+            let told = reports.checked(number, checked.head, &checked.findings, now);
+            let findings = reports.findings(number, checked.head, &checked.findings);
+            (told, findings, reports.pull_page(number))
+        });
+        let client = &self.parts.client;
+        let body = checked.comment(&self.parts.instance, client.max_comment(), page.as_deref());
+        // Once for each head: when its status is new.
+        let findings = findings.filter(|findings| told.is_some() && client.annotates(findings));
+        let mut writes: Vec<Write> = told.into_iter().collect();
+        writes.extend(findings.and_then(|findings| findings.write(now)));
         writes.extend(self.say(number, body, false));
         self.save(writes).await;
     }

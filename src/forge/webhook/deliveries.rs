@@ -9,20 +9,10 @@ use super::signature::single;
 /// So many are remembered.
 const KEPT: usize = 4_096;
 
-/// The header in which each forge numbers its deliveries; the same again when one is sent again.
-const HEADERS: [&str; 6] = [
-    "x-github-delivery",
-    "x-gitea-delivery",
-    "x-forgejo-delivery",
-    "webhook-id",
-    "x-gitlab-event-uuid",
-    "x-fairlead-delivery",
-];
-
-/// The delivery's number, as a digest: it may be as long as a header.
-pub(super) fn id(headers: &HeaderMap) -> Option<[u8; 32]> {
-    let id = HEADERS.iter().find_map(|name| single(headers, name)).filter(|id| !id.is_empty())?;
-    Some(*blake3::hash(id.as_bytes()).as_bytes())
+/// The delivery's number, as a digest: it may be as long as a header. `names`: the headers that number deliveries.
+pub(super) fn number(names: &[&str], headers: &HeaderMap) -> Option<[u8; 32]> {
+    let number = names.iter().find_map(|name| single(headers, name)).filter(|number| !number.is_empty())?;
+    Some(*blake3::hash(number.as_bytes()).as_bytes())
 }
 
 #[derive(Debug, Default)]

@@ -13,10 +13,13 @@ use http::HeaderMap;
 use jiff::Timestamp;
 
 use super::address::{bare, place};
+use super::api::Delivery;
 use super::secret::SecretFile;
 use super::{ForgeError, ForgeKind};
 use crate::model::digest::CommitId;
 use deliveries::Deliveries;
+pub(super) use payload::json;
+pub(super) use signature::{SIGNING_KEY, hmac_sha256_hex, is_same_secret, single, standard_webhook};
 
 /// Shortest secret: 16 characters of a random one can't be guessed.
 pub(super) const MIN_SECRET: usize = 16;
@@ -112,15 +115,35 @@ impl Receiver {
             return Err(Refused::NoSource);
         }
         let secret = self.secret.get().map_err(|error| Refused::Unavailable(error.to_string()))?;
-        if !signature::is_good(self.kind, &secret, headers, body, now) {
+        let delivery = Delivery { headers, body, now };
+        if !is_signed(self.kind, &secret, delivery) {
             return Err(Refused::Unauthorized);
         }
-        let hint = payload::read(self.kind, headers, body, &self.watched).map_err(Refused::Malformed)?;
-        if let Some(id) = deliveries::id(headers)
-            && !self.seen.lock().unwrap_or_else(PoisonError::into_inner).is_new(id)
+        let hint = self.read(delivery).map_err(Refused::Malformed)?;
+        let names = self.kind.forge().map_or(OWN_NUMBER, |forge| forge.numbers());
+        if let Some(number) = deliveries::number(names, headers)
+            && !self.seen.lock().unwrap_or_else(PoisonError::into_inner).is_new(number)
         {
             return Ok(Hint::Ignored("this delivery was taken already"));
         }
         Ok(hint)
+    }
+
+    fn read(&self, delivery: Delivery<'_>) -> Result<Hint, String> {
+        match self.kind.forge() {
+            Some(forge) => payload::hint(forge.read(delivery)?, &self.watched),
+            None => payload::generic(delivery.body, &self.watched),
+        }
+    }
+}
+
+/// Which numbers the generic webhook's deliveries.
+const OWN_NUMBER: &[&str] = &["x-fairlead-delivery"];
+
+/// Whether a delivery is signed as this kind of forge signs. Nothing here parses the body.
+fn is_signed(kind: ForgeKind, secret: &str, delivery: Delivery<'_>) -> bool {
+    match kind.forge() {
+        Some(forge) => forge.is_signed(secret, delivery),
+        None => signature::is_generic(secret, delivery.headers, delivery.body),
     }
 }

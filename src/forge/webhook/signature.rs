@@ -3,57 +3,40 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
-use jiff::Timestamp;
 use ring::hmac;
 
-use crate::forge::ForgeKind;
+use crate::forge::api::Delivery;
 
 /// How far the time of a signed delivery may be off, in seconds.
 const TOLERANCE: i64 = 300;
-/// Marks a GitLab signing key; what follows is Base64.
-const SIGNING_KEY: &str = "whsec_";
+/// Marks a key of the Standard Webhooks' kind; what follows is Base64.
+pub const SIGNING_KEY: &str = "whsec_";
+/// In which the generic webhook carries its signature.
+const OWN: &str = "x-fairlead-signature-256";
+const HUB: &str = "x-hub-signature-256";
 
-/// Whether one of the signatures that this kind of forge sends is there and right.
-pub(super) fn is_good(
-    kind: ForgeKind,
-    secret: &str,
-    headers: &HeaderMap,
-    body: &[u8],
-    now: Timestamp,
-) -> bool {
-    match kind {
-        ForgeKind::Github => hub(secret, headers, body),
-        ForgeKind::Gitea | ForgeKind::Forgejo => {
-            let bare = |name| single(headers, name).is_some_and(|hex| hmac_hex(secret, hex, body));
-            bare("x-gitea-signature") || bare("x-forgejo-signature") || hub(secret, headers, body)
-        }
-        ForgeKind::Generic => {
-            let own = single(headers, "x-fairlead-signature-256").and_then(|v| v.strip_prefix("sha256="));
-            own.is_some_and(|hex| hmac_hex(secret, hex, body)) || hub(secret, headers, body)
-        }
-        ForgeKind::Gitlab => match secret.strip_prefix(SIGNING_KEY) {
-            Some(key) => signed(key, headers, body, now),
-            None => single(headers, "x-gitlab-token").is_some_and(|given| {
-                // Of digests, which compare in constant time whatever the lengths.
-                blake3::hash(given.as_bytes()) == blake3::hash(secret.as_bytes())
-            }),
-        },
-    }
+/// The generic webhook's: `sha256=<hex of HMAC-SHA256 over the body>`.
+pub(super) fn is_generic(secret: &str, headers: &HeaderMap, body: &[u8]) -> bool {
+    [OWN, HUB].into_iter().any(|name| {
+        let given = single(headers, name).and_then(|value| value.strip_prefix("sha256="));
+        given.is_some_and(|hex| hmac_sha256_hex(secret, hex, body))
+    })
+}
+
+/// Compares digests, in constant time whatever the lengths.
+pub fn is_same_secret(given: &str, secret: &str) -> bool {
+    blake3::hash(given.as_bytes()) == blake3::hash(secret.as_bytes())
 }
 
 /// A header that is there just once.
-pub(super) fn single<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+pub fn single<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let mut values = headers.get_all(name).iter();
     let (value, None) = (values.next()?, values.next()) else { return None };
     value.to_str().ok()
 }
 
-fn hub(secret: &str, headers: &HeaderMap, body: &[u8]) -> bool {
-    let given = single(headers, "x-hub-signature-256").and_then(|value| value.strip_prefix("sha256="));
-    given.is_some_and(|hex| hmac_hex(secret, hex, body))
-}
-
-fn hmac_hex(secret: &str, given: &str, body: &[u8]) -> bool {
+/// Whether a text is the hex of HMAC-SHA256 over the body.
+pub fn hmac_sha256_hex(secret: &str, given: &str, body: &[u8]) -> bool {
     let Some(tag) = from_hex(given) else { return false };
     hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), body, &tag).is_ok()
 }
@@ -68,8 +51,9 @@ fn from_hex(text: &str) -> Option<[u8; 32]> {
     Some(out)
 }
 
-/// GitLab's signing key: HMAC-SHA256 over `<id>.<timestamp>.<body>`; several signatures while keys are exchanged.
-fn signed(key: &str, headers: &HeaderMap, body: &[u8], now: Timestamp) -> bool {
+/// The signature of the Standard Webhooks: HMAC-SHA256 over `<id>.<timestamp>.<body>`; several while keys are exchanged.
+/// `key` is what follows [`SIGNING_KEY`].
+pub fn standard_webhook(key: &str, Delivery { headers, body, now }: Delivery<'_>) -> bool {
     let parts = (|| {
         let id = single(headers, "webhook-id")?;
         let time = single(headers, "webhook-timestamp")?;
@@ -90,8 +74,11 @@ fn signed(key: &str, headers: &HeaderMap, body: &[u8], now: Timestamp) -> bool {
 #[cfg(test)]
 mod tests {
     use http::{HeaderName, HeaderValue};
+    use jiff::Timestamp;
 
     use super::*;
+    use crate::forge::ForgeKind;
+    use crate::forge::webhook::is_signed;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         let pair = |(name, value): &(&'static str, &str)| {
@@ -137,7 +124,9 @@ mod tests {
             (Gitlab, SECRET, &[("x-hub-signature-256", &hub)], false),
         ];
         for (kind, secret, given, good) in cases {
-            let found = is_good(*kind, secret, &headers(given), BODY, Timestamp::UNIX_EPOCH);
+            let headers = headers(given);
+            let delivery = Delivery { headers: &headers, body: BODY, now: Timestamp::UNIX_EPOCH };
+            let found = is_signed(*kind, secret, delivery);
             assert_eq!(found, *good, "{kind:?} {given:?}");
         }
     }
@@ -154,7 +143,7 @@ mod tests {
         let good = |id: &str, time: i64, signature: &str| {
             let time = time.to_string();
             let given = [("webhook-id", id), ("webhook-timestamp", &time), ("webhook-signature", signature)];
-            is_good(ForgeKind::Gitlab, &secret, &headers(&given), BODY, at)
+            is_signed(ForgeKind::Gitlab, &secret, Delivery { headers: &headers(&given), body: BODY, now: at })
         };
         let time = at.as_second();
         let right = sign("a", time, BODY);
@@ -166,6 +155,8 @@ mod tests {
         assert!(!good("a", time - 301, &sign("a", time - 301, BODY)), "too old");
         assert!(!good("a", time, ""), "empty");
         let token = [("x-gitlab-token", secret.as_str())];
-        assert!(!is_good(ForgeKind::Gitlab, &secret, &headers(&token), BODY, at), "the key as a token");
+        let headers = headers(&token);
+        let delivery = Delivery { headers: &headers, body: BODY, now: at };
+        assert!(!is_signed(ForgeKind::Gitlab, &secret, delivery), "the key as a token");
     }
 }

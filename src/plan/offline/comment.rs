@@ -27,8 +27,15 @@ pub struct Way {
     pub windows: Vec<Window>,
 }
 
-/// The comment, in at most `max` characters. Without commits and times: equal while nothing changed.
-pub fn comment(plan: &FleetPlan, findings: &[Diagnostic], ways: &[Way], max: usize) -> String {
+/// The comment, in at most `max` characters; `page` shows what does not fit. Without commits and times: equal while
+/// nothing changed.
+pub fn comment(
+    plan: &FleetPlan,
+    findings: &[Diagnostic],
+    ways: &[Way],
+    max: usize,
+    page: Option<&str>,
+) -> String {
     if plan.is_empty() && findings.is_empty() {
         return "No cluster is touched.\n".to_owned();
     }
@@ -43,7 +50,7 @@ pub fn comment(plan: &FleetPlan, findings: &[Diagnostic], ways: &[Way], max: usi
     for entry in &plan.unplanned {
         out.push(unplanned_markdown(entry));
     }
-    out.finish()
+    out.finish(page)
 }
 
 /// Takes whole pieces as long as they fit: a piece that is cut would leave its folds open.
@@ -65,13 +72,16 @@ impl Cut {
         self.out.push_str(&piece);
     }
 
-    fn finish(mut self) -> String {
+    fn finish(mut self, page: Option<&str>) -> String {
         if self.left_out > 0 {
+            let whole = match page {
+                Some(page) => format!("[The whole plan]({page})."),
+                None => "`fairlead plan --from <merge base> --to <head>` shows them.".to_owned(),
+            };
             // Writing to a String can't fail.
             let _ = writeln!(
                 self.out,
-                "\n**{} more parts are left out**: a comment takes no more. `fairlead plan --from <merge base> --to \
-                 <head>` shows them.",
+                "\n**{} more parts are left out**: a comment takes no more. {whole}",
                 self.left_out
             );
         }

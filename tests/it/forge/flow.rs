@@ -65,7 +65,7 @@ async fn a_push_is_applied_and_told_a_bad_one_goes_back_and_a_revert_is_told_too
     assert_eq!(value(plane, ns, "settings").await.as_deref(), Some("2"));
     // Links lead to the daemon.
     let statuses = world.gitea.get(&world.at(&format!("/commits/{first}/statuses"))).await;
-    let link = format!("http://{}/api/v1/fleets/retail", world.address());
+    let link = format!("http://{}/fleets/retail/rollouts/{first}", world.address());
     assert!(statuses.as_array().unwrap().iter().any(|status| status["target_url"] == *link), "{statuses:#}");
 }
 

@@ -12,8 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::http::{Answer, Http};
-use crate::harness::{Port, Process, Program, tool};
-use crate::world::eventually;
+use crate::harness::{Error, Port, Process, Program, eventually, tool};
 
 /// Seconds on a machine with nothing else to do.
 const UP_WITHIN: Duration = Duration::from_secs(120);
@@ -56,14 +55,14 @@ impl Gitea {
         let args = ["web".into(), "--config".into(), config.into_os_string()];
         self.process = Some(Process::spawn("gitea", &self.program, args, self.folder.path()).unwrap());
         let health = format!("{}/api/healthz", self.url());
-        eventually("Gitea is up", UP_WITHIN, async || {
+        let up = eventually("Gitea is up", UP_WITHIN, async || {
             if let Err(error) = self.process.as_mut().unwrap().check() {
                 panic!("{error}");
             }
-            let answer = self.http.send("GET", &health, &[], "").await?;
-            if answer.status == 200 { Ok(()) } else { Err(answer.body) }
-        })
-        .await;
+            let answer = self.http.send("GET", &health, &[], "").await.map_err(Error::new)?;
+            if answer.status == 200 { Ok(true) } else { Err(Error::new(answer.body)) }
+        });
+        up.await.unwrap();
     }
 
     /// SIGKILL.

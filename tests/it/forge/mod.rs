@@ -1,8 +1,11 @@
 //! Forges: webhooks in, statuses and comments out.
 
+mod commands;
+mod fake;
 mod flow;
 mod gitea;
 mod http;
 mod pulls;
+mod shapes;
 mod webhooks;
 mod world;
