@@ -83,16 +83,23 @@ impl Client {
     }
 
     pub(super) async fn call(&self, call: &Call) -> Result<Reply, ForgeError> {
+        let (token, reply) = self.attempt(call).await?;
+        // An App's token may be withdrawn before its time; the next one is as good as the App.
+        if reply.status == 401 && self.0.credential.refused(&token).await {
+            return Ok(self.attempt(call).await?.1);
+        }
+        Ok(reply)
+    }
+
+    /// Gives the token that was shown, too.
+    async fn attempt(&self, call: &Call) -> Result<(Arc<str>, Reply), ForgeError> {
         let Inner { forge, base, http, credential, .. } = &*self.0;
         let token = credential.token(http, base, Timestamp::now()).await?;
         let (name, value) = forge.authorization(&token);
         let mut headers = vec![(name, value)];
         headers.extend(forge.headers().iter().map(|(name, value)| (*name, (*value).to_owned())));
         let reply = http.call(base, call, &headers).await?;
-        if reply.status == 401 {
-            credential.refused().await;
-        }
-        Ok(reply)
+        Ok((token, reply))
     }
 
     /// Writes, and says what the answer means.

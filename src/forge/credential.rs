@@ -79,11 +79,13 @@ impl Credential {
         }
     }
 
-    /// The forge says that the token is no good: what is kept of it is forgotten.
-    pub(super) async fn refused(&self) {
-        if let Self::App(app) = self {
-            *app.token.lock().await = None;
-        }
+    /// The forge says that the token is no good. Gives whether there may be a better one now: what is kept of an App's is
+    /// forgotten. A file is read before each request.
+    pub(super) async fn refused(&self, token: &str) -> bool {
+        let Self::App(app) = self else { return false };
+        let mut kept = app.token.lock().await;
+        kept.take_if(|(kept, _)| **kept == *token);
+        true
     }
 }
 

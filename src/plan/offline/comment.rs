@@ -209,3 +209,34 @@ fn layers(plan: &FleetPlan) -> String {
     out.push('\n');
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::diagnostic::Place;
+
+    fn finding(n: u32) -> Diagnostic {
+        Diagnostic::error(
+            Place::at(format!("clusters/edge-{n:03}.yaml"), n, 1),
+            "unknown-key",
+            "what is this?",
+        )
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named_with_the_way_to_it() {
+        let findings: Vec<_> = (1..=60).map(finding).collect();
+        let page = Some("https://fairlead.example.com/pulls/7");
+        let whole = comment(&FleetPlan::default(), &findings, &[], 65_536, page);
+        assert!(
+            whole.contains("clusters/edge-050.yaml:50:1: ") && whole.contains("- and 10 more"),
+            "{whole}"
+        );
+        let cut = comment(&FleetPlan::default(), &findings, &[], 700, page);
+        assert!(cut.chars().count() <= 700 && cut.contains("**1 more parts are left out**"), "{cut}");
+        assert!(cut.contains("[The whole plan](https://fairlead.example.com/pulls/7)"), "{cut}");
+        let cut = comment(&FleetPlan::default(), &findings, &[], 700, None);
+        assert!(cut.contains("`fairlead plan --from"), "{cut}");
+        assert_eq!(comment(&FleetPlan::default(), &[], &[], 10, page), "No cluster is touched.\n");
+    }
+}

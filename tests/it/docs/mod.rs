@@ -16,14 +16,17 @@ use fairlead::sim::faults::Script;
 use serde::Deserialize;
 use serde_json::Value;
 
-const PAGES: [&str; 6] = [
+const PAGES: [&str; 7] = [
     "README.md",
     "CONTRIBUTING.md",
     "docs/architecture.md",
     "docs/format.md",
     "docs/operations.md",
     "docs/rollouts.md",
+    "docs/forges.md",
 ];
+/// Where commands stand by themselves in a line.
+const CI: [&str; 3] = ["examples/ci/gitea.yaml", "examples/ci/github.yaml", "examples/ci/gitlab.yaml"];
 
 fn read(page: &str) -> String {
     fs::read_to_string(page).unwrap_or_else(|error| panic!("{page}: {error}"))
@@ -112,13 +115,29 @@ fn shown(page: &str) -> Vec<(usize, String)> {
     shown
 }
 
+/// The same of a file for CI, where a command is a line of a script.
+fn scripted(file: &str) -> Vec<(usize, String)> {
+    let text = read(file);
+    let lines = text.lines().enumerate().filter_map(|(number, line)| {
+        let command =
+            line.trim_start_matches([' ', '-']).trim_start_matches("run: ").strip_prefix("fairlead ")?;
+        let end = command.find(['>', '|']).unwrap_or(command.len());
+        Some((number + 1, command[..end].trim().to_owned()))
+    });
+    lines.collect()
+}
+
 #[test]
 fn commands_and_options_that_pages_show_exist() {
     let commands = commands();
     let helps: BTreeMap<&str, String> = commands.iter().map(|name| (name.as_str(), help(&[name]))).collect();
     let mut seen = 0;
-    for page in PAGES {
-        for (line, command) in shown(page) {
+    let pages = PAGES.into_iter().map(|page| (page, shown(page)));
+    let scripts = CI.into_iter().map(|file| (file, scripted(file))).inspect(|(file, found)| {
+        assert!(found.len() >= 2, "{file} has no commands");
+    });
+    for (page, commands) in pages.chain(scripts) {
+        for (line, command) in commands {
             let mut words = command.split_whitespace();
             let Some(name) = words.next().filter(|name| !name.starts_with('-')) else { continue };
             let help = helps.get(name).unwrap_or_else(|| panic!("{page}:{line}: no command {name}"));

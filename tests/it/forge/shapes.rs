@@ -46,7 +46,7 @@ async fn the_way_of_a_change(kind: Kind) {
         (Some(&*head), &serde_json::Value::Null),
         "{view:#}"
     );
-    assert!(view["text"].as_str().unwrap().contains("+  value: \"2\""), "{view:#}");
+    assert!(view["text"].as_str().unwrap().contains("+  value: '2'"), "{view:#}");
 
     // Somebody writes our marker, and is not taken for us; a mistake edits the one comment.
     let id = forge.server.known().id();
