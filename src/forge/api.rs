@@ -78,6 +78,8 @@ pub enum Verdict {
 pub struct Pull {
     pub number: u64,
     pub head: CommitId,
+    /// The branch that it is on, maybe of a fork.
+    pub branch: String,
     /// The branch that it asks to be merged into.
     pub base: String,
     pub open: bool,
@@ -111,7 +113,7 @@ pub struct NewHook<'h> {
 /// A webhook that the forge has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hook {
-    pub id: u64,
+    pub id: String,
     pub url: String,
 }
 
@@ -206,7 +208,7 @@ pub trait Forge: Send + Sync + 'static {
     // --- Pull requests.
 
     /// The ref under which a pull request's head can be fetched from the repository that it asks.
-    fn pull_ref(&self, number: u64) -> String;
+    fn pull_ref(&self, pull: &Pull) -> String;
     fn open_pulls(&self, repository: &str, page: u32) -> Call;
     fn pull(&self, repository: &str, number: u64) -> Call;
     fn read_pull(&self, value: &Value) -> Option<Pull>;
@@ -235,7 +237,7 @@ pub trait Forge: Send + Sync + 'static {
     fn hooks(&self, repository: &str, page: u32) -> Call;
     fn read_hook(&self, value: &Value) -> Option<Hook>;
     /// Makes a webhook, or changes the one that is there.
-    fn set_hook(&self, repository: &str, known: Option<u64>, hook: &NewHook<'_>) -> Call;
+    fn set_hook(&self, repository: &str, known: Option<&str>, hook: &NewHook<'_>) -> Call;
 }
 
 /// A path's segment out of a text that may hold anything.

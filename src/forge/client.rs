@@ -78,8 +78,8 @@ impl Client {
     }
 
     /// The ref of a pull request's head in the repository that it asks.
-    pub fn pull_ref(&self, number: u64) -> String {
-        self.0.forge.pull_ref(number)
+    pub fn pull_ref(&self, pull: &Pull) -> String {
+        self.0.forge.pull_ref(pull)
     }
 
     pub(super) async fn call(&self, call: &Call) -> Result<Reply, ForgeError> {

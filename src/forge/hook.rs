@@ -60,7 +60,7 @@ impl Client {
         let (forge, repository) = (self.forge(), self.repository());
         let hooks = self.list(|page| forge.hooks(repository, page), |value| forge.read_hook(value)).await?;
         let known = hooks.into_iter().find(|hook| hook.url == url).map(|hook| hook.id);
-        self.read(&forge.set_hook(repository, known, &NewHook { url, secret })).await?;
+        self.read(&forge.set_hook(repository, known.as_deref(), &NewHook { url, secret })).await?;
         Ok(if known.is_some() { Put::Updated } else { Put::Created })
     }
 }

@@ -21,13 +21,13 @@ impl Desk {
 
     pub async fn pull(&self, number: u64) -> Result<PullView, Refusal> {
         // Only what the forge knows is fetched.
-        self.client.pull(number).await.map_err(|error| match error {
+        let pull = self.client.pull(number).await.map_err(|error| match error {
             ForgeError::Refused { status: 404, .. } => {
                 Refusal::NotFound(format!("there is no pull request {number}"))
             }
             other => Refusal::Unavailable(other.to_string()),
         })?;
-        let checked = self.checker.check(self.client.pull_ref(number)).await;
+        let checked = self.checker.check(self.client.pull_ref(&pull)).await;
         view(number, checked.map_err(Refusal::Unavailable)?)
     }
 }

@@ -178,12 +178,12 @@ impl Pulls {
         if seen.checked == Some(pull.head) {
             return;
         }
-        let reference = self.parts.client.pull_ref(pull.number);
+        let reference = self.parts.client.pull_ref(&pull);
         let checked = tokio::time::timeout(CHECK_TIMEOUT, self.checker.check(reference)).await;
         let checked = checked.unwrap_or_else(|_| Err("the check took too long".to_owned()));
         match checked {
             Ok(checked) => {
-                info!(pull = pull.number, commit = %checked.head, findings = checked.findings.len(), "checked");
+                info!(pull = pull.number, branch = pull.branch, commit = %checked.head, findings = checked.findings.len(), "checked");
                 let fresh = checked.head == pull.head;
                 self.tell(pull.number, &checked).await;
                 if fresh {

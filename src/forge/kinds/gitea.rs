@@ -67,8 +67,8 @@ impl Forge for Gitea {
         Call::send(Method::POST, format!("/repos/{repository}/statuses/{}", status.commit), body)
     }
 
-    fn pull_ref(&self, number: u64) -> String {
-        format!("refs/pull/{number}/head")
+    fn pull_ref(&self, pull: &Pull) -> String {
+        format!("refs/pull/{}/head", pull.number)
     }
 
     fn open_pulls(&self, repository: &str, page: u32) -> Call {
@@ -120,7 +120,7 @@ impl Forge for Gitea {
         github::read_hook(value)
     }
 
-    fn set_hook(&self, repository: &str, known: Option<u64>, hook: &NewHook<'_>) -> Call {
+    fn set_hook(&self, repository: &str, known: Option<&str>, hook: &NewHook<'_>) -> Call {
         let config = json!({"url": hook.url, "content_type": "json", "secret": hook.secret});
         let mut body = json!({
             "active": true, "config": config,

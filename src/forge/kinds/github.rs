@@ -94,8 +94,8 @@ impl Forge for Github {
         app.then(|| Call::send(Method::POST, format!("/repos/{repository}/check-runs"), check_run(findings)))
     }
 
-    fn pull_ref(&self, number: u64) -> String {
-        format!("refs/pull/{number}/head")
+    fn pull_ref(&self, pull: &Pull) -> String {
+        format!("refs/pull/{}/head", pull.number)
     }
 
     fn open_pulls(&self, repository: &str, page: u32) -> Call {
@@ -146,7 +146,7 @@ impl Forge for Github {
         read_hook(value)
     }
 
-    fn set_hook(&self, repository: &str, known: Option<u64>, hook: &NewHook<'_>) -> Call {
+    fn set_hook(&self, repository: &str, known: Option<&str>, hook: &NewHook<'_>) -> Call {
         let config =
             json!({"url": hook.url, "content_type": "json", "secret": hook.secret, "insecure_ssl": "0"});
         let mut body = json!({"active": true, "config": config, "events": ["push", "pull_request"]});
@@ -239,6 +239,7 @@ pub(super) fn read_pull(value: &Value) -> Option<Pull> {
     Some(Pull {
         number: value["number"].as_u64()?,
         head: value["head"]["sha"].as_str()?.parse().ok()?,
+        branch: value["head"]["ref"].as_str().unwrap_or_default().to_owned(),
         base: value["base"]["ref"].as_str()?.to_owned(),
         open: value["state"] == "open",
         merged: value["merge_commit_sha"].as_str().filter(|_| merged).and_then(|commit| commit.parse().ok()),
@@ -276,12 +277,36 @@ pub(super) fn edit_comment(repository: &str, comment: u64, body: &str) -> Call {
 }
 
 pub(super) fn read_hook(value: &Value) -> Option<Hook> {
-    Some(Hook { id: value["id"].as_u64()?, url: value["config"]["url"].as_str()?.to_owned() })
+    Some(Hook { id: value["id"].as_u64()?.to_string(), url: value["config"]["url"].as_str()?.to_owned() })
 }
 
-pub(super) fn put_hook(repository: &str, known: Option<u64>, body: Value) -> Call {
+pub(super) fn put_hook(repository: &str, known: Option<&str>, body: Value) -> Call {
     match known {
         Some(id) => Call::send(Method::PATCH, format!("/repos/{repository}/hooks/{id}"), body),
         None => Call::send(Method::POST, format!("/repos/{repository}/hooks"), body),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::diagnostic::Place;
+
+    #[test]
+    fn a_check_run_has_as_many_annotations_as_it_may_and_says_how_many_more_there_are() {
+        let finding = |n: u32| Diagnostic::error(Place::at("a.yaml", n, 0), "x", "wrong").hint("mend it");
+        let mut findings: Vec<_> = (0..59).map(finding).collect();
+        findings.push(Diagnostic::warning(Place::file("b.yaml"), "y", "odd"));
+        let commit = "4f2c91a04f2c91a04f2c91a04f2c91a04f2c91a0".parse().unwrap();
+        let (repository, name) = ("platform/fleet".to_owned(), "fairlead/default/findings".to_owned());
+        let record =
+            FindingsRecord { repository, commit, name, title: "59 errors".into(), findings, link: None };
+        assert_eq!(Github.annotate("platform/fleet", &record, false), None, "a user's token may not");
+        let call = Github.annotate("platform/fleet", &record, true).unwrap();
+        let body = call.body.unwrap();
+        let annotations = body["output"]["annotations"].as_array().unwrap();
+        assert_eq!((annotations.len(), &annotations[0]["start_line"]), (50, &json!(1)));
+        assert_eq!(annotations[7]["message"], "wrong (hint: mend it)");
+        assert_eq!(body["output"]["summary"], "59 errors, 1 warnings. 10 more are not shown here.");
     }
 }

@@ -92,8 +92,8 @@ impl Forge for Gitlab {
         }
     }
 
-    fn pull_ref(&self, number: u64) -> String {
-        format!("refs/merge-requests/{number}/head")
+    fn pull_ref(&self, pull: &Pull) -> String {
+        format!("refs/merge-requests/{}/head", pull.number)
     }
 
     fn open_pulls(&self, repository: &str, page: u32) -> Call {
@@ -110,6 +110,7 @@ impl Forge for Gitlab {
         Some(Pull {
             number: value["iid"].as_u64()?,
             head: head.parse().ok()?,
+            branch: value["source_branch"].as_str().unwrap_or_default().to_owned(),
             base: value["target_branch"].as_str()?.to_owned(),
             open: value["state"] == "opened",
             // A fast-forward merge has neither: then the head itself is on the branch.
@@ -165,10 +166,10 @@ impl Forge for Gitlab {
     }
 
     fn read_hook(&self, value: &Value) -> Option<Hook> {
-        Some(Hook { id: value["id"].as_u64()?, url: value["url"].as_str()?.to_owned() })
+        Some(Hook { id: value["id"].as_u64()?.to_string(), url: value["url"].as_str()?.to_owned() })
     }
 
-    fn set_hook(&self, repository: &str, known: Option<u64>, hook: &NewHook<'_>) -> Call {
+    fn set_hook(&self, repository: &str, known: Option<&str>, hook: &NewHook<'_>) -> Call {
         let secret = if hook.secret.starts_with(SIGNING_KEY) { "signing_token" } else { "token" };
         let mut body = json!({
             "url": hook.url, "push_events": true, "tag_push_events": true, "merge_requests_events": true,

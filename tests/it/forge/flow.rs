@@ -1,5 +1,6 @@
 //! The whole way on a real forge with a real cluster.
 
+use super::http::Http;
 use super::world::World;
 use crate::e2e::{SOON, config_map, deployment, namespace, target, value};
 use crate::harness::{FAIL_ANNOTATION, shared};
@@ -24,7 +25,7 @@ async fn a_push_is_applied_and_told_a_bad_one_goes_back_and_a_revert_is_told_too
         .push("First");
     world.daemon.start();
     world.wait_until_up().await;
-    world.add_webhook().await;
+    world.add_webhook();
     let told = world.expect_status(&first, "retail", "success").await;
     assert_eq!(states(&told), ["pending", "success"], "{told:?}");
     assert_eq!(told[1].1, "1 of 1 converged");
@@ -67,6 +68,29 @@ async fn a_push_is_applied_and_told_a_bad_one_goes_back_and_a_revert_is_told_too
     let statuses = world.gitea.get(&world.at(&format!("/commits/{first}/statuses"))).await;
     let link = format!("http://{}/fleets/retail/rollouts/{first}", world.address());
     assert!(statuses.as_array().unwrap().iter().any(|status| status["target_url"] == *link), "{statuses:#}");
+    let page = Http::new().send("GET", &link, &[], "").await.unwrap();
+    assert!(page.status == 200 && page.body.contains("1 of 1 converged"), "{}", page.body);
+
+    // The words of a person who may not, and of one who goes back by command.
+    let stranger = world.gitea.add_user("mallory").await;
+    let token = world.secret("stranger", &stranger);
+    let output = world.daemon.command(&["webhook", "--create", "--token-file", token.to_str().unwrap()]);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        output.status.code() == Some(3) && text.contains("It needs: a token with write:repository"),
+        "{text}"
+    );
+    let hooks = world.gitea.get(&world.at("/hooks")).await;
+    assert_eq!(hooks.as_array().map(Vec::len), Some(1), "{hooks:#}");
+    let clone = world.repo.clone_path();
+    let back = ["rollback", "retail", "--to", &first, "--open", "--repo", clone.to_str().unwrap()];
+    let output = world.daemon.command(&back);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let link = text.lines().find_map(|line| line.strip_prefix("pull request: ")).unwrap();
+    let pulls = world.gitea.get(&world.at("/pulls")).await;
+    assert_eq!(pulls[0]["html_url"], link, "{pulls:#}");
+    world.expect_status(pulls[0]["head"]["sha"].as_str().unwrap(), "validate", "success").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

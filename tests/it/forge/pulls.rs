@@ -80,7 +80,7 @@ async fn start(ns: &'static str) -> World {
         .push("First");
     world.daemon.start();
     world.wait_until_up().await;
-    world.add_webhook().await;
+    world.add_webhook();
     world.expect_status(&first, "retail", "success").await;
     world
 }

@@ -94,12 +94,21 @@ forge:
         format!("/repos/{OWNER}/{NAME}{path}")
     }
 
-    pub async fn add_webhook(&self) {
-        let config = json!({"url": format!("http://{}/webhooks/gitea", self.address()),
-            "content_type": "json", "secret": SECRET});
-        let hook = json!({"type": "gitea", "active": true, "config": config,
-            "events": ["push", "pull_request", "pull_request_sync"]});
-        self.gitea.must("POST", &self.at("/hooks"), hook, 201).await;
+    /// A file with a secret.
+    pub fn secret(&self, name: &str, content: &str) -> std::path::PathBuf {
+        let path = self.secrets.path().join(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// As a person does it.
+    pub fn add_webhook(&self) {
+        for done in ["created", "was there, and is set right"] {
+            let output = self.daemon.command(&["webhook", "--create"]);
+            let text = String::from_utf8_lossy(&output.stdout);
+            let error = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success() && text.contains(done), "{text}{error}");
+        }
     }
 
     /// What one context was told of a commit, in the order of telling: (state, description).
