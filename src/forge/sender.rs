@@ -256,3 +256,44 @@ async fn sleep(pause: Option<Duration>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fault_33_an_hour_without_the_forge_costs_few_tries_and_the_end_is_noticed_within_minutes() {
+        for random in [0.0, 0.5, 1.0] {
+            let (mut at, mut tries) = (Duration::ZERO, 0);
+            while at < Duration::from_secs(3_600) {
+                let wait = backoff(tries, random);
+                assert!(wait <= Duration::from_secs(375), "{wait:?} after {tries}");
+                at += wait;
+                tries += 1;
+            }
+            assert!((15..=25).contains(&tries), "{tries} tries");
+        }
+        assert!(backoff(u32::MAX, 1.0) <= Duration::from_secs(375));
+    }
+
+    #[test]
+    fn failures_go_before_last_words_and_those_before_what_is_on_its_way() {
+        let report = |state: &str| Report {
+            id: 1,
+            kind: Reports::KIND.to_owned(),
+            key: "k".to_owned(),
+            payload: serde_json::to_vec(&serde_json::json!({
+                "repository": "platform/fleet", "commit": "4f2c91a04f2c91a04f2c91a04f2c91a04f2c91a0",
+                "context": "c", "state": state, "description": "d",
+            }))
+            .unwrap(),
+            attempts: 0,
+            next_at: Timestamp::UNIX_EPOCH,
+        };
+        let urgency = |state| Message::read(&report(state)).unwrap().urgency();
+        let order = ["failure", "superseded", "success", "pending"].map(urgency);
+        assert!(order.is_sorted() && order[0] < order[1] && order[2] < order[3], "{order:?}");
+        let strange = Report { kind: "letter".to_owned(), ..report("failure") };
+        assert!(Message::read(&strange).is_none());
+    }
+}

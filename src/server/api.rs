@@ -190,9 +190,27 @@ pub(super) fn routes() -> Vec<Route> {
                 .refuses(&[400, 404, 422, 503, 504]),
             reading(plan),
         ),
+    ];
+    routes.extend(fleet_routes());
+    routes.extend(asked_routes());
+    routes.extend(command_routes());
+    routes.extend(page_routes());
+    routes.push(webhook_route());
+    routes
+}
+
+/// What is read in the repository when it is asked for.
+fn asked_routes() -> Vec<Route> {
+    let get = |path, operation, handler| Route {
+        method: Method::GET,
+        path,
+        access: Access::Read,
+        operation,
+        handler,
+    };
+    vec![
         get(
             "/api/v1/commits/{commit}/diagnostics",
-            Access::Read,
             Operation::new("listCommitDiagnostics", "What is wrong in a commit")
                 .gives::<Vec<Diagnostic>>()
                 .refuses(&[404, 503, 504]),
@@ -200,18 +218,12 @@ pub(super) fn routes() -> Vec<Route> {
         ),
         get(
             "/api/v1/pulls/{number}",
-            Access::Read,
             Operation::new("getPull", "A pull request, looked at anew, and what merging it would do")
                 .gives::<PullView>()
                 .refuses(&[404, 503, 504]),
             reading(pull),
         ),
-    ];
-    routes.extend(fleet_routes());
-    routes.extend(command_routes());
-    routes.extend(page_routes());
-    routes.push(webhook_route());
-    routes
+    ]
 }
 
 fn fleet_routes() -> Vec<Route> {
