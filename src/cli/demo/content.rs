@@ -50,7 +50,8 @@ spec:
   variables: {logLevel: info}          # profile default < fleet < target
   rollout:
     waves:
-    - {name: all, maxConcurrency: CONCURRENCY}
+    - {name: canary, clusters: {matchLabels: {ring: canary}}, minSuccessTime: 2s}
+    - {name: rest, maxConcurrency: CONCURRENCY}
     progressDeadline: DEADLINE         # short, so that you can watch it
     onFailure: Rollback
   drift: {mode: Heal}

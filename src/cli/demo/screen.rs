@@ -10,7 +10,7 @@ use super::decisions::words;
 use crate::cli::online::{fleet_tone, target_tone};
 use crate::cli::table::{Tone, clean};
 use crate::model::digest::CommitId;
-use crate::rollout::TargetStatus;
+use crate::rollout::{TargetStatus, WaveReport, WaveStanding};
 use crate::server::StatusView;
 
 /// Rows that the guide and the log keep, whatever the fleet's size.
@@ -116,11 +116,32 @@ pub fn fleets(view: &StatusView, width: usize) -> Vec<Line> {
             plain(short(fleet.observed)),
             plain(clean(fleet.reason.as_deref().unwrap_or_default())),
         ]);
+        if fleet.waves.len() > 1 {
+            rows.extend(fleet.waves.iter().map(wave));
+        }
     }
     if view.fleets.is_empty() {
         rows.push(vec![plain("the daemon reads the repository".into())]);
     }
     columns(&rows).into_iter().map(|line| cut(line, width)).collect()
+}
+
+/// A wave of the change that is on its way, below its fleet.
+fn wave(wave: &WaveReport) -> Line {
+    let state = match wave.standing {
+        _ if wave.failed > 0 => piece(&format!("{} failed", wave.failed), Tone::Bad),
+        WaveStanding::Passed => piece("passed", Tone::Good),
+        _ if wave.at_work > 0 => plain(format!("{} at work", wave.at_work)),
+        _ => plain("-".to_owned()),
+    };
+    vec![
+        plain(format!("  {}", wave.name)),
+        state,
+        plain(format!("{} of {}", wave.converged, wave.affected)),
+        plain(String::new()),
+        plain(String::new()),
+        plain(wave.standing.to_string()),
+    ]
 }
 
 /// Cells side by side, as wide as the widest of their column.

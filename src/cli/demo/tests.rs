@@ -10,7 +10,7 @@ use super::terminal::painted;
 use super::tour::STEPS;
 use crate::cli::table::Tone;
 use crate::model::digest::{CommitId, ReleaseDigest};
-use crate::rollout::{Reason, TargetStatus};
+use crate::rollout::{Reason, TargetStatus, WaveReport, WaveStanding};
 use crate::server::{FleetStatus, FleetView, ReleaseView, RepositoryView, StatusView, TargetView};
 
 fn commit(number: u8) -> CommitId {
@@ -67,11 +67,27 @@ fn fleet(view: &StatusView, name: &str, state: FleetStatus) -> FleetView {
         state,
         reason: Some(format!("{name} has its reasons")),
         needs: Vec::new(),
-        waves: Vec::new(),
+        waves: if state == FleetStatus::RollingOut { waves() } else { Vec::new() },
         next_window: None,
         counts,
         failures: Vec::new(),
     }
+}
+
+fn waves() -> Vec<WaveReport> {
+    let wave = |name: &str, converged, at_work, standing| WaveReport {
+        name: name.parse().unwrap(),
+        affected: 9,
+        converged,
+        baked: 0,
+        at_work,
+        limit: 4,
+        failed: 0,
+        away: 0,
+        standing,
+    };
+    let rolling = WaveStanding::Rolling { converged: 3, affected: 9 };
+    vec![wave("canary", 9, 0, WaveStanding::Passed), wave("rest", 3, 4, rolling)]
 }
 
 fn scene(view: StatusView) -> Scene {

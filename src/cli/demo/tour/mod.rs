@@ -23,14 +23,14 @@ use crate::server::{FleetStatus, FleetView, StatusView};
 pub const STEPS: [(&str, &str); 7] = [
     (
         "A good change",
-        "A commit gives the shop a new version and one more ConfigMap. Watch it go through the fleet retail: so many \
-         clusters at a time, each reported converged only when its pods run. The hubs don't run the shop; nothing is \
-         asked of them.",
+        "A commit gives the shop a new version and one more ConfigMap. Watch it go through the fleet retail: first the \
+         canaries, one in each region, and when they have stayed healthy for two seconds, the rest, so many at a time. \
+         The hubs don't run the shop; nothing is asked of them.",
     ),
     (
         "A bad change",
-        "A commit that is valid, and that every API server accepts, but whose pods crash. Watch it stop: the first \
-         clusters fail, the others never get it, and those that have it go back by themselves.",
+        "A commit that is valid, and that every API server accepts, but whose pods crash. Watch it stop: the canaries \
+         fail, the others never get it, and the canaries go back by themselves.",
     ),
     (
         "git revert of the bad change",
