@@ -79,9 +79,10 @@ pub(super) fn place(r: &mut Record, affected: &[bool], kept: &[bool]) {
             (None, Some(percent)) => percent.ceil_of(whole),
             (None, None) => continue,
         };
-        let held =
-            r.targets.iter().zip(kept).filter(|(target, kept)| **kept && usize::from(target.wave) == at);
-        let mut left = quota.saturating_sub(held.count());
+        let there = r.targets.iter().zip(affected.iter().zip(kept));
+        let there =
+            there.filter(|(target, (affected, kept))| **affected && **kept && usize::from(target.wave) == at);
+        let mut left = quota.saturating_sub(there.count());
         // A cluster that an earlier wave's selector takes is not left.
         let open = |target: &Target| target.select.is_none_or(|select| usize::from(select) > at);
         for reachable in [true, false] {

@@ -2,6 +2,7 @@
 
 mod checks;
 mod model;
+mod repository;
 mod setting;
 
 use fairlead::rollout::{Event, report};

@@ -176,7 +176,7 @@ impl Model {
         let wave = wave.filter(|_| order.purpose != Purpose::Pin);
         let levels: [&[Window]; 2] =
             [&policy.windows, wave.map(|w| w.windows.as_slice()).unwrap_or_default()];
-        let zone = super::model::zone(&order.target);
+        let zone = super::repository::zone(&order.target);
         let open = matches!(opening(&levels, zone.as_ref(), self.now), Opening::Open { .. });
         assert!(open, "{} starts outside of its windows", order.target);
     }
