@@ -17,6 +17,8 @@ pub(super) fn approve(
     if wave.is_some() && number.is_none() {
         return;
     }
+    // What waits now: what only begins to wait once the rest is allowed was not seen yet.
+    let front = waves::awaits_approval(state).then(|| waves::frontier(state)).flatten();
     if number.is_none() {
         removal::approve(state, effects);
     }
@@ -38,7 +40,6 @@ pub(super) fn approve(
             admit::assign(state, index, order.release, order.purpose, now, effects);
         }
     }
-    let front = waves::awaits_approval(state).then(|| waves::frontier(state)).flatten();
     if let Some(wave) = number.filter(|_| state.r.rolling()).or(front) {
         waves::approve(state, wave);
     }
