@@ -100,15 +100,24 @@ impl Model {
         model
     }
 
+    /// Everybody who is at work, or not healthy, converges.
+    fn converge_all(&mut self) {
+        let all: BTreeSet<_> = self.orders.keys().chain(self.docs.keys()).cloned().collect();
+        for (n, target) in all.iter().enumerate() {
+            let doing = self.orders.get(target).map(|(_, doing)| *doing);
+            if doing.is_some_and(|doing| doing != Doing::Converged) || self.ailing.contains(target) {
+                self.run(&Op::Converge(n));
+            }
+        }
+    }
+
     /// Everybody is there and converges, and a person approves what waits, until the fleet is through.
     fn come_through(&mut self) {
         for n in 0..8 {
             self.run(&Op::Online(n));
         }
         for _ in 0..200 {
-            for n in 0..8 {
-                self.run(&Op::Converge(n));
-            }
+            self.converge_all();
             let report = report(&self.state);
             let settled = |one: &TargetReport| one.reason == Reason::Converged;
             if report.rollout == RolloutState::Converged && report.targets.iter().all(settled) {
