@@ -405,6 +405,10 @@ impl Engine {
     }
 
     fn carry_out(&mut self, effects: Vec<(FleetName, Effect)>) {
+        // A greeting ends an order to leave that was carried out: one that comes now must come after it.
+        for (fleet, target) in self.fleets.unwatched() {
+            self.workers.greet(&target, &fleet);
+        }
         for (fleet, effect) in effects {
             match effect {
                 Effect::Assign(assignment) => {
@@ -434,9 +438,6 @@ impl Engine {
                 Effect::Hold { reason } => warn!(fleet = %fleet, "holds: {reason}"),
                 Effect::WakeAt(at) => self.fleets.wake_at(&fleet, at),
             }
-        }
-        for (fleet, target) in self.fleets.unwatched() {
-            self.workers.greet(&target, &fleet);
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fairlead::daemon::{Settings, Simulation, follow};
+use fairlead::sim::serve::Served;
 use fairlead::sim::{Clock, Fleet, SimConnector, SimSettings, adapt};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{FLEET, PROFILE, SOON, TARGET, deployment, namespace, runs};
+use super::{FLEET, PROFILE, SOON, TARGET, deployment, namespace, runs, target};
 use crate::world::daemon::Daemon;
 use crate::world::eventually;
 use crate::world::repository::FleetRepo;
@@ -100,6 +101,45 @@ async fn a_log_that_cannot_be_written_stops_nothing() {
     command.args(["-c", "exec \"$@\" 2>/dev/full", "sh", env!("CARGO_BIN_EXE_fairlead")]);
     daemon.launch(&mut command);
     daemon.until("it runs", SOON, |status| runs(status, &commit, &["edge-001"])).await;
+}
+
+/// A restart between the order to leave and the day when the cluster can be reached again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_leaves_while_it_is_offline_has_left_after_a_restart_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = [name(0), name(1), name(2)];
+    let fleet = Fleet::new(SimSettings::default(), Clock::given(Timestamp::now));
+    let place = (([127, 0, 0, 1], 0).into(), folder.path());
+    let served = Served::start(fleet, &names, &[], 0, place).await.unwrap();
+    let (faults, cancel) = (served.faults(&names[0]).unwrap(), CancellationToken::new());
+    let serving = tokio::spawn(served.run(cancel.clone()));
+
+    let repo = FleetRepo::empty();
+    repo.write("profiles/app/profile.yaml", PROFILE)
+        .write("profiles/app/app/namespace.yaml", &namespace("shop"))
+        .write("fleets/retail.yaml", FLEET);
+    for name in &names {
+        repo.write(&format!("clusters/{name}.yaml"), &TARGET.replace("edge-001", name));
+    }
+    let commit = repo.push("Three clusters");
+    let mut daemon = Daemon::new("leaves", &repo.url(), folder.path());
+    daemon.start();
+    daemon
+        .until("all run it", SOON, |status| runs(status, &commit, &names.each_ref().map(|name| &**name)))
+        .await;
+
+    faults.set_dead(true);
+    let is = |status: &Value, wanted: &str| target(status, "edge-000")["status"] == wanted;
+    daemon.until("it is offline", SOON, |status| is(status, "offline")).await;
+    repo.remove("clusters/edge-000.yaml").push("One closes");
+    daemon.until("it is to leave", SOON, |status| is(status, "leaving")).await;
+    daemon.kill().start();
+    daemon.until("it still is", SOON, |status| is(status, "leaving")).await;
+    faults.set_dead(false);
+    daemon.until("it has left", SOON, |status| target(status, "edge-000").is_null()).await;
+    daemon.kill();
+    cancel.cancel();
+    serving.await.unwrap();
 }
 
 fn name(number: usize) -> String {
