@@ -105,6 +105,7 @@ fn read(state: &mut FleetState, index: usize, ledger: LedgerSummary, now: Moment
     });
     if recovering {
         state.r.accepted = most_common_base(&state.r);
+        believe(state);
     }
     let target = state.r.targets.get(index);
     let member = target.is_some_and(|target| state.r.rolling() && plan::is_member(&state.r, target));
@@ -133,6 +134,25 @@ fn quarantine(r: &mut Record, index: usize, ledger: &LedgerSummary) -> Option<Pa
     r.next_group += 1;
     r.groups.insert(number, Group { commit, cause, failed: [name].into(), whole: true });
     Some(Pair(wanted, number))
+}
+
+/// Who converged at the commit that the others' bases prove accepted has its base there too, though its own ledger
+/// would hear of it with the next intent only.
+fn believe(state: &mut FleetState) {
+    let Some(accepted) = state.r.accepted else { return };
+    let Record { targets, book, .. } = &mut state.r;
+    let mut news = false;
+    for target in targets.iter_mut() {
+        let Some(converged) = target.converged.filter(|release| book.revs_of(*release) == accepted) else {
+            continue;
+        };
+        if !target.base.is_some_and(|base| book.same(base, converged)) {
+            (target.base, target.accepted, news) = (Some(converged), Some(converged), true);
+        }
+    }
+    if news {
+        state.recount();
+    }
 }
 
 fn most_common_base(r: &Record) -> Option<Revs> {
