@@ -322,11 +322,7 @@ impl World {
             let done = match how {
                 0 => self.stage.delete(&place.1, &path),
                 _ if path == WEB => self.stage.meddle(&place.1, &path, &json!({"spec": {"replicas": 9}})),
-                1 => self.stage.meddle(
-                    &place.1,
-                    &path,
-                    &json!({"data": {"value": "theirs", "more": "theirs"}}),
-                ),
+                1 => self.stage.meddle(&place.1, &path, &json!({"data": {"value": "theirs"}})),
                 _ => self.stage.meddle(&place.1, &path, &json!({"data": {"value": null}})),
             };
             self.say(format!("  {} {path}: {how}, {done}", place.1));

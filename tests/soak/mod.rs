@@ -197,8 +197,8 @@ impl World {
             let _ = writeln!(text, "{line}");
         }
         let log = self.host.daemon.log();
-        let told = |line: &&str| !line.contains("next fetch");
-        let tail: Vec<&str> = log.lines().rev().filter(told).take(120).collect();
+        let told = |line: &&str| !line.contains("DEBUG fairlead::daemon::source");
+        let tail: Vec<&str> = log.lines().rev().filter(told).take(300).collect();
         text += "\nThe end of the daemon's log:\n";
         for line in tail.iter().rev() {
             let _ = writeln!(text, "{line}");
