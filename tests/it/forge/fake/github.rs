@@ -49,7 +49,8 @@ pub fn answer(known: &mut Known, asked: &Asked<'_>) -> Result<Answer, Answer> {
             let number = known.id();
             let (branch, head) =
                 (asked.text("head", 250)?, known.commits.last().cloned().unwrap_or_default());
-            (asked.text("base", 250)?, asked.text("title", 256)?);
+            asked.text("base", 250)?;
+            asked.text("title", 256)?;
             known.pulls.push(Pull { number, branch, head, draft: false, open: true, merged: None });
             Ok(Answer::ok(201, pull_json(&known.pulls[known.pulls.len() - 1])))
         }
@@ -77,10 +78,16 @@ pub fn answer(known: &mut Known, asked: &Asked<'_>) -> Result<Answer, Answer> {
             (note.body, note.edits) = (body, note.edits + 1);
             Ok(Answer::ok(200, note_json(note)))
         }
-        ("GET", ["hooks"]) if writes => {
-            Ok(asked.page(known.hooks.iter().map(|(id, hook)| hook_json(*id, hook)).collect()))
-        }
-        ("POST", ["hooks"]) => {
+        ("GET", ["hooks", ..]) if !writes => Err(refuse(404, "Not Found")),
+        (method, ["hooks", rest @ ..]) => hooks(known, asked, method, rest),
+        _ => Err(refuse(404, "Not Found")),
+    }
+}
+
+fn hooks(known: &mut Known, asked: &Asked<'_>, method: &str, rest: &[&str]) -> Result<Answer, Answer> {
+    match (method, rest) {
+        ("GET", []) => Ok(asked.page(known.hooks.iter().map(|(id, hook)| hook_json(*id, hook)).collect())),
+        ("POST", []) => {
             asked.has_only(&["name", "active", "config", "events"])?;
             asked.one_of("name", &["web"])?;
             hook(asked)?;
@@ -88,7 +95,7 @@ pub fn answer(known: &mut Known, asked: &Asked<'_>) -> Result<Answer, Answer> {
             known.hooks.push((id, asked.body.clone()));
             Ok(Answer::ok(201, hook_json(id, &asked.body)))
         }
-        ("PATCH", ["hooks", id]) => {
+        ("PATCH", [id]) => {
             asked.has_only(&["active", "config", "events"])?;
             hook(asked)?;
             let known = known.hooks.iter_mut().find(|(known, _)| known.to_string() == *id);
@@ -121,7 +128,8 @@ fn status(known: &mut Known, asked: &Asked<'_>, commit: &str) -> Result<Answer, 
 
 fn check_run(known: &mut Known, asked: &Asked<'_>) -> Result<Answer, Answer> {
     asked.has_only(&["name", "head_sha", "status", "conclusion", "details_url", "output"])?;
-    (asked.text("name", 250)?, asked.text("head_sha", 40)?);
+    asked.text("name", 250)?;
+    asked.text("head_sha", 40)?;
     asked.one_of("status", &["queued", "in_progress", "completed"])?;
     asked.one_of("conclusion", &["failure", "neutral", "success", "cancelled", "action_required"])?;
     asked.address("details_url")?;

@@ -31,7 +31,8 @@ pub fn answer(known: &mut Known, asked: &Asked<'_>) -> Result<Answer, Answer> {
             let number = known.id();
             let head = known.commits.last().cloned().unwrap_or_default();
             let branch = asked.text("source_branch", 250)?;
-            (asked.text("target_branch", 250)?, asked.text("title", 255)?);
+            asked.text("target_branch", 250)?;
+            asked.text("title", 255)?;
             known.pulls.push(Pull { number, branch, head, draft: false, open: true, merged: None });
             Ok(Answer::ok(201, merge_json(&known.pulls[known.pulls.len() - 1])))
         }
