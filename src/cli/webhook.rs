@@ -54,7 +54,7 @@ fn paper(advice: &HookAdvice, secret: &str) -> String {
     };
     rows.extend([("where", guide.clicks.to_owned()), ("address", advice.url.clone())]);
     rows.extend(guide.content_type.map(|kind| ("content type", kind.to_owned())));
-    rows.push(("secret", format!("{secret}, as {}", guide.secret)));
+    rows.push(("secret", format!("{secret}; the field is {}", guide.secret)));
     rows.push(("events", guide.events.to_owned()));
     lines(&rows) + "\nOr let it be done: fairlead webhook --create --token-file FILE\n"
 }
