@@ -43,7 +43,7 @@ fn only_seven_is_held(tree: &dyn Tree) -> Vec<String> {
 }
 
 #[test]
-fn one_bad_target_of_a_hundred() {
+fn threat_one_bad_file_of_a_hundred_stops_no_other() {
     let table = [
         (target("edge-007", ", replicas: 99"), "is out of range"),
         (target("edge-007", ", region: us"), "is here twice"),

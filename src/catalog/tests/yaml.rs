@@ -164,7 +164,7 @@ fn every_key_and_value_has_its_place() {
 /// Bombs: refused by a finding with a place, in a time that a slow machine without optimisation also keeps.
 #[test]
 #[allow(clippy::disallowed_methods, reason = "measures")]
-fn bombs_are_refused_fast() {
+fn threat_bombs_are_refused_fast() {
     let billion = (0..10).fold("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned(), |text, n| {
         format!("{text}a{}: &a{} [{}]\n", n + 1, n + 1, format!("*a{n}, ").repeat(10))
     });

@@ -100,7 +100,7 @@ async fn assert_nothing_seen(small: &Small, from: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_secrets_value_is_seen_nowhere() {
+async fn threat_secrets_a_value_is_seen_nowhere() {
     let plane = shared("alpha").await.unwrap();
     let ns = "canary";
     plane.create_namespace(ns).await.unwrap();
@@ -166,7 +166,7 @@ async fn a_secrets_value_is_seen_nowhere() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_kubeconfig_that_runs_a_program_is_refused() {
+async fn threat_kubeconfig_exec_is_refused_and_not_run() {
     let plane = shared("alpha").await.unwrap();
     let ns = "execs";
     plane.create_namespace(ns).await.unwrap();
