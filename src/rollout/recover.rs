@@ -1,6 +1,6 @@
 //! What ledgers say, against what the store says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::admit::assign;
 use super::book::{History, Revs};
@@ -104,7 +104,7 @@ fn read(state: &mut FleetState, index: usize, ledger: LedgerSummary, now: Moment
         }
     });
     if recovering {
-        state.r.accepted = most_common_base(&state.r);
+        state.r.accepted = proven(&state.r);
         believe(state);
     }
     let target = state.r.targets.get(index);
@@ -155,10 +155,18 @@ fn believe(state: &mut FleetState) {
     }
 }
 
-fn most_common_base(r: &Record) -> Option<Revs> {
+/// What most clusters prove to be accepted. A base is; so is what a cluster converged at, where another has it as its
+/// base: its own ledger would hear of that with the next intent only. A pin's base says nothing of the fleet.
+fn proven(r: &Record) -> Option<Revs> {
+    let revs = |release| r.book.revs_of(release);
+    let bases = r.targets.iter().filter(|target| !target.pinned).filter_map(|target| target.base);
+    let accepted: BTreeSet<Revs> = bases.map(revs).collect();
     let mut votes: BTreeMap<Revs, usize> = BTreeMap::new();
-    for base in r.targets.iter().filter_map(|target| target.base) {
-        *votes.entry(r.book.revs_of(base)).or_default() += 1;
+    for target in r.targets.iter().filter(|target| !target.pinned) {
+        let at = target.converged.map(revs).filter(|at| accepted.contains(at));
+        if let Some(vote) = at.or(target.base.map(revs)) {
+            *votes.entry(vote).or_default() += 1;
+        }
     }
     votes.into_iter().max_by_key(|(_, count)| *count).map(|(revs, _)| revs)
 }
