@@ -139,7 +139,9 @@ impl Fleet {
                 self.record(item, &reduced, digest, left_out);
                 self.eye.note(reduced);
                 self.settle(item);
-                return self.rejudge(item).await;
+                self.rejudge(item).await?;
+                self.judge_health(item).await;
+                return Ok(());
             }
             Some((reduced, _)) => {
                 self.eye.note(reduced);

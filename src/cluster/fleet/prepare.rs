@@ -282,6 +282,9 @@ impl Fleet {
         }
         self.say_kept(generation, &plan.kept).await;
         self.execute(goal, plan, siblings, adopt, back_to);
+        for item in 0..self.run.as_ref().map_or(0, |run| run.items.len()) {
+            self.judge_health(item).await;
+        }
         Ok(())
     }
 
@@ -312,6 +315,7 @@ impl Fleet {
             self.wake = Some(tokio::time::Instant::now() + LOOK_FOR_HEIRS);
         }
         let mut run = Run::new(goal.assignment, goal.release, plan);
+        run.take_up(&self.stored.ledger.inventory);
         run.hands_over = hands_over;
         run.siblings = siblings;
         run.adopt = adopt;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::model::assignment::{Assignment, Progress, Waiting};
 use crate::model::object::ObjectKey;
 use crate::model::release::{LayerId, Release, ReleaseObject};
-use crate::plan::{Action, LivePlan, Served, Sibling, Verb};
+use crate::plan::{Action, Inventory, LivePlan, Served, Sibling, Verb};
 
 /// How many objects a progress report names.
 const NAMED: usize = 5;
@@ -177,6 +177,18 @@ impl Run {
         self.layers[layer].open.insert(number);
         if first {
             self.layers[layer].open_first.insert(number);
+        }
+    }
+
+    /// Takes up what a crash interrupted: what is as the release wants it, and of which the ledger has no result, was
+    /// written by the order that stands, or one that it overtook with the same object. Its failure counts.
+    pub fn take_up(&mut self, inventory: &Inventory) {
+        for number in 0..self.items.len() {
+            let Some(digest) = self.object(number).map(|object| object.digest) else { continue };
+            let Some(item) = self.items.get_mut(number) else { continue };
+            let stands = matches!(item.action.verb, Verb::Unchanged | Verb::Compare);
+            let entry = inventory.objects.get(&item.action.key);
+            item.ours |= stands && entry.is_some_and(|entry| entry.applied != Some(digest));
         }
     }
 

@@ -319,6 +319,34 @@ async fn row_29_a_workload_that_never_becomes_ready_is_waited_for_and_pre_empted
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_20_a_failure_that_comes_while_nobody_looks_is_seen_after_the_restart() -> Result<()> {
+    let mut bad = Bad::new(1, &[]).await?;
+    let first = deployment(&bad.world, "example.com/web:1");
+    bad.world.converge(vec![first]).await;
+    let mut web = deployment(&bad.world, "example.com/web:2");
+    web["spec"]["progressDeadlineSeconds"] = json!(1);
+    web["spec"]["template"]["metadata"]["annotations"] = json!({"sim.fairlead.dev/fail": "crash"});
+    let release = bad.world.release(&[("app", &[], vec![web])]);
+    bad.world.assign(&release);
+    let waits =
+        |fact: &FactBody| matches!(fact, FactBody::Progress { progress, .. } if !progress.waiting.is_empty());
+    bad.world.until("it waits", waits).await;
+    bad.world.kill().await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    bad.world.start();
+    bad.world.handle().assign(bad.world.assignment(&release));
+    let heard = bad.world.until("failed", |fact| matches!(fact, FactBody::Failed { .. })).await;
+    let Some(FactBody::Failed { generation, cause: Cause::Unhealthy { message, .. }, .. }) = heard.last()
+    else {
+        panic!("{heard:#?}")
+    };
+    assert_eq!(*generation, bad.world.generation);
+    assert!(message.contains("timed out"), "{message}");
+    assert_eq!(bad.said("apply").len(), 2, "nothing was applied again");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_passes_by_itself_ends_in_what_the_release_says() -> Result<()> {
     futures::future::try_join_all((0..4).map(at_random)).await?;
     Ok(())
