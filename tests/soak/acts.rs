@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::content::{Content, FLEETS, Objects, WEB};
+use super::content::{Content, Objects, WEB};
 use super::stage::list;
-use super::{PATIENCE, World, Wrong};
+use super::{World, Wrong};
 
 /// Most deletions in one release that need no approval, of so many objects: `maxDeletions` is 50 % unless set, and a
 /// percentage allows at least 5.
-fn budget(objects: usize) -> usize {
+pub fn budget(objects: usize) -> usize {
     (objects / 2).max(5)
 }
 
@@ -64,7 +64,7 @@ impl World {
         self.brew(&storm);
         self.push(next, &what, true);
         self.endure(&storm, &aim)?;
-        self.settle(&aim, &BTreeSet::new(), PATIENCE)?;
+        self.settle(&aim, &BTreeSet::new(), self.patience)?;
         if storm.is_calm() {
             self.cost_no_more(&aim)?;
         }
@@ -216,7 +216,7 @@ impl World {
         self.brew(&storm);
         self.push(next, "README", true);
         self.endure(&storm, &aim)?;
-        self.settle(&aim, &BTreeSet::new(), PATIENCE)?;
+        self.settle(&aim, &BTreeSet::new(), self.patience)?;
         self.cost_nothing("a commit that changes nothing")?;
         self.arrive(&aim)
     }
@@ -237,7 +237,7 @@ impl World {
         let commit = self.repo.revert(&head);
         self.pushed(next, &commit, true);
         self.endure(&storm, &aim)?;
-        self.settle(&aim, &BTreeSet::new(), PATIENCE)?;
+        self.settle(&aim, &BTreeSet::new(), self.patience)?;
         if storm.is_calm() {
             self.cost_no_more(&aim)?;
         }
@@ -263,7 +263,7 @@ impl World {
         self.brew(&storm);
         self.push(next, "Restore", true);
         self.endure(&storm, &aim)?;
-        self.settle(&aim, &BTreeSet::new(), PATIENCE)?;
+        self.settle(&aim, &BTreeSet::new(), self.patience)?;
         if storm.is_calm() {
             self.cost_no_more(&aim)?;
         }
@@ -298,7 +298,7 @@ impl World {
             std::thread::sleep(pause);
         }
         self.endure(&storm, &aim)?;
-        self.settle(&aim, &BTreeSet::new(), PATIENCE)?;
+        self.settle(&aim, &BTreeSet::new(), self.patience)?;
         self.arrive(&aim)
     }
 
@@ -327,7 +327,7 @@ impl World {
             };
             self.say(format!("  {} {path}: {how}, {done}", place.1));
         }
-        self.settle(&aim, &BTreeSet::new(), PATIENCE)?;
+        self.settle(&aim, &BTreeSet::new(), self.patience)?;
         self.arrive(&aim)
     }
 
@@ -343,7 +343,7 @@ impl World {
         let drift = self.random.u8(..4) == 0;
         self.host.start();
         let aim = self.aim_to_stay();
-        self.settle(&aim, &BTreeSet::new(), PATIENCE)?;
+        self.settle(&aim, &BTreeSet::new(), self.patience)?;
         self.cost_nothing("a restart")?;
         if drift { self.drift() } else { Ok(()) }
     }
@@ -353,7 +353,7 @@ impl World {
         std::thread::sleep(Duration::from_millis(1_500));
         self.cost_nothing("idling")?;
         let aim = self.aim_to_stay();
-        self.settle(&aim, &BTreeSet::new(), PATIENCE)
+        self.settle(&aim, &BTreeSet::new(), self.patience)
     }
 
     /// What is in the state folder is lost or damaged while the daemon is away.
@@ -372,68 +372,8 @@ impl World {
         ));
         self.host.start();
         let aim = self.aim_to_stay();
-        self.settle(&aim, &BTreeSet::new(), PATIENCE)?;
+        self.settle(&aim, &BTreeSet::new(), self.patience)?;
         self.cost_nothing("a loss in the state folder")?;
         self.arrive(&aim)
-    }
-
-    /// Fleets of the profile `app`.
-    pub fn app_fleets() -> [&'static str; 2] {
-        let fleets = FLEETS.map(|(fleet, _)| fleet);
-        [fleets[1], fleets[2]]
-    }
-
-    /// Nobody is in a state of its own.
-    pub fn all_plain(&self) -> bool {
-        self.content.targets.values().all(|target| !target.suspend && !target.mistake && target.pin.is_none())
-    }
-
-    /// More deletions than the budget hold until a person allows them, over restarts too.
-    fn big_drop(&mut self) -> Result<(), Wrong> {
-        let mut next = self.content.clone();
-        let maps = &mut next.profiles.get_mut("app").unwrap().maps;
-        let many = budget(maps.len() + 2) + 1;
-        if !self.all_plain() || maps.len() < many {
-            return Ok(());
-        }
-        let names: Vec<String> = maps.keys().take(many).cloned().collect();
-        maps.retain(|name, _| !names.contains(name));
-        self.say(format!("drops {many} at once"));
-        let goal = self.aim_at(&next);
-        let stay = self.aim_to_stay().with(&Self::app_fleets(), super::aim::Goal::Held);
-        let approve = self.random.bool();
-        // Nothing may be done about it yet.
-        self.push(next, "A big clean-up", true);
-        self.settle(&stay, &BTreeSet::new(), PATIENCE)?;
-        self.cost_nothing("what waits for an approval")?;
-        if self.random.bool() {
-            self.say("  killed".to_owned());
-            self.kill();
-            self.host.start();
-            self.settle(&stay, &BTreeSet::new(), PATIENCE)?;
-            self.cost_nothing("what waits for an approval, after a restart")?;
-        }
-        if !approve {
-            let before = self.past[self.past.len() - 2].clone();
-            let head = self.head().to_owned();
-            let commit = self.repo.revert(&head);
-            self.say("  reverted".to_owned());
-            self.pushed(before, &commit, true);
-            let aim = self.aim_to_stay();
-            self.settle(&aim, &BTreeSet::new(), PATIENCE)?;
-            return self.arrive(&aim);
-        }
-        self.allow(&goal, &[]);
-        for fleet in Self::app_fleets() {
-            self.host.tell(&format!("fleets/{fleet}/approve"))?;
-        }
-        self.say("  approved".to_owned());
-        if self.random.bool() {
-            self.say("  killed".to_owned());
-            self.kill();
-            self.host.start();
-        }
-        self.settle(&goal, &BTreeSet::new(), PATIENCE)?;
-        self.arrive(&goal)
     }
 }

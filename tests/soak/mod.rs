@@ -21,6 +21,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::world::repository::FleetRepo;
@@ -29,7 +30,8 @@ use content::Content;
 use host::Host;
 use stage::Stage;
 
-/// How long anything may take that takes a second or two on a machine with nothing else to do.
+/// How long anything may take that takes a second or two on a machine with nothing else to do; or ten times as long as
+/// the first commit took, whichever is more.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Clone)]
@@ -57,6 +59,9 @@ pub struct Done {
     pub ledgers: usize,
 }
 
+/// Names a folder for the whole of the daemon's log and its last status, after a failure.
+const KEEP: &str = "FAIRLEAD_SOAK_KEEP";
+
 /// Why a marathon ended: a rule, or the machine.
 type Wrong = String;
 
@@ -75,6 +80,7 @@ struct World {
     model: Model,
     history: Vec<String>,
     began: Instant,
+    patience: Duration,
     serial: u32,
     done: Done,
 }
@@ -84,6 +90,21 @@ pub fn run(options: Options) -> Result<Done, String> {
     let mut world = World::new(options);
     let ran = world.go();
     ran.map(|()| world.done.clone()).map_err(|wrong| world.tell(&wrong))
+}
+
+/// How fleets stand, and those targets that have not converged.
+fn standing(status: &Value) -> String {
+    let mut text = "\nFleets, and targets that have not converged:\n".to_owned();
+    for fleet in status["fleets"].as_array().into_iter().flatten() {
+        let (name, state, accepted) = (&fleet["name"], &fleet["state"], &fleet["accepted"]);
+        let _ = writeln!(text, "{name} {state}, accepted {accepted}: {}", fleet["reason"]);
+        let targets = status["targets"].as_array().into_iter().flatten();
+        let odd = targets.filter(|target| target["fleet"] == *name && target["status"] != "converged");
+        for target in odd.take(10) {
+            let _ = writeln!(text, "  {} {}: {}", target["name"], target["status"], target["reason"]);
+        }
+    }
+    text
 }
 
 impl World {
@@ -107,6 +128,7 @@ impl World {
             model: Model::default(),
             history: Vec::new(),
             began: Instant::now(),
+            patience: PATIENCE,
             serial: 1,
             done: Done::default(),
         }
@@ -134,7 +156,9 @@ impl World {
         self.allow(&aim, &[]);
         self.host.start();
         self.push(content, "Install", true);
-        self.settle(&aim, &BTreeSet::new(), PATIENCE)?;
+        let start = Instant::now();
+        self.settle(&aim, &BTreeSet::new(), PATIENCE * 5)?;
+        self.patience = PATIENCE.max(start.elapsed() * 10);
         let names: Vec<String> = self.content.targets.keys().cloned().collect();
         for name in &names {
             self.stage.settle_in(name, "theirs");
@@ -203,13 +227,16 @@ impl World {
         for line in tail.iter().rev() {
             let _ = writeln!(text, "{line}");
         }
-        let _ = match status {
-            Ok(status) => writeln!(text, "\nFleets: {:#}", status["fleets"]),
-            Err(error) => writeln!(text, "\nNo status: {error}"),
-        };
-        if let Ok(folder) = std::env::var("FAIRLEAD_SOAK_KEEP") {
+        match &status {
+            Ok(status) => text += &standing(status),
+            Err(error) => text += &format!("\nNo status: {error}\n"),
+        }
+        if let Ok(folder) = std::env::var(KEEP) {
+            let (folder, seed) = (PathBuf::from(folder), self.options.seed);
             let _ = std::fs::create_dir_all(&folder);
-            let _ = std::fs::write(format!("{folder}/daemon-{}.log", self.options.seed), log);
+            let _ = std::fs::write(folder.join(format!("{seed}.log")), log);
+            let status = status.map_or_else(|error| error, |status| format!("{status:#}"));
+            let _ = std::fs::write(folder.join(format!("{seed}.json")), status);
         }
         let _ = writeln!(text, "\nAgain: cargo bench --bench fairlead-soak -- --seed {}", self.options.seed);
         text

@@ -8,10 +8,8 @@ use fairlead::sim::faults::{Fault, Rule, Verb, Wait};
 
 use super::aim::Aim;
 use super::stage::list;
-use super::{PATIENCE, World, Wrong};
+use super::{World, Wrong};
 
-/// How long clusters that work may need while others are dead: the dead ones cost them nothing.
-const UNDISTURBED: Duration = Duration::from_secs(60);
 /// Furthest that a clock is moved in all, in seconds.
 const FURTHEST: i64 = 40 * 86_400;
 
@@ -172,15 +170,16 @@ impl World {
             self.host.start();
         }
         if !storm.dead.is_empty() {
+            // The dead ones cost the others nothing.
             let all = self.clusters();
             self.stage.notes().changed.extend(all);
-            self.settle(aim, &storm.dead, UNDISTURBED)
+            self.settle(aim, &storm.dead, self.patience / 2)
                 .map_err(|wrong| format!("{wrong}, with others dead"))?;
         }
         match storm.lasts {
             Some(lasts) => std::thread::sleep(lasts),
             None if !storm.weather.is_empty() && storm.dead.is_empty() => {
-                self.settle(aim, &BTreeSet::new(), PATIENCE * 2)?;
+                self.settle(aim, &BTreeSet::new(), self.patience * 2)?;
             }
             None => {}
         }

@@ -6,11 +6,12 @@ use std::time::Duration;
 use fairlead::sim::faults::{Fault, Verb};
 use serde_json::json;
 
+use super::acts::budget;
 use super::aim::{Aim, Goal};
 use super::content::{Bad, Broken, Content, WEB};
 use super::stage::list;
 use super::storm::on;
-use super::{PATIENCE, World, Wrong};
+use super::{World, Wrong};
 
 impl World {
     /// A commit that some or all clusters can't run: everything comes back, nothing of it is tried again until it is
@@ -69,7 +70,7 @@ impl World {
         self.brew(&storm);
         let bad = self.push(next, "Bad", false);
         self.endure(&storm, &stay)?;
-        self.settle(&stay, &BTreeSet::new(), PATIENCE)?;
+        self.settle(&stay, &BTreeSet::new(), self.patience)?;
         self.arrive(&stay)?;
         self.meanwhile(&stay, &wanted)?;
         self.mend(&good, &bad)
@@ -116,7 +117,7 @@ impl World {
                     *goal = Goal::Partly;
                 }
             });
-            self.settle(&stay, &BTreeSet::new(), PATIENCE)?;
+            self.settle(&stay, &BTreeSet::new(), self.patience)?;
             std::thread::sleep(Duration::from_millis(200));
             if how < 2 {
                 self.cost_nothing("what changes nothing about a failure")?;
@@ -142,7 +143,7 @@ impl World {
         } else {
             self.push(next, "Mended", true);
         }
-        self.settle(&aim, &BTreeSet::new(), PATIENCE)?;
+        self.settle(&aim, &BTreeSet::new(), self.patience)?;
         self.arrive(&aim)
     }
 
@@ -163,19 +164,19 @@ impl World {
         self.brew(&storm);
         self.push(next, "Broken", false);
         self.endure(&storm, &stay)?;
-        self.settle(&stay, &BTreeSet::new(), PATIENCE)?;
+        self.settle(&stay, &BTreeSet::new(), self.patience)?;
         self.cost_nothing("a commit that can't be used")?;
         if self.random.bool() {
             self.say("  killed".to_owned());
             self.kill();
             self.host.start();
-            self.settle(&stay, &BTreeSet::new(), PATIENCE)?;
+            self.settle(&stay, &BTreeSet::new(), self.patience)?;
             self.cost_nothing("a commit that can't be used, after a restart")?;
         }
         self.say("  mended".to_owned());
         let aim = self.aim_to_stay();
         self.push(good, "Mended", true);
-        self.settle(&aim, &BTreeSet::new(), PATIENCE)?;
+        self.settle(&aim, &BTreeSet::new(), self.patience)?;
         self.cost_nothing("a commit that brings back what runs")?;
         self.arrive(&aim)
     }
@@ -199,12 +200,12 @@ impl World {
             self.host.start();
         }
         self.push(next, &what, true);
-        self.settle(&stay, &BTreeSet::new(), PATIENCE)?;
+        self.settle(&stay, &BTreeSet::new(), self.patience)?;
         self.arrive(&stay)?;
         self.say("  resumed".to_owned());
         self.allow(&goal, &[]);
         self.host.tell(&format!("fleets/{fleet}/resume"))?;
-        self.settle(&goal, &BTreeSet::new(), PATIENCE)?;
+        self.settle(&goal, &BTreeSet::new(), self.patience)?;
         self.arrive(&goal)
     }
 
@@ -230,7 +231,7 @@ impl World {
         self.allow(&goal, &[]);
         self.host.tell("resume")?;
         self.say("  resumed".to_owned());
-        self.settle(&goal, &BTreeSet::new(), PATIENCE)?;
+        self.settle(&goal, &BTreeSet::new(), self.patience)?;
         self.arrive(&goal)
     }
 
@@ -254,13 +255,13 @@ impl World {
         // The commit that it replaces is one that nobody can go back to.
         self.good[last] = false;
         self.pushed(next, &commit, true);
-        self.settle(&stay, &BTreeSet::new(), PATIENCE)?;
+        self.settle(&stay, &BTreeSet::new(), self.patience)?;
         self.cost_nothing("a branch that was rewritten")?;
         if self.random.bool() {
             self.say("  killed".to_owned());
             self.kill();
             self.host.start();
-            self.settle(&stay, &BTreeSet::new(), PATIENCE)?;
+            self.settle(&stay, &BTreeSet::new(), self.patience)?;
             self.cost_nothing("a branch that was rewritten, after a restart")?;
         }
         self.allow(&goal, &[]);
@@ -268,7 +269,7 @@ impl World {
             self.host.tell(&format!("fleets/{fleet}/accept"))?;
         }
         self.say("  accepted".to_owned());
-        self.settle(&goal, &BTreeSet::new(), PATIENCE)?;
+        self.settle(&goal, &BTreeSet::new(), self.patience)?;
         self.arrive(&goal)
     }
 
@@ -293,13 +294,72 @@ impl World {
         self.stage.faults(&name).add(on(fault, Verb::Apply, "*/deployments/web"));
         self.allow(&stay, &[goal.clone()]);
         self.push(next, "Refused in one place", true);
-        self.settle(&stay, &BTreeSet::new(), PATIENCE)?;
+        self.settle(&stay, &BTreeSet::new(), self.patience)?;
         self.arrive(&stay)?;
         self.stage.calm();
         self.say("  tried again".to_owned());
         self.allow(&goal, &[]);
         self.host.tell("fleets/retail/retry")?;
-        self.settle(&goal, &BTreeSet::new(), PATIENCE)?;
+        self.settle(&goal, &BTreeSet::new(), self.patience)?;
+        self.arrive(&goal)
+    }
+
+    /// Fleets of the profile `app`.
+    fn app_fleets() -> [&'static str; 2] {
+        ["lab", "retail"]
+    }
+
+    /// Nobody is in a state of its own.
+    fn all_plain(&self) -> bool {
+        self.content.targets.values().all(|target| !target.suspend && !target.mistake && target.pin.is_none())
+    }
+
+    /// More deletions than the budget hold until a person allows them, over restarts too.
+    pub fn big_drop(&mut self) -> Result<(), Wrong> {
+        let mut next = self.content.clone();
+        let maps = &mut next.profiles.get_mut("app").unwrap().maps;
+        let many = budget(maps.len() + 2) + 1;
+        if !self.all_plain() || maps.len() < many {
+            return Ok(());
+        }
+        let names: Vec<String> = maps.keys().take(many).cloned().collect();
+        maps.retain(|name, _| !names.contains(name));
+        self.say(format!("drops {many} at once"));
+        let goal = self.aim_at(&next);
+        let stay = self.aim_to_stay().with(&Self::app_fleets(), Goal::Held);
+        let approve = self.random.bool();
+        // Nothing may be done about it yet.
+        self.push(next, "A big clean-up", true);
+        self.settle(&stay, &BTreeSet::new(), self.patience)?;
+        self.cost_nothing("what waits for an approval")?;
+        if self.random.bool() {
+            self.say("  killed".to_owned());
+            self.kill();
+            self.host.start();
+            self.settle(&stay, &BTreeSet::new(), self.patience)?;
+            self.cost_nothing("what waits for an approval, after a restart")?;
+        }
+        if !approve {
+            let before = self.past[self.past.len() - 2].clone();
+            let head = self.head().to_owned();
+            let commit = self.repo.revert(&head);
+            self.say("  reverted".to_owned());
+            self.pushed(before, &commit, true);
+            let aim = self.aim_to_stay();
+            self.settle(&aim, &BTreeSet::new(), self.patience)?;
+            return self.arrive(&aim);
+        }
+        self.allow(&goal, &[]);
+        for fleet in Self::app_fleets() {
+            self.host.tell(&format!("fleets/{fleet}/approve"))?;
+        }
+        self.say("  approved".to_owned());
+        if self.random.bool() {
+            self.say("  killed".to_owned());
+            self.kill();
+            self.host.start();
+        }
+        self.settle(&goal, &BTreeSet::new(), self.patience)?;
         self.arrive(&goal)
     }
 }
