@@ -170,6 +170,7 @@ impl Engine {
             self.fleets.freeze(Timestamp::now());
         }
         while let Some(batch) = self.next(&mut inputs, &cancel).await {
+            self.metrics.facts_waiting(inputs.facts.len());
             let mut turn = Turn::default();
             for input in batch {
                 self.take(input, &mut turn);

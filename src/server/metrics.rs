@@ -12,6 +12,7 @@
 //! | `fairlead_api_requests_total{verb,code}` | counter | requests to clusters' API servers; `verb` as in Kubernetes, `apply` for server-side apply; `code` is `error` without an answer |
 //! | `fairlead_drift_healed_total` | counter | objects put right after someone else changed them |
 //! | `fairlead_facts_total{kind}` | counter | what clusters' workers said |
+//! | `fairlead_facts_waiting` | gauge | what they said and was not taken in yet |
 //! | `process_resident_memory_bytes`, `process_cpu_seconds_total`, `process_open_fds`, `process_start_time_seconds` | | of this process |
 //!
 //! No label has a value that the outside makes up: fleets are named in Git, all else is a closed list.
@@ -58,6 +59,7 @@ pub struct Metrics {
     api_requests: Family<Labels<2>, Counter>,
     drift_healed: Counter,
     facts: Family<Labels<1>, Counter>,
+    facts_waiting: Gauge,
 }
 
 impl Metrics {
@@ -72,6 +74,7 @@ impl Metrics {
             api_requests: Family::default(),
             drift_healed: Counter::default(),
             facts: Family::default(),
+            facts_waiting: Gauge::default(),
         };
         metrics.register(views);
         metrics
@@ -92,6 +95,7 @@ impl Metrics {
         registry.register("api_requests", "Requests to clusters' API servers", self.api_requests.clone());
         registry.register("drift_healed", "Objects put right", self.drift_healed.clone());
         registry.register("facts", "What clusters' workers said", self.facts.clone());
+        registry.register("facts_waiting", "Facts not taken in yet", self.facts_waiting.clone());
     }
 
     /// A new commit of the control branch was seen.
@@ -121,6 +125,11 @@ impl Metrics {
 
     pub fn fact(&self, fact: &FactBody) {
         self.facts.get_or_create(&[("kind", fact_kind(fact))]).inc();
+    }
+
+    /// How many facts wait to be taken in.
+    pub fn facts_waiting(&self, count: usize) {
+        self.facts_waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// All of it as Prometheus reads it.
@@ -197,6 +206,7 @@ mod tests {
         metrics.fetched(FetchResult::Changed, Duration::from_millis(7));
         metrics.api_request("apply", Some(200));
         metrics.fact(&FactBody::Removed);
+        metrics.facts_waiting(7);
         let text = metrics.text().unwrap();
         for line in [
             concat!("fairlead_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
@@ -206,6 +216,7 @@ mod tests {
             "fairlead_api_requests_total{verb=\"apply\",code=\"200\"} 1",
             "fairlead_drift_healed_total 0",
             "fairlead_facts_total{kind=\"removed\"} 1",
+            "fairlead_facts_waiting 7",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
         }

@@ -24,8 +24,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tower::{BoxError, Service, ServiceExt as _};
 
-use asked::Asked;
-pub use asked::Verb;
+pub use asked::{Asked, Verb};
 pub use body::Body;
 use body::End;
 pub use script::{Fault, Rule, Script, ScriptError, Wait};

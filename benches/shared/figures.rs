@@ -1,4 +1,5 @@
 //! What was measured, as a table and as JSON.
+#![allow(dead_code, reason = "each benchmark uses a part of it")]
 
 use std::fs;
 use std::path::Path;
@@ -9,6 +10,8 @@ use crate::harness::{Context, Result};
 
 #[derive(Serialize)]
 pub struct Figure {
+    /// As the benchmarks' page names it; empty: none.
+    scenario: &'static str,
     name: String,
     unit: &'static str,
     samples: Vec<f64>,
@@ -22,33 +25,42 @@ struct Goal {
 }
 
 #[derive(Default)]
-pub struct Figures(Vec<Figure>);
+pub struct Figures {
+    rows: Vec<Figure>,
+    scenario: &'static str,
+}
 
 impl Figures {
+    /// What is added from now on belongs to this scenario.
+    pub fn scenario(&mut self, name: &'static str) {
+        self.scenario = name;
+    }
+
     /// Adds a figure, whose goal can be set.
     pub fn add(&mut self, name: &str, unit: &'static str, samples: Vec<f64>) -> &mut Figure {
-        let at = self.0.len();
-        self.0.push(Figure { name: name.to_owned(), unit, samples, goal: None });
-        &mut self.0[at]
+        let at = self.rows.len();
+        self.rows.push(Figure { scenario: self.scenario, name: name.to_owned(), unit, samples, goal: None });
+        &mut self.rows[at]
     }
 
     pub fn print(&self) {
         println!("| what | unit | samples | min | median | p99 | max | goal | met |");
         println!("|---|---|---|---|---|---|---|---|---|");
-        for figure in &self.0 {
+        for figure in &self.rows {
             let sorted = sorted(&figure.samples);
             let [min, median, p99, max] = [0.0, 0.5, 0.99, 1.0].map(|part| short(at(&sorted, part)));
             let (goal, met) = match &figure.goal {
                 None => ("", ""),
                 Some(goal) => (&*goal.text, if goal.met { "yes" } else { "**no**" }),
             };
-            let (name, unit, count) = (&figure.name, figure.unit, sorted.len());
+            let name = format!("{} {}", figure.scenario, figure.name);
+            let (name, unit, count) = (name.trim(), figure.unit, sorted.len());
             println!("| {name} | {unit} | {count} | {min} | {median} | {p99} | {max} | {goal} | {met} |");
         }
     }
 
     pub fn write(&self, path: &Path) -> Result<()> {
-        let text = serde_json::to_string_pretty(&self.0)?;
+        let text = serde_json::to_string_pretty(&self.rows)?;
         fs::write(path, text).context(format!("writing {}", path.display()))
     }
 }
@@ -56,8 +68,14 @@ impl Figures {
 impl Figure {
     /// Judged by the median.
     pub fn at_least(&mut self, least: f64) {
-        let met = at(&sorted(&self.samples), 0.5) >= least;
+        let met = median(&self.samples) >= least;
         self.goal = Some(Goal { text: format!("median >= {}", short(least)), met });
+    }
+
+    /// Judged by the median.
+    pub fn median_at_most(&mut self, most: f64) {
+        let met = median(&self.samples) <= most;
+        self.goal = Some(Goal { text: format!("median <= {}", short(most)), met });
     }
 
     /// Judged by the greatest.
@@ -81,6 +99,10 @@ pub fn p99(samples: &[f64]) -> f64 {
     at(&sorted(samples), 0.99)
 }
 
+pub fn median(samples: &[f64]) -> f64 {
+    at(&sorted(samples), 0.5)
+}
+
 fn sorted(samples: &[f64]) -> Vec<f64> {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -96,6 +118,8 @@ fn at(sorted: &[f64], part: f64) -> f64 {
 fn short(number: f64) -> String {
     if number.fract() == 0.0 || number.abs() >= 100.0 {
         format!("{number:.0}")
+    } else if number.abs() < 1.0 {
+        format!("{number:.2}")
     } else {
         format!("{number:.1}")
     }

@@ -8,7 +8,7 @@ use http::{Method, Request, header};
 use kube::Client;
 use serde_json::{Value, json};
 
-use crate::content::{self, TARGET};
+use super::content::{self, TARGET};
 use crate::harness::{ControlPlane, Result, wait_for};
 
 /// Requests at a time: as many as the daemon allows itself at most.

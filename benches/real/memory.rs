@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::content::config_map;
+use super::content::config_map;
 use crate::figures::Figures;
 use crate::harness::{ControlPlane, Result};
-use crate::world::{LIMIT, World};
+use super::world::{LIMIT, World};
 
 const OBJECTS: usize = 10_000;
 /// In MB.
@@ -38,5 +38,5 @@ pub async fn measure(plane: &ControlPlane, figures: &mut Figures) -> Result<()> 
 
 async fn settled(world: &World) -> Result<f64> {
     tokio::time::sleep(SETTLES).await;
-    Ok(world.daemon.memory()? as f64 / 1e6)
+    Ok(world.daemon.usage()?.resident as f64 / 1e6)
 }

@@ -1,4 +1,5 @@
 //! A fleet repository that is written without running `git`, so that a push has one moment: when the branch moves.
+#![allow(dead_code, reason = "each benchmark uses a part of it")]
 
 use std::path::PathBuf;
 

@@ -12,16 +12,16 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::audit::{Tail, seconds};
-use crate::bare::Bare;
-use crate::content::{self, CONFIG_MAPS, FLEET_FILE, PROFILE_FILE, TARGET, TARGET_FILE, config_map, name};
+use super::audit::{Tail, seconds};
+use super::bare::Bare;
+use super::content::{self, CONFIG_MAPS, FLEET_FILE, PROFILE_FILE, TARGET, TARGET_FILE, config_map, name};
 use crate::daemon::Daemon;
-use crate::delays::{beside, changed};
+use super::delays::{beside, changed};
 use crate::figures::Figures;
-use crate::forge::gitea::{Gitea, OWNER};
+use super::forge::gitea::{Gitea, OWNER};
 use crate::harness::{ControlPlane, Error, Port, Result};
 use crate::repository::Repository;
-use crate::world::LIMIT;
+use super::world::LIMIT;
 
 /// Allowed: so many times a bare PATCH's p99, plus so many ms.
 const GOAL: (f64, f64) = (5.0, 100.0);

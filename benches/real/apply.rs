@@ -2,12 +2,12 @@
 
 use jiff::Timestamp;
 
-use crate::audit::{Entry, Tail, seconds};
-use crate::bare::Bare;
-use crate::content;
+use super::audit::{Entry, Tail, seconds};
+use super::bare::Bare;
+use super::content;
 use crate::figures::Figures;
 use crate::harness::{ControlPlane, Error, Result};
-use crate::world::{LIMIT, World};
+use super::world::{LIMIT, World};
 
 /// Of R, in percent.
 const GOAL: f64 = 85.0;
@@ -51,7 +51,9 @@ pub async fn measure(
         ours.iter().zip(&theirs).map(|(cold, bare)| 100.0 * rate(cold) / bare).collect()
     };
     let each = |what: fn(&Cold) -> f64| -> Vec<f64> { ours.iter().map(what).collect() };
+    figures.scenario("S0");
     figures.add("R: a bare client", "objects/s", theirs.clone());
+    figures.scenario("S1");
     figures.add("cold apply, PATCHes", "objects/s", each(|cold| cold.patches));
     figures.add("cold apply, PATCHes", "% of R", ratio(|cold| cold.patches)).at_least(GOAL);
     figures.add("cold apply, from the intent on", "objects/s", each(|cold| cold.whole));

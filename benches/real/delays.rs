@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::audit::{Tail, seconds};
-use crate::bare::Bare;
-use crate::content::{CONFIG_MAPS, config_map, name};
+use super::audit::{Tail, seconds};
+use super::bare::Bare;
+use super::content::{CONFIG_MAPS, config_map, name};
 use crate::figures::{Figures, p99};
 use crate::harness::{ControlPlane, Error, Result};
-use crate::world::World;
+use super::world::World;
 
 const SOON: Duration = Duration::from_secs(60);
 /// Between the end of one sample and the next.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::content::config_map;
+use super::content::config_map;
 use crate::figures::Figures;
 use crate::harness::{ControlPlane, Error, Events, Result};
-use crate::world::{LIMIT, World};
+use super::world::{LIMIT, World};
 
 const LEDGERS: &str = "fairlead-system";
 /// In which what belongs to an event has surely been asked.
@@ -20,9 +20,13 @@ pub async fn measure(
     figures: &mut Figures,
 ) -> Result<()> {
     tokio::time::sleep(AFTERWARDS).await;
+    figures.scenario("S2");
     one_change(plane, world, figures).await?;
+    figures.scenario("S3");
     irrelevant(plane, world, figures).await?;
+    figures.scenario("S4");
     idling(plane, idle, figures).await?;
+    figures.scenario("S7");
     restart(plane, world, figures).await
 }
 

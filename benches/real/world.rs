@@ -7,7 +7,7 @@ use git2::Oid;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::content::{self, FLEET_FILE, PROFILE_FILE, TARGET, TARGET_FILE};
+use super::content::{self, FLEET_FILE, PROFILE_FILE, TARGET, TARGET_FILE};
 use crate::daemon::Daemon;
 use crate::harness::{ControlPlane, Result};
 use crate::repository::Repository;

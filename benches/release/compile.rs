@@ -1,7 +1,5 @@
-//! How long a release of 4,000 objects takes: cold, from the cache on disk, from memory, and for 1,000 targets.
-//!
-//! `cargo bench --bench release`. Each figure is the median of some runs, with the fastest and the slowest.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a benchmark may, and it measures time")]
+//! S8: how long a release of 4,000 objects takes: cold, from the cache on disk, from memory, and for 1,000 targets.
+#![allow(clippy::unwrap_used, reason = "what is compiled here is known to be good")]
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -10,6 +8,8 @@ use fairlead::catalog::{Catalog, Folders};
 use fairlead::model::tree::MemoryTree;
 use fairlead::release::render::DiskCache;
 use fairlead::release::{LayerCache, ProfileAt, Request, compile};
+
+use crate::figures::Figures;
 
 const LAYERS: usize = 4;
 const FILES: usize = 50;
@@ -90,15 +90,9 @@ impl Bench {
     }
 }
 
-fn measure(what: &str, runs: usize, mut run: impl FnMut() -> Duration) {
-    let mut times: Vec<Duration> = (0..runs).map(|_| run()).collect();
-    times.sort();
-    println!(
-        "{what:<58} {:>10.2?}  ({:.2?} to {:.2?}, {runs} runs)",
-        times[runs / 2],
-        times[0],
-        times[runs - 1]
-    );
+fn runs(figures: &mut Figures, what: &str, runs: usize, mut run: impl FnMut() -> Duration) {
+    let times = (0..runs).map(|_| run().as_secs_f64() * 1_000.0).collect();
+    figures.add(what, "ms", times);
 }
 
 fn timed(run: impl FnOnce()) -> Duration {
@@ -107,34 +101,34 @@ fn timed(run: impl FnOnce()) -> Duration {
     start.elapsed()
 }
 
-fn main() {
+pub fn measure(figures: &mut Figures) {
+    figures.scenario("S8");
     let open = Bench::new(true);
-    measure("4,000 objects, cold", 5, || {
+    runs(figures, "4,000 objects, cold", 5, || {
         let cache = LayerCache::default();
         timed(|| assert_eq!(open.compile(0, &cache), 4_000))
     });
-    let folder = std::env::temp_dir().join(format!("fairlead-bench-{}", std::process::id()));
-    let disk = DiskCache::open(&folder, u64::MAX).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let disk = DiskCache::open(folder.path(), u64::MAX).unwrap();
     let with_disk = || LayerCache::new(Some(Box::new(disk.clone())));
-    measure("4,000 objects, cold, kept on disk", 1, || {
+    runs(figures, "4,000 objects, cold, kept on disk", 1, || {
         timed(|| assert_eq!(open.compile(0, &with_disk()), 4_000))
     });
-    measure("4,000 objects, after a restart (index and layers on disk)", 9, || {
+    runs(figures, "4,000 objects, after a restart (index and layers on disk)", 9, || {
         let cache = with_disk();
         timed(|| assert_eq!(open.compile(0, &cache), 4_000))
     });
     let cache = LayerCache::default();
     open.compile(0, &cache);
-    measure("4,000 objects, from memory", 9, || timed(|| assert_eq!(open.compile(0, &cache), 4_000)));
-    measure("4,000 objects, other values, files read before", 5, || {
+    runs(figures, "4,000 objects, from memory", 9, || timed(|| assert_eq!(open.compile(0, &cache), 4_000)));
+    runs(figures, "4,000 objects, other values, files read before", 5, || {
         let cache = LayerCache::default();
         open.compile(0, &cache);
         timed(|| assert_eq!(open.compile(1, &cache), 4_000))
     });
     let shared = Bench::new(false);
-    measure("1,000 targets that share 4 layers of 1,000 objects, cold", 3, || {
+    runs(figures, "1,000 targets that share 4 layers of 1,000 objects, cold", 3, || {
         let cache = LayerCache::default();
         timed(|| (0..TARGETS).for_each(|n| assert_eq!(shared.compile(n, &cache), 4_000)))
     });
-    std::fs::remove_dir_all(&folder).unwrap();
 }
