@@ -11,12 +11,7 @@ use crate::world::{Change, Cold, World};
 /// Seconds for 1,000 clusters.
 const GOAL: f64 = 10.0;
 
-pub async fn measure(
-    world: &mut World,
-    cold: &Cold,
-    runs: usize,
-    figures: &mut Figures,
-) -> Result<Point> {
+pub async fn measure(world: &mut World, cold: &Cold, runs: usize, figures: &mut Figures) -> Result<Point> {
     figures.scenario("F1");
     let names = world.names.clone();
     let mut changes = Vec::new();

@@ -113,13 +113,15 @@ fn secret(layer: &str, number: usize, value: &str) -> String {
 fn service(layer: &str, number: usize) -> String {
     let name = format!("{layer}-{number}");
     let head = head("v1", "Service", &name);
-    format!("{head}spec:\n  selector: {{app: {name}}}\n  ports: [{{name: http, port: 80, targetPort: 8080}}]\n")
+    format!(
+        "{head}spec:\n  selector: {{app: {name}}}\n  ports: [{{name: http, port: 80, targetPort: 8080}}]\n"
+    )
 }
 
 fn deployment(layer: &str, number: usize, value: &str) -> String {
     let name = format!("{layer}-web-{number}");
     let head = head("apps/v1", "Deployment", &name);
     format!(
-        "{head}spec:\n  replicas: ${{{{ var.replicas }}}}\n  selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    metadata:\n      labels: {{app: {name}}}\n    spec:\n      containers:\n      - name: main\n        image: registry.example.com/shop/web:1.2.3\n        env: [{{name: PLACE, value: {value}}}]\n        resources:\n          requests: {{cpu: 100m, memory: 64Mi}}\n"
+        "{head}spec:\n  replicas: ${{{{ var.replicas }}}}\n  selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    metadata:\n      labels: {{app: {name}}}\n    spec:\n      containers:\n      - name: main\n        image: registry.example.com/shop/web:1.2.3\n        env: [{{name: PLACE, value: {value:?}}}]\n        resources:\n          requests: {{cpu: 100m, memory: 64Mi}}\n"
     )
 }

@@ -15,12 +15,7 @@ const WAIT: Wait = Wait::millis(2_667);
 const GOAL: f64 = 115.0;
 
 /// Pairs in the order A B, B A, A B and so on.
-pub async fn measure(
-    sound: &mut World,
-    clusters: usize,
-    pairs: usize,
-    figures: &mut Figures,
-) -> Result<()> {
+pub async fn measure(sound: &mut World, clusters: usize, pairs: usize, figures: &mut Figures) -> Result<()> {
     let (mut ill, _) = World::converged(clusters).await?;
     let dead = clusters * DEAD / 100;
     let slow = clusters * SLOW / 100;

@@ -70,12 +70,10 @@ fn panel(out: &mut String, at: f64, title: &str, points: &[(f64, f64)]) {
             from.0, from.1, to.0, to.1
         );
     }
-    let line: Vec<String> = points.iter().map(|point| format!("{:.1} {:.1}", x(point.0), y(point.1))).collect();
-    let _ = writeln!(
-        out,
-        "<path d=\"M{}\" fill=\"none\" stroke=\"#0b6\" stroke-width=\"2\"/>",
-        line.join("L")
-    );
+    let line: Vec<String> =
+        points.iter().map(|point| format!("{:.1} {:.1}", x(point.0), y(point.1))).collect();
+    let _ =
+        writeln!(out, "<path d=\"M{}\" fill=\"none\" stroke=\"#0b6\" stroke-width=\"2\"/>", line.join("L"));
     for (clusters, value) in points {
         let (x, y) = (x(*clusters), y(*value));
         let _ = writeln!(

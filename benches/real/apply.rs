@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use super::audit::{Entry, Tail, seconds};
 use super::bare::Bare;
 use super::content;
+use super::world::{LIMIT, World};
 use crate::figures::Figures;
 use crate::harness::{ControlPlane, Error, Result};
-use super::world::{LIMIT, World};
 
 /// Of R, in percent.
 const GOAL: f64 = 85.0;

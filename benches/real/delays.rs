@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use super::audit::{Tail, seconds};
 use super::bare::Bare;
 use super::content::{CONFIG_MAPS, config_map, name};
+use super::world::World;
 use crate::figures::{Figures, p99};
 use crate::harness::{ControlPlane, Error, Result};
-use super::world::World;
 
 const SOON: Duration = Duration::from_secs(60);
 /// Between the end of one sample and the next.

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::content::config_map;
+use super::world::{LIMIT, World};
 use crate::figures::Figures;
 use crate::harness::{ControlPlane, Result};
-use super::world::{LIMIT, World};
 
 const OBJECTS: usize = 10_000;
 /// In MB.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::content::config_map;
+use super::world::{LIMIT, World};
 use crate::figures::Figures;
 use crate::harness::{ControlPlane, Error, Events, Result};
-use super::world::{LIMIT, World};
 
 const LEDGERS: &str = "fairlead-system";
 /// In which what belongs to an event has surely been asked.

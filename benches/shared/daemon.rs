@@ -19,8 +19,6 @@ use crate::harness::{Context, Error, Result, wait_for};
 /// Lines of the log that are worth reading when something failed.
 const TAIL: usize = 30;
 
-
-
 pub struct Daemon {
     folder: TempDir,
     child: Option<Child>,
@@ -49,7 +47,8 @@ impl Usage {
         };
         // The name of the program may have spaces in it.
         let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
-        let ticks: u64 = after.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
+        let ticks: u64 =
+            after.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
         Ok(Self {
             cpu: Duration::from_millis(10 * ticks),
             resident: field("VmRSS")? << 10,
@@ -115,8 +114,12 @@ impl Daemon {
         let commit = commit.to_string();
         let what = format!("{commit} converged");
         let waited = wait_for(&what, limit, async || {
-            let fleets = self.json("/api/v1/fleets").await.ok();
-            Ok(fleets.is_some_and(|fleets| runs(&fleets[0], &commit)).then_some(()))
+            // It may not answer yet.
+            let fleets = self.json("/api/v1/fleets").await.unwrap_or_default();
+            match &fleets[0] {
+                fleet if fleet["state"] == "failed" => Err(Error::new(fleet["reason"].to_string())),
+                fleet => Ok(runs(fleet, &commit).then_some(())),
+            }
         });
         waited.await.map_err(|error| self.explained(error))
     }
