@@ -1,10 +1,11 @@
 //! Where workers get releases from: compiled on the spot, or, where that gives other bytes than were assigned
 //! (another renderer, a repository that can't be read), from the disk.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::BoxFuture;
+use tokio::sync::Semaphore;
 use tracing::warn;
 
 use super::library::{CompileError, Library};
@@ -17,11 +18,60 @@ use crate::release::render::DiskCache;
 pub struct Releases {
     library: Arc<Library>,
     disk: DiskCache,
+    keeper: Arc<Keeper>,
+    /// Compiling is work for processors: more at a time than there are would only take memory.
+    places: Arc<Semaphore>,
+}
+
+/// Keeps releases on disk beside the work, those that came meanwhile together.
+#[derive(Default)]
+struct Keeper {
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    releases: BTreeMap<ReleaseDigest, Arc<Release>>,
+    /// Somebody is at it, and looks again before he ends.
+    running: bool,
+}
+
+impl Keeper {
+    /// Keeps it soon: until it is on disk, the repository still has it.
+    fn keep(self: &Arc<Self>, release: Arc<Release>, disk: &DiskCache) {
+        let mut waiting = self.lock();
+        waiting.releases.insert(release.digest, release);
+        if !std::mem::replace(&mut waiting.running, true) {
+            let (keeper, disk) = (Arc::clone(self), disk.clone());
+            tokio::task::spawn_blocking(move || keeper.work(&disk));
+        }
+    }
+
+    fn work(&self, disk: &DiskCache) {
+        loop {
+            let mut waiting = self.lock();
+            let releases = std::mem::take(&mut waiting.releases);
+            waiting.running = !releases.is_empty();
+            drop(waiting);
+            if releases.is_empty() {
+                return;
+            }
+            if let Err(error) = disk.keep_releases(releases.values().map(|release| &**release)) {
+                warn!(error = super::chain(&error), "a release could not be kept on disk");
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Releases {
     pub fn new(library: Arc<Library>, disk: DiskCache) -> Self {
-        Self { library, disk }
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let places = Arc::new(Semaphore::new(cores));
+        Self { library, disk, keeper: Arc::default(), places }
     }
 
     /// Drops what the disk holds beyond its limit; never a release in `kept`.
@@ -59,19 +109,20 @@ fn find(
 impl ReleaseSource for Releases {
     fn get(&self, assignment: &Assignment) -> BoxFuture<'static, Result<Arc<Release>, ReleaseMissing>> {
         let (library, disk, assignment) = (self.library.clone(), self.disk.clone(), assignment.clone());
+        let (keeper, places) = (self.keeper.clone(), self.places.clone());
         Box::pin(async move {
+            // It is never closed.
+            let place = places.acquire_owned().await.ok();
             let keep = disk.clone();
-            let found = tokio::task::spawn_blocking(move || find(&library, &disk, &assignment)).await;
+            let found = tokio::task::spawn_blocking(move || {
+                let _place = place;
+                find(&library, &disk, &assignment)
+            });
             let found = found
+                .await
                 .unwrap_or_else(|error| Err(ReleaseMissing { message: error.to_string(), temporary: true }));
             if let Ok(release) = &found {
-                // Beside the work, not before it: until it is on disk the repository still has it.
-                let release = release.clone();
-                tokio::task::spawn_blocking(move || {
-                    if let Err(error) = keep.keep_release(&release) {
-                        warn!(error = super::chain(&error), "a release could not be kept on disk");
-                    }
-                });
+                keeper.keep(release.clone(), &keep);
             }
             found
         })

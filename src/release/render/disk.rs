@@ -1,7 +1,7 @@
 //! The folder: `layers/<layer digest>`, `inputs/<input digest>` (which layer, and where its objects are
 //! written), `files/<digest>` (what a layer's files refer to) and `releases/<release digest>`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -57,11 +57,20 @@ struct Inner {
     folder: PathBuf,
     /// Bytes that [`DiskCache::retain`] shrinks to, pinned releases apart.
     limit: u64,
-    /// Held while files are written or dropped, so that a sweep does not take what a release is about to name:
-    /// the layers that this process wrote, or read in full.
-    writing: Mutex<BTreeSet<LayerDigest>>,
+    /// Held while files are written or dropped, so that a sweep does not take what a release is about to name.
+    writing: Mutex<Known>,
     temporary: AtomicU64,
 }
+
+/// The layers that this process wrote, or read in full; and whether each is on the disk for sure, or may still be in
+/// the system's memory.
+type Known = BTreeMap<LayerDigest, bool>;
+
+/// How many layers are remembered; after that, files are read again.
+const KNOWN: usize = 20_000;
+/// So many files are brought to the disk one by one; more by telling the system to write all of it, for each takes
+/// the disk a few milliseconds.
+const ONE_BY_ONE: usize = 12;
 
 #[derive(Serialize, Deserialize)]
 struct LayerRecord {
@@ -110,34 +119,78 @@ impl DiskCache {
     /// # Errors
     /// It could not be written in full; then it is not there at all, or was there before.
     pub fn keep_release(&self, release: &Release) -> Result<(), DiskError> {
-        let mut writing = self.inner.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.keep_releases(std::iter::once(release))
+    }
+
+    /// Keeps several: the disk is waited for once, not for each.
+    ///
+    /// # Errors
+    /// The first that could not be written; the others are kept.
+    pub fn keep_releases<'a>(&self, releases: impl Iterator<Item = &'a Release>) -> Result<(), DiskError> {
+        let (mut unsynced, mut failure) = (Unsynced::default(), None);
+        for release in releases {
+            // Not held for all: compilers wait for it.
+            if let Err(error) = self.put_release(release, &mut unsynced) {
+                failure.get_or_insert(error);
+            }
+        }
+        self.sync(&unsynced)?;
+        let mut known = self.inner.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        for layer in unsynced.layers {
+            known.entry(layer).and_modify(|synced| *synced = true);
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Writes what is missing of a release, and notes what the disk may not have yet.
+    fn put_release(&self, release: &Release, unsynced: &mut Unsynced) -> Result<(), DiskError> {
+        let mut known = self.inner.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let json = |source| DiskError::Json { digest: release.digest, source };
         let mut records = Vec::new();
         for layer in &release.layers {
-            let path = self.path("layers", layer.content.digest);
-            if !self.has(&writing, layer.content.digest) {
-                self.write(&path, &codec::encode(&layer.content).map_err(json)?)?;
+            let digest = layer.content.digest;
+            if !self.has(&known, digest) {
+                self.write(&self.path("layers", digest), &codec::encode(&layer.content).map_err(json)?)?;
+                known.remove(&digest);
             }
-            writing.insert(layer.content.digest);
             // Another write of it may still be in the system's memory.
-            File::open(&path).and_then(|file| file.sync_all()).map_err(failed("sync", &path))?;
+            if !know(&mut known, digest) {
+                unsynced.layers.insert(digest);
+            }
             records.push(LayerRecord {
                 id: layer.id.clone(),
                 layer_type: layer.layer_type,
                 depends_on: layer.depends_on.clone(),
                 adopt: layer.adopt,
-                layer: layer.content.digest,
+                layer: digest,
             });
         }
         let path = self.path("releases", release.digest);
         let mut bytes = serde_json::to_vec(&records).map_err(json)?;
         codec::seal(&mut bytes);
+        if fs::read(&path).is_ok_and(|there| there == bytes) {
+            return Ok(());
+        }
         self.write(&path, &bytes)?;
-        File::open(&path).and_then(|file| file.sync_all()).map_err(failed("sync", &path))?;
-        ["layers", "releases"].iter().try_for_each(|name| {
-            let folder = self.inner.folder.join(name);
-            File::open(&folder).and_then(|folder| folder.sync_all()).map_err(failed("sync", &folder))
-        })
+        unsynced.releases.push(path);
+        Ok(())
+    }
+
+    fn sync(&self, unsynced: &Unsynced) -> Result<(), DiskError> {
+        if unsynced.layers.is_empty() && unsynced.releases.is_empty() {
+            return Ok(());
+        }
+        let folder = &self.inner.folder;
+        #[cfg(target_os = "linux")]
+        if unsynced.layers.len() + unsynced.releases.len() > ONE_BY_ONE {
+            let all = |folder: File| Ok(rustix::fs::syncfs(folder)?);
+            return File::open(folder).and_then(all).map_err(failed("sync", folder));
+        }
+        let one =
+            |path: PathBuf| File::open(&path).and_then(|file| file.sync_all()).map_err(failed("sync", &path));
+        let layers = unsynced.layers.iter().map(|layer| self.path("layers", layer));
+        let folders = ["layers", "releases"].iter().map(|name| folder.join(name));
+        layers.chain(unsynced.releases.iter().cloned()).chain(folders).try_for_each(one)
     }
 
     /// A release by its digest; none if it, or a layer of it, is not there or damaged.
@@ -213,8 +266,8 @@ impl DiskCache {
     }
 
     /// Whether a layer is there in full. Once that is known, the file is not read again.
-    fn has(&self, known: &BTreeSet<LayerDigest>, digest: LayerDigest) -> bool {
-        match known.contains(&digest) {
+    fn has(&self, known: &Known, digest: LayerDigest) -> bool {
+        match known.contains_key(&digest) {
             true => self.path("layers", digest).exists(),
             false => self.read_layer(digest).is_some(),
         }
@@ -263,6 +316,21 @@ impl DiskCache {
     }
 }
 
+/// What may still be in the system's memory only.
+#[derive(Default)]
+struct Unsynced {
+    layers: BTreeSet<LayerDigest>,
+    releases: Vec<PathBuf>,
+}
+
+/// Remembers a layer; whether it is on the disk for sure.
+fn know(known: &mut Known, layer: LayerDigest) -> bool {
+    if known.len() >= KNOWN {
+        known.clear();
+    }
+    *known.entry(layer).or_insert(false)
+}
+
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     serde_json::from_slice(codec::unseal(bytes)?).ok()
 }
@@ -297,7 +365,7 @@ impl LayerStore for DiskCache {
                 return;
             }
         }
-        writing.insert(layer.digest);
+        know(&mut writing, layer.digest);
         self.try_write_json(
             &self.path("inputs", inputs),
             &InputRecord { layer: layer.digest, places: codec::Places::of(layer) },
