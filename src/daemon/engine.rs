@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::dependencies;
+use super::effects;
 use super::emergency::{Emergency, Standing};
 use super::fleets::Fleets;
 use super::orders;
@@ -60,6 +61,8 @@ enum Input {
 /// What a batch of inputs led to.
 #[derive(Default)]
 pub(super) struct Turn {
+    /// Something else than facts and the time led to it: what was decided is saved, whatever it was.
+    pub binds: bool,
     pub effects: Vec<(FleetName, Effect)>,
     pub writes: Vec<Write>,
     pub answers: Vec<orders::Answer>,
@@ -175,8 +178,9 @@ impl Engine {
             for input in batch {
                 self.take(input, &mut turn);
             }
+            effects::keep_last(&mut turn.effects);
             self.teller.effects(&turn.effects, Timestamp::now(), &mut turn.writes);
-            self.fleets.writes_after(&turn.effects, &mut turn.writes);
+            self.fleets.writes_after(&turn.effects, turn.binds, Timestamp::now(), &mut turn.writes);
             turn.writes.extend(turn.effects.iter().filter_map(|effect| rollout(effect, Timestamp::now())));
             if !self.save(std::mem::take(&mut turn.writes), &cancel).await {
                 break;
@@ -219,6 +223,7 @@ impl Engine {
     fn take(&mut self, input: Input, turn: &mut Turn) {
         self.changed = true;
         let now = Timestamp::now();
+        turn.binds |= !matches!(input, Input::Fact(_) | Input::Time);
         match input {
             Input::Observed(observation, took) => self.observed(observation, took, now, turn),
             Input::Read(Ok(reading)) => self.read(reading, now, turn),

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tracing::error;
 
+use super::effects;
 use crate::cluster::Other;
 use crate::model::assignment::{BreakGlass, Fact, FactBody, KeptObject};
 use crate::model::digest::ReleaseDigest;
@@ -17,6 +18,8 @@ use crate::store::{FleetRecord, Write};
 
 /// Shape of the saved states; grows when the rollout room can no longer read older ones by itself.
 const FORMAT: u32 = 1;
+/// How often a state is saved in which nothing but counts moved.
+const SAVE_EVERY: SignedDuration = SignedDuration::from_secs(1);
 
 #[derive(Debug)]
 struct Fleet {
@@ -25,6 +28,7 @@ struct Fleet {
     wake: Option<Timestamp>,
     /// The state changed since it was saved.
     unsaved: bool,
+    saved: Option<Timestamp>,
     /// Targets of the newest intent; every one has a worker.
     targets: BTreeSet<TargetName>,
     /// What each target was last ordered.
@@ -240,11 +244,25 @@ impl Fleets {
         tokio::time::sleep(left).await;
     }
 
-    /// The states that must be saved before `effects` are carried out: those that had effects.
-    pub fn writes_after(&mut self, effects: &[(FleetName, Effect)], writes: &mut Vec<Write>) {
-        let names: BTreeSet<_> = effects.iter().map(|(name, _)| name).collect();
-        for name in names {
-            if let Some(fleet) = self.fleets.get_mut(name) {
+    /// The states that must be saved before `effects` are carried out: those that ordered something; those whose
+    /// counts only move once in a while, for a state is large and each of a thousand clusters moves them. `binds`: all
+    /// that had effects.
+    pub fn writes_after(
+        &mut self,
+        effects: &[(FleetName, Effect)],
+        binds: bool,
+        now: Timestamp,
+        writes: &mut Vec<Write>,
+    ) {
+        let mut bound: BTreeMap<&FleetName, bool> = BTreeMap::new();
+        for (name, effect) in effects {
+            *bound.entry(name).or_default() |= binds || effects::binds(effect);
+        }
+        for (name, at_once) in bound {
+            if let Some(fleet) = self.fleets.get_mut(name)
+                && (at_once || fleet.saved.is_none_or(|saved| now.duration_since(saved) >= SAVE_EVERY))
+            {
+                fleet.saved = Some(now);
                 writes.extend(fleet.record(name));
             }
         }
@@ -358,6 +376,7 @@ impl Fleet {
             state,
             wake: None,
             unsaved: false,
+            saved: None,
             targets: BTreeSet::new(),
             assigned: BTreeMap::new(),
             details: BTreeMap::new(),

@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods, reason = "this room owns the clock")]
 
 mod dependencies;
+mod effects;
 mod emergency;
 mod engine;
 mod fleets;
