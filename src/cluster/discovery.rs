@@ -1,7 +1,8 @@
 //! What kinds a cluster serves, and under which paths.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use serde::Deserialize;
 
@@ -78,19 +79,49 @@ struct ResponseKind {
     kind: String,
 }
 
+/// What clusters serve, by their answers: those of a fleet mostly serve the same, which is then read and held once.
+/// Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Discoveries(Arc<Mutex<HashMap<blake3::Hash, Weak<Discovery>>>>);
+
+impl Discoveries {
+    fn get(&self, answers: &blake3::Hash) -> Option<Arc<Discovery>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(answers)?.upgrade()
+    }
+
+    fn put(&self, answers: blake3::Hash, found: &Arc<Discovery>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, discovery| discovery.strong_count() > 0);
+        known.insert(answers, Arc::downgrade(found));
+    }
+}
+
 impl Discovery {
-    pub async fn read(api: &Api) -> Result<Self, ApiError> {
+    /// Reads what a cluster serves; the same as in `shared` if it is answered in the same words.
+    pub async fn read(api: &Api, shared: &Discoveries) -> Result<Arc<Self>, ApiError> {
         let core = api.call(Call::get("/api").accept(AGGREGATED));
         let groups = api.call(Call::get("/apis").accept(AGGREGATED));
         let (core, groups) = futures::future::try_join(core, groups).await?;
-        let mut found = Self::default();
+        let mut hasher = blake3::Hasher::new();
+        // The first one's length tells where it ends.
+        let answers = hasher.update(&core.len().to_le_bytes()).update(&core).update(&groups).finalize();
+        if let Some(found) = shared.get(&answers) {
+            return Ok(found);
+        }
+        let (mut found, mut whole) = (Self::default(), true);
         for body in [core, groups] {
             let list: GroupList = serde_json::from_slice(&body).map_err(ApiError::Decode)?;
             if list.kind == "APIGroupDiscoveryList" {
                 list.items.into_iter().for_each(|group| found.add_group(group));
             } else {
+                // Those answers say only where to ask on.
+                whole = false;
                 found.read_one_by_one(api, &body).await?;
             }
+        }
+        let found = Arc::new(found);
+        if whole {
+            shared.put(answers, &found);
         }
         Ok(found)
     }

@@ -38,6 +38,7 @@ mod worker;
 pub use brake::Brake;
 pub use connect::{Connector, FirstOf, KubeconfigFolder};
 pub use credentials::ConnectError;
+pub use discovery::Discoveries;
 pub use ledger::{Converged, Ledger, LedgerDamage, set_id};
 pub(crate) use observe::ObserveLayer;
 pub use observe::RequestObserver;

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::brake::Brake;
+use super::discovery::Discoveries;
 use crate::model::assignment::{Assignment, ClusterPolicy};
 use crate::model::fleet::OnRemoval;
 use crate::model::name::{FleetName, InstanceName, TargetName};
@@ -48,6 +49,7 @@ pub struct WorkerSettings {
     pub contest_window: Duration,
     /// Shared by all workers.
     pub brake: Brake,
+    pub discoveries: Discoveries,
 }
 
 impl WorkerSettings {
@@ -62,6 +64,7 @@ impl WorkerSettings {
             contest_heals: 5,
             contest_window: Duration::from_secs(300),
             brake: Brake::default(),
+            discoveries: Discoveries::default(),
         }
     }
 

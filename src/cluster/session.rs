@@ -123,7 +123,7 @@ impl Session {
         if let Some(found) = &*cached {
             return Ok(Arc::clone(found));
         }
-        let found = Arc::new(Discovery::read(&self.api).await?);
+        let found = Discovery::read(&self.api, &self.settings.discoveries).await?;
         *cached = Some(Arc::clone(&found));
         Ok(found)
     }
@@ -134,7 +134,7 @@ impl Session {
         match &*cached {
             Some(found) if !Arc::ptr_eq(found, old) => Ok(Arc::clone(found)),
             _ => {
-                let found = Arc::new(Discovery::read(&self.api).await?);
+                let found = Discovery::read(&self.api, &self.settings.discoveries).await?;
                 *cached = Some(Arc::clone(&found));
                 Ok(found)
             }

@@ -7,7 +7,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::{self, Brake, Connector, Other, ReleaseSource, WorkerHandle, WorkerSettings};
+use crate::cluster::{
+    self, Brake, Connector, Discoveries, Other, ReleaseSource, WorkerHandle, WorkerSettings,
+};
 use crate::model::assignment::Fact;
 use crate::model::name::{FleetName, InstanceName, TargetName};
 
@@ -36,6 +38,7 @@ pub struct Workers {
     shared: BTreeSet<(TargetName, FleetName)>,
     tasks: JoinSet<()>,
     brake: Brake,
+    discoveries: Discoveries,
     cancel: CancellationToken,
 }
 
@@ -57,6 +60,7 @@ impl Workers {
             shared: BTreeSet::new(),
             tasks: JoinSet::new(),
             brake,
+            discoveries: Discoveries::default(),
             cancel,
         }
     }
@@ -70,6 +74,7 @@ impl Workers {
         let settings = WorkerSettings {
             fleets: vec![fleet.clone()],
             brake: self.brake.clone(),
+            discoveries: self.discoveries.clone(),
             ..WorkerSettings::new(self.instance.clone(), target.clone())
         };
         let (connector, source) = (self.connector.clone(), self.source.clone());
