@@ -23,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::diagnostic::Diagnostic;
+use crate::model::digest::TreeId;
 use crate::model::name::{FleetName, ProfileName, TargetName};
 use crate::model::profile::ClusterProfile;
 use crate::model::tree::Tree;
@@ -43,9 +44,16 @@ struct Shelf<T> {
     patched: BTreeSet<String>,
     /// Files, or folders, of which not everything could be read.
     unreadable: Vec<String>,
+    /// Git's hash of the folder, if nothing is wrong with what it holds.
+    sound: Option<TreeId>,
 }
 
 impl<T> Shelf<T> {
+    /// Whether reading the folder of this tree would give the same, and nothing to say.
+    fn is_of(&self, tree: &dyn Tree, folder: &str) -> bool {
+        self.sound.is_some() && self.sound == id(tree, folder)
+    }
+
     fn give_up_patched(&mut self) {
         for name in std::mem::take(&mut self.patched) {
             self.documents.remove(&name);
@@ -70,7 +78,8 @@ impl<T> Shelf<T> {
 #[derive(Debug)]
 pub struct Catalog {
     profiles: Shelf<Profile>,
-    targets: Shelf<Target>,
+    /// Most commits leave them alone, and there may be thousands: editions share them.
+    targets: Arc<Shelf<Target>>,
     fleets: Shelf<LocatedFleet>,
     /// By place.
     diagnostics: Vec<Diagnostic>,
@@ -81,11 +90,20 @@ pub struct Catalog {
 impl Catalog {
     /// Reads and validates all documents of a tree.
     pub fn read(tree: &dyn Tree, folders: &Folders) -> Catalog {
+        Self::read_after(tree, folders, None)
+    }
+
+    /// The same, with the targets of a catalog read `before` from the same folders where those are unchanged.
+    pub fn read_after(tree: &dyn Tree, folders: &Folders, before: Option<&Catalog>) -> Catalog {
         let mut findings = Vec::new();
         let profiles = documents(tree, folders, Kind::Profile, &mut findings, |document, findings| {
             profile(tree, document, findings)
         });
-        let targets = documents(tree, folders, Kind::Target, &mut findings, |document, _| document);
+        let same = before.map(|before| &before.targets);
+        let targets = match same.filter(|targets| targets.is_of(tree, folders.of(Kind::Target))) {
+            Some(targets) => Arc::clone(targets),
+            None => Arc::new(documents(tree, folders, Kind::Target, &mut findings, |document, _| document)),
+        };
         let fleets =
             documents(tree, folders, Kind::Fleet, &mut findings, |document: LocatedFleet, findings| {
                 findings.extend(check::fleet(&document));
@@ -95,7 +113,10 @@ impl Catalog {
             Catalog { profiles, targets, fleets, diagnostics: Vec::new(), errors: BTreeMap::new() };
         findings.extend(check::cross(&catalog));
         catalog.profiles.give_up_patched();
-        catalog.targets.give_up_patched();
+        // None are patched where they are shared.
+        if let Some(targets) = Arc::get_mut(&mut catalog.targets) {
+            targets.give_up_patched();
+        }
         catalog.fleets.give_up_patched();
         catalog.file(findings);
         catalog
@@ -228,6 +249,7 @@ fn documents<D: serde::de::DeserializeOwned, T>(
     findings: &mut Vec<Finding>,
     finish: impl Fn(Located<D>, &mut Vec<Diagnostic>) -> T,
 ) -> Shelf<T> {
+    let before = findings.len();
     let mut read: Documents<D> = read::documents(tree, kind, folders.of(kind));
     let unique = read.unique(kind);
     let mut documents = BTreeMap::new();
@@ -238,7 +260,15 @@ fn documents<D: serde::de::DeserializeOwned, T>(
         findings.extend(own.into_iter().map(|diagnostic| Finding { subjects: subjects.clone(), diagnostic }));
     }
     findings.append(&mut read.findings);
-    Shelf { documents, broken: read.broken, patched: read.patched, unreadable: read.unreadable }
+    let Documents { broken, patched, unreadable, .. } = read;
+    let whole = findings.len() == before && broken.is_empty() && patched.is_empty() && unreadable.is_empty();
+    let sound = if whole { id(tree, folders.of(kind)) } else { None };
+    Shelf { documents, broken, patched, unreadable, sound }
+}
+
+/// Git's hash of a folder, if it can be had.
+fn id(tree: &dyn Tree, folder: &str) -> Option<TreeId> {
+    Some(tree.entry(folder).ok()??.id)
 }
 
 fn profile(tree: &dyn Tree, document: Located<ClusterProfile>, findings: &mut Vec<Diagnostic>) -> Profile {

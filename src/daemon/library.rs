@@ -105,7 +105,9 @@ impl Library {
 
     /// Reads a tree. An edition with something unreadable in it is not kept: the next look may read it.
     fn keep(&self, commit: CommitId, tree: Arc<dyn Tree>) -> Arc<Edition> {
-        let catalog = Catalog::read(tree.as_ref(), &self.folders);
+        let before = self.editions.lock().unwrap_or_else(PoisonError::into_inner).front().cloned();
+        let before = before.as_ref().map(|edition| &edition.catalog);
+        let catalog = Catalog::read_after(tree.as_ref(), &self.folders, before);
         let whole = catalog.diagnostics().iter().all(|finding| finding.code != "unreadable");
         let edition = Arc::new(Edition { commit, tree, catalog });
         if whole {

@@ -222,3 +222,32 @@ fn layers_are_no_documents() {
     assert_eq!(findings(&tree), [""; 0]);
     assert_eq!(tree.entry("profiles/edge/net").unwrap().unwrap().kind, EntryKind::Folder);
 }
+
+#[test]
+fn targets_that_did_not_change_are_taken_from_the_catalog_before() {
+    let folders = Folders::default();
+    let first = hundred();
+    let before = read(&first);
+    let same = |tree: &dyn Tree, before: &Catalog| {
+        let catalog = Catalog::read_after(tree, &folders, Some(before));
+        assert_eq!(catalog.diagnostics(), read(tree).diagnostics());
+        let shared = catalog.targets().zip(before.targets()).filter(|(a, b)| Arc::ptr_eq(a, b)).count();
+        (shared, catalog)
+    };
+    let other = first.clone().with("README.md", "Something else");
+    assert_eq!(same(&other, &before).0, 100);
+    // A target more, one less, one that is broken: all are read, and read again when that is mended.
+    let more = first.clone().with("clusters/eu/edge-100.yaml", target("edge-100", ""));
+    let (shared, catalog) = same(&more, &before);
+    assert_eq!((shared, catalog.targets().count()), (0, 101));
+    assert_eq!(same(&first.clone().without("clusters/eu/edge-007.yaml"), &before).0, 0);
+    let (shared, broken) = same(&first.clone().with("clusters/eu/edge-007.yaml", "kind: ["), &before);
+    assert_eq!(shared, 0);
+    assert!(broken.has_errors());
+    assert_eq!(same(&first, &broken).0, 0);
+    // Findings are found again.
+    let wrong = first.with("clusters/eu/edge-007.yaml", target("edge-007", ", colour: red"));
+    let found = read(&wrong);
+    assert!(!found.diagnostics().is_empty());
+    same(&wrong, &found);
+}
