@@ -83,9 +83,11 @@ async fn a_push_is_applied_and_told_a_bad_one_goes_back_and_a_revert_is_told_too
     );
     let hooks = world.gitea.get(&world.at("/hooks")).await;
     assert_eq!(hooks.as_array().map(Vec::len), Some(1), "{hooks:#}");
-    let clone = world.repo.clone_path();
-    let back = ["rollback", "retail", "--to", &first, "--open", "--repo", clone.to_str().unwrap()];
-    let output = world.daemon.command(&back);
+    let mut back = std::process::Command::new(env!("CARGO_BIN_EXE_fairlead"));
+    back.args(["rollback", "retail", "--open", "--to", &first, "--config"]).arg(world.daemon.config());
+    // It would win over the settings of the clone.
+    back.arg("--repo").arg(world.repo.clone_path()).env_remove("GIT_SSL_CAINFO");
+    let output = back.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     let link = text.lines().find_map(|line| line.strip_prefix("pull request: ")).unwrap();
