@@ -85,6 +85,8 @@ pub struct Engine {
     /// A reading is under way; another must follow when it is done, because something changed meanwhile.
     reading: bool,
     read_again: bool,
+    /// The last reading was dropped for a newer head.
+    passed_over: bool,
     /// The head is still to be read, or could not be.
     unread: bool,
     published: tokio::time::Instant,
@@ -153,6 +155,7 @@ impl Engine {
             not_ready: vec![starting],
             reading: false,
             read_again: false,
+            passed_over: false,
             unread: true,
             published: tokio::time::Instant::now(),
             swept: tokio::time::Instant::now(),
@@ -301,10 +304,12 @@ impl Engine {
 
     fn read(&mut self, reading: Reading, now: Timestamp, turn: &mut Turn) {
         (self.reading, self.unread) = (false, false);
-        if std::mem::take(&mut self.read_again) {
+        let again = std::mem::take(&mut self.read_again);
+        if again && self.passes_over(reading.head) {
             self.start_reading();
             return;
         }
+        self.passed_over = false;
         self.teller.read(&reading, now, &mut turn.writes);
         self.not_ready.clear();
         self.repository.view.last_error = None;
@@ -338,9 +343,16 @@ impl Engine {
         self.workers.tell_others(self.fleets.others());
         self.repository.held = held;
         self.kick.follow(reading.branches);
-        if self.fleets.wants_reading() {
+        if self.fleets.wants_reading() || again {
             self.start_reading();
         }
+    }
+
+    /// Whether a reading is dropped because something changed while it was made. For a newer head never twice in a
+    /// row: where commits come faster than they are read, nothing would move until they stop.
+    fn passes_over(&mut self, read: CommitId) -> bool {
+        let newer = self.repository.head != Some(read);
+        !(newer && std::mem::replace(&mut self.passed_over, newer))
     }
 
     /// Remembers tags that are new. One that moved stays as it was remembered until a person accepts it:
