@@ -15,13 +15,13 @@ use tokio::net::{TcpListener, TcpStream};
 use super::audit::{Tail, seconds};
 use super::bare::Bare;
 use super::content::{self, CONFIG_MAPS, FLEET_FILE, PROFILE_FILE, TARGET, TARGET_FILE, config_map, name};
-use crate::daemon::Daemon;
 use super::delays::{beside, changed};
-use crate::figures::Figures;
 use super::forge::gitea::{Gitea, OWNER};
+use super::world::LIMIT;
+use crate::daemon::Daemon;
+use crate::figures::Figures;
 use crate::harness::{ControlPlane, Error, Port, Result};
 use crate::repository::Repository;
-use super::world::LIMIT;
 
 /// Allowed: so many times a bare PATCH's p99, plus so many ms.
 const GOAL: (f64, f64) = (5.0, 100.0);

@@ -184,12 +184,16 @@ impl World {
         if !away.is_empty() && (away.len() > 5 || self.random.bool()) {
             let some = self.some(&away, 3);
             let all = Content::first(self.options.clusters);
-            some.iter().for_each(|name| drop(next.targets.insert(name.clone(), all.targets[name].clone())));
+            for name in &some {
+                next.targets.insert(name.clone(), all.targets[name].clone());
+            }
             return format!("{} come back", list(&some.into_iter().collect()));
         }
         let names: Vec<String> = next.targets.keys().cloned().collect();
         let some = self.some(&names, 2);
-        some.iter().for_each(|name| drop(next.targets.remove(name)));
+        for name in &some {
+            next.targets.remove(name);
+        }
         format!("{} leave", list(&some.into_iter().collect()))
     }
 

@@ -87,7 +87,7 @@ impl World {
         if roll < 45 {
             return storm;
         }
-        if roll < 75 || roll >= 95 {
+        if !(75..95).contains(&roll) {
             self.weather(&mut storm);
         }
         if (70..90).contains(&roll) || roll >= 97 {

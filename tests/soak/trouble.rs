@@ -292,7 +292,7 @@ impl World {
         stay.running.extend(self.aim_to_stay().running.into_iter().filter(|(place, _)| place.0 == "retail"));
         self.for_pinned(&next, &goal, &mut stay);
         self.stage.faults(&name).add(on(fault, Verb::Apply, "*/deployments/web"));
-        self.allow(&stay, &[goal.clone()]);
+        self.allow(&stay, std::slice::from_ref(&goal));
         self.push(next, "Refused in one place", true);
         self.settle(&stay, &BTreeSet::new(), self.patience)?;
         self.arrive(&stay)?;

@@ -294,29 +294,36 @@ impl Model {
         self.state = again;
     }
 
-    fn work(&mut self, number: usize, op: &Op) {
-        let all: BTreeSet<_> = self.orders.keys().chain(self.docs.keys()).cloned().collect();
-        let Some(target) = all.iter().nth(number % all.len().max(1)).cloned() else { return };
+    /// Whether the operation was about the cluster's being there.
+    fn come_or_go(&mut self, target: &TargetName, op: &Op) -> bool {
         match op {
             Op::Offline(_) => {
-                self.online.remove(&target);
+                self.online.remove(target);
                 self.away.entry(target.clone()).or_insert(self.now);
-                return self.fact(&target, FactBody::Offline { reason: "no route".into() });
+                self.fact(target, FactBody::Offline { reason: "no route".into() });
             }
             Op::Online(_) => {
                 self.online.insert(target.clone());
-                let since = self.away.remove(&target);
-                if let (Some(away), Some((_, Doing::Working(since)))) = (since, self.orders.get_mut(&target))
-                {
+                let since = self.away.remove(target);
+                if let (Some(away), Some((_, Doing::Working(since)))) = (since, self.orders.get_mut(target)) {
                     *since += self.now.duration_since(away.max(*since));
                 }
-                if let (Some(away), Some(since)) = (since, self.watch.healthy.get_mut(&target)) {
+                if let (Some(away), Some(since)) = (since, self.watch.healthy.get_mut(target)) {
                     *since += self.now.duration_since(away.max(*since));
                 }
-                let ledger = self.ledgers.get(&target).cloned();
-                return self.fact(&target, FactBody::Online { ledger: ledger.map(Box::new) });
+                let ledger = self.ledgers.get(target).cloned();
+                self.fact(target, FactBody::Online { ledger: ledger.map(Box::new) });
             }
-            _ => {}
+            _ => return false,
+        }
+        true
+    }
+
+    fn work(&mut self, number: usize, op: &Op) {
+        let all: BTreeSet<_> = self.orders.keys().chain(self.docs.keys()).cloned().collect();
+        let Some(target) = all.iter().nth(number % all.len().max(1)).cloned() else { return };
+        if self.come_or_go(&target, op) {
+            return;
         }
         let suspended = self.asleep.contains(&target);
         let Some((order, doing)) =
