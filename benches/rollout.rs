@@ -145,11 +145,12 @@ impl Fleet {
     /// Everything at work makes progress once and converges, until nothing is left.
     fn roll(&mut self, times: &mut Vec<Duration>) {
         while report(&self.state).rollout != RolloutState::Converged {
-            if self.orders.is_empty() {
+            if self.orders.is_empty() && self.state.awaits_approval() {
                 self.approve(None);
             }
             if self.orders.is_empty() {
-                self.now = self.wake.take().unwrap_or(self.now).max(self.now);
+                // All that bake are through with it by then.
+                self.now = self.wake.take().unwrap_or(self.now).max(self.now) + Duration::from_secs(700);
                 self.take(Event::Tick);
             }
             let working: Vec<usize> = (0..CLUSTERS).filter(|n| self.orders.contains_key(&name(*n))).collect();
