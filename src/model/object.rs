@@ -104,7 +104,7 @@ impl From<Parts> for ObjectKey {
     }
 }
 
-/// As [`Parts`] are read.
+/// As `Parts` are read.
 impl Serialize for ObjectKey {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (group, namespace) = (Some(self.group()).filter(|group| !group.is_empty()), self.namespace());
