@@ -166,8 +166,7 @@ pub(super) fn next(
     let firsts = firsts.filter_map(|(lane, queues)| Some((*kind(queues).first()?, lane)));
     let mut firsts: Vec<_> = firsts.collect();
     firsts.sort_unstable();
-    let open = |lane| any || matches!(look(state, lane), Opening::Open { .. });
-    let mut open = open;
+    let mut open = |lane: usize| any || matches!(look(state, lane), Opening::Open { .. });
     firsts.into_iter().find(|(_, lane)| open(*lane)).map(|(index, _)| index)
 }
 
