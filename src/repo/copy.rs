@@ -12,6 +12,7 @@ use git2::{ObjectType, Odb, OdbLookupFlags, Oid, Repository};
 
 use super::error::{RepoError, clean};
 use super::folder::{SUBMODULE, raw_entries};
+use super::loose;
 use super::refs::{self, Refs};
 use super::settings::FetchLimits;
 use super::store::oid_of;
@@ -138,6 +139,10 @@ impl Search<'_> {
 
     fn children(&self, id: Oid) -> Result<Vec<Oid>, RepoError> {
         let damaged = |error: git2::Error| self.copy.damaged(id, &error);
+        loose::is_whole(self.copy.source, id).map_err(|error| match error {
+            RepoError::Corrupt { what } => self.copy.corrupt(what),
+            other => other,
+        })?;
         let (_, kind) = self.from.read_header(id).map_err(damaged)?;
         match kind {
             ObjectType::Blob | ObjectType::Any => Ok(Vec::new()),

@@ -9,6 +9,7 @@ use crate::model::tree::{Entry, EntryKind, Tree, TreeError};
 
 use super::error::RepoError;
 use super::folder::{Folder, Item, check_name};
+use super::loose;
 use super::store::{Store, oid_of};
 
 /// Largest file that is read. Kubernetes takes no object above 1.5 MiB (etcd's request limit); a file of
@@ -85,6 +86,7 @@ fn read_blob(repo: &git2::Repository, id: TreeId) -> Result<Arc<[u8]>, RepoError
     let what = format!("file {id}");
     let odb = repo.odb().map_err(|error| RepoError::disk("open the objects", &error))?;
     let oid = oid_of(id.as_bytes())?;
+    loose::is_whole(repo, oid)?;
     let (size, kind) = odb.read_header(oid).map_err(|error| RepoError::damaged(&what, &error))?;
     if kind != ObjectType::Blob {
         return Err(RepoError::Refused { path: what, reason: format!("is a {kind}, not a file") });

@@ -10,6 +10,7 @@ use crate::model::digest::{CommitId, TreeId};
 
 use super::error::{RepoError, clean, clean_to};
 use super::git_tree::GitTree;
+use super::loose;
 use super::store::{Store, bytes_of, commit_of, oid_of, prepare};
 use super::tags::Tag;
 
@@ -160,6 +161,7 @@ impl History {
         let (a, b) = (tree(a)?, tree(b)?);
         let damaged = |error: git2::Error| RepoError::damaged("a tree", &error);
         self.store.with(|repo| {
+            loose::is_whole(repo, a).and_then(|()| loose::is_whole(repo, b))?;
             let (a, b) = (repo.find_tree(a).map_err(damaged)?, repo.find_tree(b).map_err(damaged)?);
             let mut options = git2::DiffOptions::new();
             options.skip_binary_check(true);
@@ -181,9 +183,12 @@ impl History {
         read: impl Fn(&git2::Commit<'_>) -> Result<T, RepoError>,
     ) -> Result<T, RepoError> {
         let oid = oid_of(commit.as_bytes())?;
-        self.store.with(|repo| match repo.find_commit(oid) {
-            Ok(found) => read(&found),
-            Err(error) => Err(missing_commit(repo, commit, &error)),
+        self.store.with(|repo| {
+            loose::is_whole(repo, oid)?;
+            match repo.find_commit(oid) {
+                Ok(found) => read(&found),
+                Err(error) => Err(missing_commit(repo, commit, &error)),
+            }
         })
     }
 }

@@ -13,6 +13,7 @@ use crate::model::digest::CommitId;
 use super::copy::{self, Copy};
 use super::error::RepoError;
 use super::history::History;
+use super::loose;
 use super::maintain;
 use super::refs::{self, KEEP, RefChange, Refs, branch_ref};
 use super::remote;
@@ -266,6 +267,7 @@ impl Bare {
         let mut known: Vec<Oid> = self.refs.values().filter_map(|id| refs::peel(&self.repo, *id)).collect();
         for tip in tips {
             let damaged = |error: git2::Error| RepoError::damaged(&format!("object {tip}"), &error);
+            loose::is_whole(&self.repo, *tip)?;
             let object = self.repo.find_object(*tip, None).map_err(damaged)?;
             // A tag may name a file or a folder; nothing reads those.
             let Ok(commit) = object.peel_to_commit() else { continue };

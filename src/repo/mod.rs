@@ -17,6 +17,7 @@ mod git_tree;
 mod head;
 mod history;
 mod known_hosts;
+mod loose;
 mod maintain;
 mod mirror;
 mod options;

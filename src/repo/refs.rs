@@ -7,6 +7,7 @@ use git2::{ErrorCode, Oid, Repository};
 use crate::model::digest::CommitId;
 
 use super::error::{RepoError, clean};
+use super::loose;
 use super::store::commit_of;
 
 pub(super) const HEADS: &str = "refs/heads/";
@@ -95,6 +96,7 @@ pub(super) fn keep(repo: &Repository, old: Oid, new: Option<Oid>) -> Result<(), 
 
 /// The commit that a ref's target is or names; `None` for a tag of a file or folder.
 pub(super) fn peel(repo: &Repository, target: Oid) -> Option<Oid> {
+    loose::is_whole(repo, target).ok()?;
     let object = repo.find_object(target, None).ok()?;
     object.peel_to_commit().ok().map(|commit| commit.id())
 }

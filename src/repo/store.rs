@@ -14,6 +14,7 @@ use git2::{ObjectType, Oid, Repository};
 
 use super::error::RepoError;
 use super::folder::Folder;
+use super::loose;
 use crate::model::digest::{CommitId, TreeId};
 
 /// Handles that are kept open when idle.
@@ -162,7 +163,9 @@ fn open(path: &Path) -> Result<Repository, RepoError> {
 pub(super) fn read_folder(repo: &Repository, id: TreeId) -> Result<Folder, RepoError> {
     let what = format!("folder {id}");
     let odb = repo.odb().map_err(|error| RepoError::disk("open the objects", &error))?;
-    let object = odb.read(oid_of(id.as_bytes())?).map_err(|error| RepoError::damaged(&what, &error))?;
+    let oid = oid_of(id.as_bytes())?;
+    loose::is_whole(repo, oid)?;
+    let object = odb.read(oid).map_err(|error| RepoError::damaged(&what, &error))?;
     if object.kind() != ObjectType::Tree {
         return Err(RepoError::Refused { path: what, reason: format!("is a {}", object.kind()) });
     }

@@ -10,15 +10,17 @@ use git2::{ObjectType, Odb, Oid, Repository};
 use super::error::RepoError;
 use super::folder::{EXECUTABLE, FILE, FOLDER, raw_entries};
 use super::git_tree::MAX_DEPTH;
+use super::loose;
 use super::store::oid_of;
 
-/// Trees that are remembered as checked; 20 bytes each, forgotten all at once.
-const REMEMBERED_TREES: usize = 200_000;
+/// Trees, and commits, that are remembered as checked; 20 bytes each, forgotten all at once.
+const REMEMBERED: usize = 200_000;
 
-/// Which trees were found complete, so that a commit costs only the folders that it changed.
+/// Which trees and commits were found complete, so that a commit costs only the folders that it changed.
 #[derive(Default)]
 pub(super) struct Verified {
     trees: HashSet<Oid>,
+    commits: HashSet<Oid>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,20 +41,31 @@ impl Verified {
         depth: Depth,
     ) -> Result<(), RepoError> {
         let damaged = |error: git2::Error| RepoError::damaged("the history", &error);
-        let mut walk = repo.revwalk().map_err(damaged)?;
-        walk.push(tip).map_err(damaged)?;
-        for known in known {
-            walk.hide(known).map_err(damaged)?;
+        let known: HashSet<Oid> = known.into_iter().collect();
+        let mut met = HashSet::new();
+        let mut todo = vec![tip];
+        while let Some(commit) = todo.pop() {
+            let checked = depth == Depth::Present && self.commits.contains(&commit);
+            if checked || known.contains(&commit) || !met.insert(commit) {
+                continue;
+            }
+            loose::is_whole(repo, commit)?;
+            todo.extend(repo.find_commit(commit).map_err(damaged)?.parent_ids());
         }
-        for commit in walk {
-            commit.map_err(damaged)?;
-        }
+        remember(&mut self.commits, met);
+        loose::is_whole(repo, tip)?;
         let tree = repo.find_commit(tip).map_err(damaged)?.tree_id();
         let odb = repo.odb().map_err(|error| RepoError::disk("open the objects", &error))?;
-        self.check_tree(&odb, tree, depth)
+        self.check_tree(repo, &odb, tree, depth)
     }
 
-    fn check_tree(&mut self, odb: &Odb<'_>, root: Oid, depth: Depth) -> Result<(), RepoError> {
+    fn check_tree(
+        &mut self,
+        repo: &Repository,
+        odb: &Odb<'_>,
+        root: Oid,
+        depth: Depth,
+    ) -> Result<(), RepoError> {
         let mut found = HashSet::new();
         let mut todo = vec![(root, 0)];
         while let Some((tree, level)) = todo.pop() {
@@ -64,6 +77,7 @@ impl Verified {
                 continue;
             }
             let what = || format!("folder {tree}");
+            loose::is_whole(repo, tree)?;
             let object = odb.read(tree).map_err(|error| RepoError::damaged(&what(), &error))?;
             if object.kind() != ObjectType::Tree {
                 return Err(wrong_kind(what(), object.kind()));
@@ -73,17 +87,21 @@ impl Verified {
                 let id = oid_of(entry.id.as_bytes())?;
                 match entry.mode {
                     FOLDER => todo.push((id, level + 1)),
-                    FILE | EXECUTABLE => check_file(odb, id, depth)?,
+                    FILE | EXECUTABLE => check_file(repo, odb, id, depth)?,
                     _ => {}
                 }
             }
         }
-        if self.trees.len() > REMEMBERED_TREES {
-            self.trees.clear();
-        }
-        self.trees.extend(found);
+        remember(&mut self.trees, found);
         Ok(())
     }
+}
+
+fn remember(checked: &mut HashSet<Oid>, also: HashSet<Oid>) {
+    if checked.len() > REMEMBERED {
+        checked.clear();
+    }
+    checked.extend(also);
 }
 
 /// The object is what its hash says, so this is no damage: a tree was made that says something else.
@@ -91,7 +109,8 @@ fn wrong_kind(path: String, kind: ObjectType) -> RepoError {
     RepoError::Refused { path, reason: format!("is a {kind}") }
 }
 
-fn check_file(odb: &Odb<'_>, id: Oid, depth: Depth) -> Result<(), RepoError> {
+fn check_file(repo: &Repository, odb: &Odb<'_>, id: Oid, depth: Depth) -> Result<(), RepoError> {
+    loose::is_whole(repo, id)?;
     let damaged = |error: git2::Error| RepoError::damaged(&format!("file {id}"), &error);
     let (size, kind) = odb.read_header(id).map_err(damaged)?;
     if kind != ObjectType::Blob {

@@ -53,6 +53,45 @@ fn fault_5_a_truncated_pack_is_never_deleted_files() {
     assert_eq!(mirror.fetch(&[]).unwrap().rebuilt, None);
 }
 
+/// Files of single objects below a `.git` folder, the largest first.
+fn singles(git_dir: &Path) -> Vec<std::path::PathBuf> {
+    let folders = fs::read_dir(git_dir.join("objects")).unwrap().map(|entry| entry.unwrap());
+    let folders = folders.filter(|entry| entry.file_name().len() == 2);
+    let mut files: Vec<_> = folders
+        .flat_map(|folder| fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path()))
+        .collect();
+    files.sort_by_key(|path| std::cmp::Reverse(fs::metadata(path).unwrap().len()));
+    files
+}
+
+#[test]
+fn fault_5_objects_that_were_cut_off_are_named_and_rebuilt_not_read_for_ever() {
+    for cut in [0, 1, 2, 3] {
+        let world = World::new();
+        let long = (0..400).map(|n| format!("n{n}: {}\n", n * 7919)).collect::<String>();
+        let head = world.commit("main", &[("clusters/a.yaml", Some(&long)), ("b.yaml", Some("b: 1\n"))]);
+        world.mirror().fetch(&[]).unwrap();
+        let files = singles(&world.mirror_path());
+        let file = &files[cut.min(files.len() - 1)];
+        let length = fs::metadata(file).unwrap().len();
+        writable(file).set_len(length / 2).unwrap();
+
+        let mut mirror = world.mirror();
+        let fetched = mirror.fetch(&[]).unwrap();
+        assert!(fetched.rebuilt.is_some(), "{}", file.display());
+        let tree = mirror.history().tree(head).unwrap();
+        assert_eq!(tree.read("clusters/a.yaml").unwrap().as_deref(), Some(long.as_bytes()));
+
+        // While it runs, a reader finds it.
+        let file = singles(&world.mirror_path()).swap_remove(0);
+        let length = fs::metadata(&file).unwrap().len();
+        writable(&file).set_len(length / 2).unwrap();
+        let tree = mirror.history().tree(head);
+        assert!(tree.is_err() || tree.is_ok_and(|tree| tree.read("clusters/a.yaml").is_err()));
+        assert!(mirror.fetch(&[]).unwrap().rebuilt.is_some());
+    }
+}
+
 #[test]
 fn fault_5_flipped_bytes_are_found_by_reading_and_rebuilt_by_the_next_fetch() {
     let world = World::new();

@@ -4,6 +4,7 @@
 
 mod adoption;
 mod bad_commits;
+mod canary;
 mod connections;
 mod faults;
 mod git_moves;
