@@ -270,7 +270,16 @@ pub fn pending() -> Condition {
     }
 }
 
-/// Sets a condition; says whether that changed anything.
+/// They are being deleted.
+pub fn in_progress() -> Condition {
+    Condition {
+        reason: "InstanceDeletionInProgress",
+        message: "CustomResource deletion is in progress",
+        ..pending()
+    }
+}
+
+/// Sets a condition; says whether that changed anything. Its time is that of the last change of the status.
 pub fn set_condition(object: &mut Value, now: &str, condition: Condition) -> bool {
     let conditions = &mut object["status"]["conditions"];
     if !conditions.is_array() {
@@ -281,13 +290,18 @@ pub fn set_condition(object: &mut Value, now: &str, condition: Condition) -> boo
         "message": condition.message, "lastTransitionTime": now});
     match list.iter_mut().find(|one| one["type"] == condition.kind) {
         Some(old) if old["status"] == condition.status && old["reason"] == condition.reason => return false,
-        Some(old) => *old = new,
+        Some(old) => {
+            let since =
+                if old["status"] == condition.status { old["lastTransitionTime"].take() } else { json!(now) };
+            *old = new;
+            old["lastTransitionTime"] = since;
+        }
         None => list.push(new),
     }
     true
 }
 
-/// Accepts the names of a CRD and establishes it; says whether that changed anything.
+/// Accepts the names of a CRD, and then establishes it: two writes, as of a real server. Says whether this was one.
 pub fn establish(object: &mut Value, now: &str) -> bool {
     let accepted = Condition {
         kind: "NamesAccepted",
@@ -304,6 +318,12 @@ pub fn establish(object: &mut Value, now: &str) -> bool {
     let names = object["spec"]["names"].clone();
     let renamed = object["status"]["acceptedNames"] != names;
     object["status"]["acceptedNames"] = names;
-    let accepted = set_condition(object, now, accepted);
-    set_condition(object, now, established) || accepted || renamed
+    if !(set_condition(object, now, accepted) || renamed) {
+        return set_condition(object, now, established);
+    }
+    let conditions = object["status"]["conditions"].as_array();
+    if !conditions.into_iter().flatten().any(|one| one["type"] == established.kind) {
+        set_condition(object, now, Condition { status: "False", reason: "Installing", ..established });
+    }
+    true
 }

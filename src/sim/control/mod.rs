@@ -187,6 +187,11 @@ fn look_at_crd(cluster: &Inner, state: &mut State, kind: &Arc<Kind>, value: Valu
         }
         return;
     }
+    let mut new = value.clone();
+    if crd::set_condition(&mut new, &now, crd::in_progress()) {
+        write_status(cluster, state, kind, value, new, "kube-apiserver");
+        return;
+    }
     let resource: Arc<str> = text(&value, "/metadata/name").into();
     if let Some(custom) = state.by_resource(&resource) {
         let keys: Vec<Key> = state.store.all(&resource).map(|object| object.key.clone()).collect();

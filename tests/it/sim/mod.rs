@@ -119,7 +119,6 @@ async fn simulated(fleet: &Fleet) -> Side {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the last differences are being mended"]
 async fn a_simulated_cluster_answers_as_a_real_one() {
     let client = still().await.client().await.unwrap();
     let settings = SimSettings { controllers: false, ..SimSettings::default() };

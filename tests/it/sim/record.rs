@@ -35,6 +35,8 @@ struct Tape {
     steps: Vec<Step>,
     /// Uids, versions and tokens, and where an answer had them.
     known: BTreeMap<String, String>,
+    /// Versions of lists: one may be an object's, too, by chance.
+    lists: BTreeMap<String, String>,
     /// Names of the run's own, and what stands for them.
     names: Vec<(String, String)>,
     watches: usize,
@@ -74,7 +76,8 @@ impl Tape {
         let Some((path, query)) = path.split_once('?') else { return path.to_owned() };
         let pairs = query.split('&').map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let known = self.known.get(value).filter(|_| matches!(name, "resourceVersion" | "continue"));
+            let known = self.lists.get(value).or_else(|| self.known.get(value));
+            let known = known.filter(|_| matches!(name, "resourceVersion" | "continue"));
             known.map_or_else(|| pair.to_owned(), |reference| format!("{name}={reference}"))
         });
         format!("{path}?{}", pairs.collect::<Vec<_>>().join("&"))
@@ -104,7 +107,17 @@ impl Tape {
     fn answered(&mut self, id: &str, pointer: &str, body: &Value) {
         match body {
             Value::Object(members) => {
+                let is_list = body["items"].is_array();
                 for (key, value) in members {
+                    if is_list && key == "metadata" {
+                        for of_list in ["resourceVersion", "continue"] {
+                            if let Some(text) = value[of_list].as_str() {
+                                let reference = format!("{{{{{id}:/metadata/{of_list}}}}}");
+                                self.lists.insert(text.to_owned(), reference);
+                            }
+                        }
+                        continue;
+                    }
                     let pointer = format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
                     match value {
                         Value::String(text)
