@@ -21,7 +21,7 @@ use super::url::RepositoryUrl;
 /// From here on one pack is cheaper than single files.
 const LOOSE_OBJECTS: usize = 500;
 /// Largest object that is copied; forges refuse files from 100 MiB on.
-const MAX_OBJECT: u64 = 100 << 20;
+pub(super) const MAX_OBJECT: u64 = 100 << 20;
 
 /// The branches and tags of a local repository.
 pub(super) fn list(source: &Repository, url: &RepositoryUrl) -> Result<Refs, RepoError> {

@@ -4,11 +4,12 @@
 //! inflated by other means before libgit2 may read it.
 
 use std::fs::File;
-use std::io::{self, BufReader, ErrorKind};
+use std::io::{self, BufReader, ErrorKind, Read};
 
 use flate2::read::ZlibDecoder;
 use git2::{Oid, Repository};
 
+use super::copy::MAX_OBJECT;
 use super::error::RepoError;
 
 /// Whether an object may be read: it is in no file of its own, or that file is whole.
@@ -25,7 +26,9 @@ pub(super) fn is_whole(repo: &Repository, id: Oid) -> Result<(), RepoError> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(RepoError::io(format!("open object {id}"), &error)),
     };
-    match io::copy(&mut ZlibDecoder::new(BufReader::new(file)), &mut io::sink()) {
+    // Of a larger one, nothing but the head is read; its size refuses it.
+    let mut content = ZlibDecoder::new(BufReader::new(file)).take(MAX_OBJECT);
+    match io::copy(&mut content, &mut io::sink()) {
         Ok(_) => Ok(()),
         Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidInput) => {
             Err(RepoError::Corrupt { what: format!("object {id} was cut off or damaged") })
