@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::{Body, ConfigExt as _};
 use tower::{BoxError, ServiceBuilder};
 
+use super::coarse::CoarseTimer;
 use super::credentials::{ConnectError, read_kubeconfig};
 use super::lanes::Lanes;
 use super::observe::{ObserveLayer, RequestObserver};
@@ -20,10 +21,10 @@ use crate::model::name::TargetName;
 
 /// Until when a TCP connection must stand.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often an HTTP/2 connection is asked whether it lives, also when idle: its watches are silent for long.
-const PING_EVERY: Duration = Duration::from_secs(20);
-/// Until when it must answer; then every stream on it fails and is started anew on another.
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// After how long a silence an HTTP/2 connection is asked whether it lives, also when idle; as API clients in Go do.
+const PING_EVERY: Duration = Duration::from_secs(30);
+/// Until when it must answer, as there; then every stream on it fails and is started anew on another.
+const PING_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Makes connections to targets.
 pub trait Connector: Send + Sync + 'static {
@@ -179,7 +180,7 @@ where
     let https = builder.enable_http1().enable_http2().wrap_connector(connector);
     let mut builder = legacy::Client::builder(TokioExecutor::new());
     builder
-        .timer(TokioTimer::new())
+        .timer(CoarseTimer)
         .pool_timer(TokioTimer::new())
         .http2_keep_alive_interval(PING_EVERY)
         .http2_keep_alive_timeout(PING_TIMEOUT)

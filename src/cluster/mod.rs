@@ -16,6 +16,7 @@ mod api;
 mod backoff;
 mod brake;
 mod clock;
+mod coarse;
 mod connect;
 mod credentials;
 mod discovery;

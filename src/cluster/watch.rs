@@ -239,10 +239,14 @@ impl Watch {
         if let Some(at) = object["metadata"]["resourceVersion"].as_str() {
             at.clone_into(version);
         }
-        let item = match (kind, self.reduce(object)) {
-            ("ADDED" | "MODIFIED", Some(reduced)) => News::Seen(Box::new(reduced)),
-            ("DELETED", Some(reduced)) => News::Gone { key: reduced.key, version: version_number(version) },
-            _ => return Ok(()),
+        // Bookmarks are nearly all that an idle fleet hears, and tell nothing more than the version.
+        if !matches!(kind, "ADDED" | "MODIFIED" | "DELETED") {
+            return Ok(());
+        }
+        let Some(reduced) = self.reduce(object) else { return Ok(()) };
+        let item = match kind {
+            "DELETED" => News::Gone { key: reduced.key, version: version_number(version) },
+            _ => News::Seen(Box::new(reduced)),
         };
         news.send(item).await.map_err(|_| Stop::Over)
     }

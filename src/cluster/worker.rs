@@ -9,6 +9,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
+use super::coarse;
 use super::connect::Connector;
 use super::fleet::{self, FleetEnd};
 use super::ledger::{LedgerDamage, Stored};
@@ -112,7 +113,7 @@ impl Worker {
     /// Waits before the next attempt; new credentials cut it short. Fleets that come meanwhile hear at the next.
     async fn wait(&mut self, wait: Duration, stamp: Option<u64>) -> std::ops::ControlFlow<()> {
         let until = tokio::time::Instant::now() + wait;
-        let mut look = tokio::time::interval(self.settings.credentials_every);
+        let mut look = coarse::interval(self.settings.credentials_every);
         loop {
             tokio::select! {
                 () = tokio::time::sleep_until(until) => return std::ops::ControlFlow::Continue(()),
@@ -160,15 +161,11 @@ impl Worker {
             orders: self.orders.clone(),
         };
         fleets.say_ledgers().await;
-        let mut look = tokio::time::interval(self.settings.credentials_every);
+        let mut look = coarse::interval(self.settings.credentials_every);
         let mut live_jobs = JoinSet::new();
         let was_suspended = self.orders.borrow_and_update().suspended;
+        fleets.follow(was_suspended).await;
         loop {
-            if was_suspended {
-                fleets.welcome().await;
-            } else {
-                fleets.start().await;
-            }
             tokio::select! {
                 changed = self.orders.changed() => {
                     if changed.is_err() {
@@ -177,6 +174,7 @@ impl Worker {
                     if self.orders.borrow_and_update().suspended != was_suspended {
                         return End::Restart;
                     }
+                    fleets.follow(was_suspended).await;
                 }
                 Some(ended) = fleets.tasks.join_next() => {
                     if let Some(lost) = fleets.ended(ended).await {
@@ -243,16 +241,23 @@ impl Fleets {
         self.session.say(fleet, body).await;
     }
 
-    /// Starts a task for every fleet that has an order and none yet.
-    async fn start(&mut self) {
+    /// Takes the orders as they are now: greets every fleet, and starts a task for each that has an order and none
+    /// yet.
+    async fn follow(&mut self, suspended: bool) {
         self.welcome().await;
-        let orders = self.orders.borrow().clone();
-        for (fleet, of_fleet) in orders.fleets {
-            if of_fleet.order.is_none() || !self.running.insert(fleet.clone()) {
-                continue;
+        if suspended {
+            return;
+        }
+        let ordered: Vec<FleetName> = {
+            let orders = self.orders.borrow();
+            let ordered = orders.fleets.iter().filter(|(_, of_fleet)| of_fleet.order.is_some());
+            ordered.map(|(fleet, _)| fleet.clone()).collect()
+        };
+        for fleet in ordered {
+            if self.running.insert(fleet.clone()) {
+                let ledger = self.ledgers.remove(fleet.as_str());
+                self.spawn(fleet, ledger);
             }
-            let ledger = self.ledgers.remove(fleet.as_str());
-            self.spawn(fleet, ledger);
         }
     }
 
