@@ -152,7 +152,10 @@ fn belongs_back(r: &Record, target: &Target) -> bool {
     let own_way = |purpose| matches!(purpose, Purpose::Pin | Purpose::CatchUp);
     target.order.as_ref().is_some_and(|order| {
         let elsewhere = target.base.is_some() && !r.same(Some(order.release), target.base);
-        elsewhere && !target.gone() && !target.pinned && !own_way(order.purpose)
+        // Its ledger hears of its base with the next intent only, so after a lost store its base may be older than
+        // the good release at which it stands. That this commit reached it is sure only if it is at what that wants.
+        let reached = !order.found || r.same(target.wanted(), Some(order.release));
+        elsewhere && reached && !target.gone() && !target.pinned && !own_way(order.purpose)
     })
 }
 

@@ -78,10 +78,11 @@ fn read(state: &mut FleetState, index: usize, ledger: LedgerSummary, now: Moment
         state.change(index, |target| target.generation = target.generation.max(ledger.generation));
         return;
     }
+    let recovering = r.recovering;
     let converged = ledger.converged.as_ref().map(|release| r.book.release(release));
     let order = ledger.assigned.as_ref().map(|release| {
         let release = r.book.release(release);
-        let mut order = Order::new(release, Purpose::Change, now);
+        let mut order = Order { found: recovering, ..Order::new(release, Purpose::Change, now) };
         if r.same(converged, Some(release)) {
             // What the history does not have may not have baked yet.
             let proven = ledger.history.iter().any(|good| good.digest == r.book.digest(release));
@@ -92,7 +93,6 @@ fn read(state: &mut FleetState, index: usize, ledger: LedgerSummary, now: Moment
     });
     let base = good_base(&ledger).map(|release| r.book.release(release));
     let bad = quarantine(r, index, &ledger);
-    let recovering = r.recovering;
     state.change(index, |target| {
         target.generation = target.generation.max(ledger.generation);
         (target.order, target.converged) = (order.or(target.order.take()), converged.or(target.converged));

@@ -148,7 +148,9 @@ impl Class {
             changing_to_wanted: changing && on_wanted,
             catching_up: with_purpose(Purpose::CatchUp) && !gone,
             behind: target.behind && !bad,
-            returning: order.is_some_and(|order| order.purpose == Purpose::Return && !order.converged()),
+            // What a person suspended goes back when they let it; nobody waits for that.
+            returning: !target.suspend
+                && order.is_some_and(|order| order.purpose == Purpose::Return && !order.converged()),
             leaving: target.leaving.is_some() && !target.gone(),
             invalid: matches!(target.wanted, Some(super::target::Want::Invalid(_))),
             held: order.is_some_and(|order| matches!(order.phase, Phase::Held { .. })),

@@ -172,6 +172,9 @@ pub(super) struct Order {
     /// How often a return was tried again.
     #[serde(rename = "t", default, skip_serializing_if = "is_default")]
     pub retries: u8,
+    /// Nobody remembers giving it: a ledger told of it after the store was lost.
+    #[serde(rename = "l", default, skip_serializing_if = "is_default")]
+    pub found: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -331,7 +334,7 @@ impl Target {
 impl Order {
     pub fn new(release: Rel, purpose: Purpose, now: Moment) -> Self {
         let phase = Phase::Working { idle: now, applied: (0, 0), waiting: None };
-        Self { release, purpose, phase, ailing: false, retries: 0 }
+        Self { release, purpose, phase, ailing: false, retries: 0, found: false }
     }
 
     pub fn converged(&self) -> bool {
