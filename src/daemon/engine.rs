@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::clock::Clock;
 use super::dependencies;
 use super::effects;
 use super::emergency::{Emergency, Standing};
@@ -175,11 +176,17 @@ impl Engine {
         if inputs.stops.borrow_and_update().stop.is_some() {
             self.fleets.freeze(Timestamp::now());
         }
+        let mut clock = Clock::new(Timestamp::now(), tokio::time::Instant::now());
         while let Some(batch) = self.next(&mut inputs, &cancel).await {
             self.metrics.facts_waiting(inputs.facts.len());
             let mut turn = Turn::default();
+            let now = Timestamp::now();
+            if let Some(ahead) = clock.look(now, tokio::time::Instant::now()) {
+                warn!(seconds = ahead.as_secs(), "the clock was set ahead; no deadline counts that time");
+                self.fleets.leap(now - ahead, now, &mut turn.effects);
+            }
             for input in batch {
-                self.take(input, &mut turn);
+                self.take(input, now, &mut turn);
             }
             effects::keep_last(&mut turn.effects);
             self.teller.effects(&turn.effects, Timestamp::now(), &mut turn.writes);
@@ -223,9 +230,8 @@ impl Engine {
         Some(batch)
     }
 
-    fn take(&mut self, input: Input, turn: &mut Turn) {
+    fn take(&mut self, input: Input, now: Timestamp, turn: &mut Turn) {
         self.changed = true;
-        let now = Timestamp::now();
         turn.binds |= !matches!(input, Input::Fact(_) | Input::Time);
         match input {
             Input::Observed(observation, took) => self.observed(observation, took, now, turn),

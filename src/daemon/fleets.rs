@@ -21,6 +21,9 @@ const FORMAT: u32 = 1;
 /// How often a state is saved in which nothing but counts moved.
 const SAVE_EVERY: SignedDuration = SignedDuration::from_secs(1);
 
+/// How long the daemon sleeps at most until something is due.
+const NAP: Duration = Duration::from_secs(60);
+
 #[derive(Debug)]
 struct Fleet {
     state: FleetState,
@@ -203,12 +206,29 @@ impl Fleets {
     /// Lets the clock go on. Nobody's time has passed.
     pub fn thaw(&mut self, now: Timestamp, effects: &mut Vec<(FleetName, Effect)>) {
         if self.frozen.take().is_some() {
-            for (name, fleet) in &mut self.fleets {
-                let resumed = rollout::resume(&mut fleet.state, now);
-                fleet.unsaved = true;
-                fleet.remember(&resumed);
-                effects.extend(resumed.into_iter().map(|effect| (name.clone(), effect)));
-            }
+            self.go_on(now, effects);
+        }
+    }
+
+    /// The clock went from one time to another at once: nobody's time has passed between them.
+    pub fn leap(&mut self, from: Timestamp, to: Timestamp, effects: &mut Vec<(FleetName, Effect)>) {
+        if self.frozen.is_some() {
+            return;
+        }
+        let names: Vec<FleetName> = self.fleets.keys().cloned().collect();
+        for name in names {
+            self.decide(&name, Event::Tick, from, effects);
+        }
+        self.go_on(to, effects);
+    }
+
+    /// Clocks stood since the last event.
+    fn go_on(&mut self, now: Timestamp, effects: &mut Vec<(FleetName, Effect)>) {
+        for (name, fleet) in &mut self.fleets {
+            let resumed = rollout::resume(&mut fleet.state, now);
+            fleet.unsaved = true;
+            fleet.remember(&resumed);
+            effects.extend(resumed.into_iter().map(|effect| (name.clone(), effect)));
         }
     }
 
@@ -237,11 +257,11 @@ impl Fleets {
         self.fleets.values().filter_map(|fleet| fleet.wake).min()
     }
 
-    /// Returns at the next wake-up; at once if there is none.
+    /// Returns at the next wake-up, or after a while: the clock may have been set. At once if there is none.
     pub async fn wake(&self) {
         let left = self.next_wake().map(|at| at.duration_since(Timestamp::now()));
         let left = left.and_then(|left| Duration::try_from(left).ok()).unwrap_or_default();
-        tokio::time::sleep(left).await;
+        tokio::time::sleep(left.min(NAP)).await;
     }
 
     /// The states that must be saved before `effects` are carried out: those that ordered something; those whose

@@ -6,6 +6,7 @@
 //! to it) or, in the same clusters, the same instance name (the ledgers see to it). IO: all of it.
 #![allow(clippy::disallowed_methods, reason = "this room owns the clock")]
 
+mod clock;
 mod dependencies;
 mod effects;
 mod emergency;
