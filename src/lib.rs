@@ -36,3 +36,5 @@ pub mod server;
 pub mod sim;
 // What survives a restart and is in neither Git nor a ledger.
 pub mod store;
+// Which certificates are trusted.
+mod tls;

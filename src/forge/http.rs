@@ -2,7 +2,6 @@
 //! credential to another host).
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,8 +12,6 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use serde_json::Value;
 
 use super::ForgeError;
@@ -32,23 +29,10 @@ pub(super) struct Http(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
 impl Http {
     /// Trusts the system's certificates, and those of a file.
     pub(super) fn new(ca_file: Option<&Path>) -> Result<Self, ForgeError> {
-        let mut roots = rustls::RootCertStore::empty();
-        let system = rustls_native_certs::load_native_certs();
-        let (_, _unusable) = roots.add_parsable_certificates(system.certs);
-        if let Some(path) = ca_file {
-            let failed = |reason: String| ForgeError::Certificates { path: path.to_owned(), reason };
-            let found = CertificateDer::pem_file_iter(path).map_err(|error| failed(error.to_string()))?;
-            for certificate in found {
-                let certificate = certificate.map_err(|error| failed(error.to_string()))?;
-                roots.add(certificate).map_err(|error| failed(error.to_string()))?;
-            }
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| ForgeError::Settings(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let tls = crate::tls::client_config(ca_file).map_err(|error| {
+            let path = ca_file.unwrap_or(Path::new("")).to_owned();
+            ForgeError::Certificates { path, reason: error.to_string() }
+        })?;
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);

@@ -1,17 +1,16 @@
 //! The way to a remote repository: credentials, host keys, certificates, limits.
 
-use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
-use git2::{
-    CertificateCheckStatus, Cred, CredentialType, ErrorClass, ErrorCode, ProxyOptions, RemoteCallbacks,
-};
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use git2::{CertificateCheckStatus, Cred, CredentialType, ErrorClass, ErrorCode, RemoteCallbacks};
+use http::HeaderValue;
 
 use super::error::{RepoError, clean, is_disk_full};
+use super::https::{Cause, OnWay, Way};
 use super::known_hosts::{Verdict, judge};
 use super::settings::{Access, Credentials, FetchLimits};
 use super::url::RepositoryUrl;
@@ -37,42 +36,68 @@ impl Access {
         }
     }
 
-    /// Reads what this fetch needs and puts it into the callbacks of libgit2.
+    /// Reads what this fetch needs.
     pub(super) fn prepare(&self) -> Result<Session, RepoError> {
-        if let Some(file) = &self.ca_file {
-            super::options::trust_ca_file(file)
-                .map_err(|reason| RepoError::CredentialFile { path: file.clone(), reason: clean(&reason) })?;
-        }
         let login = match &self.credentials {
             None => Login::None,
             Some(Credentials::Token { file, user }) => {
-                let user = user.clone().unwrap_or_else(|| TOKEN_USER.to_owned());
-                Login::Token { user, token: read_token(file)? }
+                let user = user.as_deref().unwrap_or(TOKEN_USER);
+                Login::Token(basic(file, user, &read_token(file)?)?)
             }
             Some(Credentials::SshKey { key_file, known_hosts_file }) => {
                 let user = self.url.user().unwrap_or("git").to_owned();
                 Login::Ssh { user, key: read_text(key_file)?, known_hosts: read_text(known_hosts_file)? }
             }
         };
-        Ok(Session { url: self.url.clone(), login: Rc::new(login), cause: Rc::default() })
+        let tls = crate::tls::client_config(self.ca_file.as_deref()).map_err(|error| {
+            let path = self.ca_file.clone().unwrap_or_default();
+            RepoError::CredentialFile { path, reason: clean(&error.to_string()) }
+        })?;
+        Ok(Session { url: self.url.clone(), login: Rc::new(login), tls, cause: Cause::default() })
     }
+}
+
+/// The value of the header that shows a token.
+fn basic(file: &Path, user: &str, token: &str) -> Result<HeaderValue, RepoError> {
+    let value = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(format!("{user}:{token}"))));
+    let mut value = value.map_err(|error| RepoError::CredentialFile {
+        path: file.to_owned(),
+        reason: clean(&error.to_string()),
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// One connection's secrets, and what its callbacks found wrong. No `Debug`: it holds secrets.
 pub(super) struct Session {
     url: RepositoryUrl,
     login: Rc<Login>,
-    /// libgit2 passes only a text through; the typed cause waits here.
-    cause: Rc<RefCell<Option<RepoError>>>,
+    tls: rustls::ClientConfig,
+    cause: Cause,
 }
 
 enum Login {
     None,
-    Token { user: String, token: String },
-    Ssh { user: String, key: String, known_hosts: String },
+    /// What goes into the header.
+    Token(HeaderValue),
+    Ssh {
+        user: String,
+        key: String,
+        known_hosts: String,
+    },
 }
 
 impl Session {
+    /// Connections over https that this thread makes are this session's, until what is returned is dropped.
+    pub(super) fn go(&self, limits: FetchLimits) -> OnWay {
+        let authorization = match &*self.login {
+            Login::Token(value) => Some(value.clone()),
+            _ => None,
+        };
+        let (url, tls, cause) = (self.url.clone(), self.tls.clone(), self.cause.clone());
+        OnWay::go(Way { url, authorization, tls, limits, cause })
+    }
+
     pub(super) fn callbacks(&self, limits: FetchLimits) -> RemoteCallbacks<'static> {
         let mut callbacks = RemoteCallbacks::new();
         self.answer_logins(&mut callbacks);
@@ -81,52 +106,37 @@ impl Session {
         callbacks
     }
 
-    /// The proxy of the environment, which sees only an encrypted tunnel.
-    pub(super) fn proxy() -> ProxyOptions<'static> {
-        let mut proxy = ProxyOptions::new();
-        proxy.auto();
-        proxy
-    }
-
+    /// Of ssh; over https every request shows its token.
     fn answer_logins(&self, callbacks: &mut RemoteCallbacks<'static>) {
-        let (url, login, cause) = (self.url.clone(), Rc::clone(&self.login), Rc::clone(&self.cause));
+        let (url, login, cause) = (self.url.clone(), Rc::clone(&self.login), self.cause.clone());
         let mut asked = false;
         callbacks.credentials(move |_, _, wanted| {
             let stop = |error: RepoError| {
                 let text = error.to_string();
-                *cause.borrow_mut() = Some(error);
+                cause.set(error);
                 Err(git2::Error::from_str(&text))
             };
-            // libgit2 asks again and again when the answer is refused.
-            if wanted.contains(CredentialType::USERNAME)
-                && let Login::Ssh { user, .. } = &*login
-            {
+            let Login::Ssh { user, key, .. } = &*login else {
+                let reason = "ssh takes an sshKeyFile and the pinned knownHostsFile".to_owned();
+                return stop(RepoError::CredentialsMissing { url: url.clone(), reason });
+            };
+            if wanted.contains(CredentialType::USERNAME) {
                 return Cred::username(user);
             }
+            // libgit2 asks again and again when the answer is refused.
             if std::mem::replace(&mut asked, true) {
                 return stop(RepoError::AuthenticationFailed { url: url.clone() });
             }
-            match &*login {
-                Login::Token { user, token } if wanted.contains(CredentialType::USER_PASS_PLAINTEXT) => {
-                    Cred::userpass_plaintext(user, token)
-                }
-                Login::Ssh { user, key, .. } if wanted.contains(CredentialType::SSH_MEMORY) => {
-                    Cred::ssh_key_from_memory(user, None, key, None)
-                }
-                Login::None => stop(RepoError::CredentialsMissing {
-                    url: url.clone(),
-                    reason: "it asks for a login; name a file under 'credentials'".into(),
-                }),
-                _ => stop(RepoError::CredentialsMissing {
-                    url: url.clone(),
-                    reason: "it takes neither a token nor a key".into(),
-                }),
+            if wanted.contains(CredentialType::SSH_MEMORY) {
+                return Cred::ssh_key_from_memory(user, None, key, None);
             }
+            let reason = "it takes no key".to_owned();
+            stop(RepoError::CredentialsMissing { url: url.clone(), reason })
         });
     }
 
     fn check_host_keys(&self, callbacks: &mut RemoteCallbacks<'static>) {
-        let (url, login, cause) = (self.url.clone(), Rc::clone(&self.login), Rc::clone(&self.cause));
+        let (url, login, cause) = (self.url.clone(), Rc::clone(&self.login), self.cause.clone());
         callbacks.certificate_check(move |certificate, host| {
             let Login::Ssh { known_hosts, .. } = &*login else {
                 return Ok(CertificateCheckStatus::CertificatePassthrough);
@@ -137,7 +147,7 @@ impl Session {
                 Some(reason) => {
                     let error = RepoError::HostKeyMismatch { host: clean(host), reason };
                     let text = error.to_string();
-                    *cause.borrow_mut() = Some(error);
+                    cause.set(error);
                     Err(git2::Error::new(ErrorCode::Certificate, ErrorClass::Ssh, text))
                 }
             }
@@ -145,7 +155,7 @@ impl Session {
     }
 
     fn watch_limits(&self, callbacks: &mut RemoteCallbacks<'static>, limits: FetchLimits) {
-        let (url, cause, began) = (self.url.clone(), Rc::clone(&self.cause), Instant::now());
+        let (url, cause, began) = (self.url.clone(), self.cause.clone(), Instant::now());
         let check = move |received: u64| {
             let error = if received > limits.bytes {
                 let what = url.to_string();
@@ -156,7 +166,7 @@ impl Session {
             } else {
                 return true;
             };
-            *cause.borrow_mut() = Some(error);
+            cause.set(error);
             false
         };
         let check = Rc::new(check);
@@ -167,29 +177,22 @@ impl Session {
 
     /// What an error of libgit2 on this connection means.
     pub(super) fn error(&self, error: &git2::Error) -> RepoError {
-        if let Some(cause) = self.cause.borrow_mut().take() {
+        if let Some(cause) = self.cause.take() {
             return cause;
         }
         let (url, reason) = (self.url.clone(), clean(error.message()));
         let says = |text: &str| reason.contains(text);
         match (error.code(), error.class()) {
             _ if is_disk_full(&reason) => RepoError::DiskFull { reason },
-            (_, ErrorClass::Ssl) if says("certificate") => RepoError::CertificateRejected { url, reason },
-            (ErrorCode::Certificate, _) => RepoError::CertificateRejected { url, reason },
             (ErrorCode::Timeout, _) => RepoError::Timeout { url, reason },
             _ if says("timed out") || says("Timed out") || says("timeout") => {
                 RepoError::Timeout { url, reason }
             }
             (ErrorCode::Auth, _) => RepoError::AuthenticationFailed { url },
-            _ if says("status code: 401") || says("status code: 403") => {
-                RepoError::AuthenticationFailed { url }
-            }
-            _ if says("status code: 404") => RepoError::RepositoryNotFound { url },
-            _ if says("redirect") => RepoError::RedirectRefused { url, reason },
             (_, ErrorClass::Indexer | ErrorClass::Zlib | ErrorClass::Sha1) => {
                 RepoError::SourceCorrupt { url, what: reason }
             }
-            (_, ErrorClass::Net | ErrorClass::Ssl | ErrorClass::Ssh | ErrorClass::Http | ErrorClass::Os) => {
+            (_, ErrorClass::Net | ErrorClass::Ssh | ErrorClass::Http | ErrorClass::Os) => {
                 RepoError::Unreachable { url, reason }
             }
             (ErrorCode::Eof, _) => RepoError::Unreachable { url, reason },

@@ -16,6 +16,7 @@ mod folder;
 mod git_tree;
 mod head;
 mod history;
+mod https;
 mod known_hosts;
 mod loose;
 mod maintain;

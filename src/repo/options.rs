@@ -1,11 +1,10 @@
 //! The process-wide options of libgit2 that Fairlead sets, behind safe functions.
 //!
-//! These options are globals of a C library, and there is no safe way to a time-out or a CA file. Everything
+//! These options are globals of a C library, and there is no safe way to a time-out or a transport. Everything
 //! unsafe in Fairlead is on this page.
-#![allow(unsafe_code, reason = "git2 has no safe way to these options of libgit2")]
+#![allow(unsafe_code, reason = "git2 has no safe way to what the whole process shares of libgit2")]
 
-use std::path::Path;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use git2::{Error, opts};
@@ -42,18 +41,7 @@ fn set(options: Options) -> Result<(), Error> {
         opts::set_server_timeout_in_milliseconds(millis(options.silence_timeout))?;
         opts::set_cache_max_size(isize::try_from(options.object_cache).unwrap_or(isize::MAX))?;
     }
+    // SAFETY: as above, nothing makes a transport yet.
+    unsafe { git2::transport::register("https", super::https::transport) }?;
     Ok(())
-}
-
-/// Trusts the certificates of a PEM file, beside those of the system, for every later TLS connection of the
-/// process. Fairlead names one CA file for its repository; libgit2 can't hold one for each connection.
-///
-/// # Errors
-/// The message of libgit2, when the file can't be read or holds no certificate.
-pub fn trust_ca_file(file: &Path) -> Result<(), String> {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    // SAFETY: adds to OpenSSL's X509 store, which takes its own lock against connections that read it; the
-    // mutex above keeps two of these calls apart.
-    unsafe { opts::set_ssl_cert_file(file) }.map_err(|error| error.message().to_owned())
 }

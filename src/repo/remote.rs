@@ -40,6 +40,7 @@ fn fetch(
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Refs, RepoError> {
     let session = access.prepare()?;
+    let _way = session.go(limits);
     let failed = |error: git2::Error| session.error(&error);
     let url = access.url.as_str();
     let mut remote = mirror.remote_anonymous(url).map_err(failed)?;
@@ -50,7 +51,6 @@ fn fetch(
     let mut options = FetchOptions::new();
     options
         .remote_callbacks(session.callbacks(limits))
-        .proxy_options(super::access::Session::proxy())
         .follow_redirects(RemoteRedirect::None)
         .download_tags(AutotagOption::None)
         .update_fetchhead(false);

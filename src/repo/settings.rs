@@ -40,7 +40,7 @@ pub struct Access {
     pub url: RepositoryUrl,
     /// `None` reads a public or a local repository.
     pub credentials: Option<Credentials>,
-    /// PEM certificates that are trusted beside the system's. Process-wide, once used.
+    /// PEM certificates that are trusted beside the system's; read at every fetch.
     pub ca_file: Option<PathBuf>,
 }
 

@@ -17,6 +17,10 @@ use super::folder::Folder;
 use super::loose;
 use crate::model::digest::{CommitId, TreeId};
 
+/// Until when a connection to a server must stand: a forge answers one in well under a second.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a server may say nothing: one that counts objects sends its progress.
+pub(super) const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Handles that are kept open when idle.
 const IDLE_HANDLES: usize = 4;
 /// Entries of parsed folders that are kept, about 100 bytes each.
@@ -64,10 +68,9 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Sets what holds for every use of libgit2 in this process; cheap after the first call.
 pub(super) fn prepare() -> Result<(), RepoError> {
-    // A forge answers a connection in well under a second, and sends progress while it counts objects.
     let options = super::options::Options {
-        connect_timeout: Duration::from_secs(10),
-        silence_timeout: Duration::from_secs(30),
+        connect_timeout: CONNECT_TIMEOUT,
+        silence_timeout: SILENCE_TIMEOUT,
         object_cache: 16 << 20,
     };
     super::options::configure(options)

@@ -13,13 +13,14 @@ use super::git_tree::MAX_DEPTH;
 use super::loose;
 use super::store::oid_of;
 
-/// Trees, and commits, that are remembered as checked; 20 bytes each, forgotten all at once.
+/// Trees, files, and commits, that are remembered as checked; 20 bytes each, forgotten all at once.
 const REMEMBERED: usize = 200_000;
 
-/// Which trees and commits were found complete, so that a commit costs only the folders that it changed.
+/// What was found complete, so that a commit costs only what it changed.
 #[derive(Default)]
 pub(super) struct Verified {
     trees: HashSet<Oid>,
+    files: HashSet<Oid>,
     commits: HashSet<Oid>,
 }
 
@@ -66,7 +67,7 @@ impl Verified {
         root: Oid,
         depth: Depth,
     ) -> Result<(), RepoError> {
-        let mut found = HashSet::new();
+        let (mut found, mut files) = (HashSet::new(), HashSet::new());
         let mut todo = vec![(root, 0)];
         while let Some((tree, level)) = todo.pop() {
             // Deeper folders are refused by whoever reads them.
@@ -87,12 +88,14 @@ impl Verified {
                 let id = oid_of(entry.id.as_bytes())?;
                 match entry.mode {
                     FOLDER => todo.push((id, level + 1)),
-                    FILE | EXECUTABLE => check_file(repo, odb, id, depth)?,
+                    FILE | EXECUTABLE if depth == Depth::Present && self.files.contains(&id) => {}
+                    FILE | EXECUTABLE if files.insert(id) => check_file(repo, odb, id, depth)?,
                     _ => {}
                 }
             }
         }
         remember(&mut self.trees, found);
+        remember(&mut self.files, files);
         Ok(())
     }
 }

@@ -8,7 +8,6 @@ use jiff::Timestamp;
 
 use crate::model::digest::CommitId;
 
-use super::access::Session;
 use super::error::{RepoError, clean};
 use super::git_tree::steps;
 use super::history::History;
@@ -123,18 +122,17 @@ pub fn push(repo: &Path, access: &Access, branch: &str, to: &str) -> Result<(), 
     let (from, to_ref) = (branch_ref(branch)?, branch_ref(to)?);
     let repo = open(repo)?;
     let session = access.prepare()?;
+    let limits = FetchLimits::default();
+    let _way = session.go(limits);
     let rejected = std::cell::RefCell::new(None);
     let result = {
-        let mut callbacks = session.callbacks(FetchLimits::default());
+        let mut callbacks = session.callbacks(limits);
         callbacks.push_update_reference(|_, status| {
             *rejected.borrow_mut() = status.map(clean);
             Ok(())
         });
         let mut options = PushOptions::new();
-        options
-            .remote_callbacks(callbacks)
-            .proxy_options(Session::proxy())
-            .follow_redirects(RemoteRedirect::None);
+        options.remote_callbacks(callbacks).follow_redirects(RemoteRedirect::None);
         let remote = repo.remote_anonymous(access.url.as_str());
         remote.and_then(|mut remote| remote.push(&[format!("{from}:{to_ref}")], Some(&mut options)))
     };

@@ -40,7 +40,7 @@ impl Server {
         let port = listener.local_addr().unwrap().port();
         let mut params =
             rcgen::CertificateParams::new(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
-        // OpenSSL finds an authority by its name, and all of this process share one store.
+        // An authority is found by its name.
         params.distinguished_name.push(rcgen::DnType::CommonName, format!("server {port}"));
         let signing_key = rcgen::KeyPair::generate().unwrap();
         let cert = params.self_signed(&signing_key).unwrap();
