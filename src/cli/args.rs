@@ -8,6 +8,7 @@ use super::examples::{
     ACCEPT, APPROVE, AUDIT, EXPLAIN, PAUSE, RESUME, RETRY, ROLLBACK, ROLLOUT, STOP, WEBHOOK,
 };
 use super::table::Output;
+use crate::daemon;
 use crate::model::name::{FleetName, TargetName, WaveName};
 use crate::sim::faults::Wait;
 
@@ -88,6 +89,9 @@ pub enum Command {
     Sim(Sim),
     /// Print the JSON Schemas of the documents, or write them into a folder.
     Schema(Schema),
+    /// What the daemon runs to read a pull request: the question on standard input, the answer on standard output.
+    #[command(hide = true, name = daemon::CHECK_COMMAND)]
+    CheckPull,
 }
 
 #[derive(Debug, Args)]

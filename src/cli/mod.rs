@@ -58,6 +58,10 @@ fn dispatch(command: Command) -> Outcome {
         Command::Plan(args) if args.live => block_on(online::plan_live(args)),
         Command::Plan(args) => offline::plan(&args),
         Command::Schema(args) => offline::schema(&args),
+        Command::CheckPull => {
+            daemon::answer_check().map_err(CliError::outside)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Rollback(args) => rollback::rollback(&args),
         Command::Webhook(args) => webhook::webhook(&args),
         Command::Run(args) => run(&args),

@@ -41,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 pub use logging::{Format as LogLines, init as log_lines, init_file as log_to_file};
+pub use pulls::{CHECK_COMMAND, answer_check};
 pub use settings::{Settings, SettingsError};
 pub use signals::cancel_on_signal;
 

@@ -235,6 +235,7 @@ impl World {
             let (state, accepted) = (fleet["state"].as_str().unwrap_or_default(), &fleet["accepted"]);
             let observed = &fleet["observed"];
             let fits = match goal {
+                Goal::Accepted if waits_for_the_suspended(name, status) => observed == head,
                 Goal::Accepted => accepted == head && state != "rollingOut" && state != "returning",
                 Goal::Failed => observed == head && accepted != head && state == "failed",
                 Goal::Partly => {
@@ -365,4 +366,18 @@ impl World {
             notes.writes.iter().take(8).map(|one| (&one.cluster, one.kind, &one.path)).collect();
         Err(format!("{what} cost {} writes: {some:?}", notes.writes.len()))
     }
+}
+
+/// Whether a commit changes nothing but suspended clusters, as far as the daemon knows: nobody has proven it good. After
+/// a lost store it does not know that such a cluster was left behind before.
+fn waits_for_the_suspended(fleet: &str, status: &Value) -> bool {
+    let list = |name: &str| status[name].as_array().map(Vec::as_slice).unwrap_or_default();
+    let is =
+        |fleet: &Value| fleet["reason"].as_str().is_some_and(|r| r.starts_with("no cluster has converged"));
+    let waits = list("fleets").iter().any(|one| one["name"] == fleet && is(one));
+    let targets = list("targets").iter().filter(|target| target["fleet"] == fleet);
+    waits
+        && targets
+            .clone()
+            .all(|target| matches!(target["status"].as_str(), Some("converged" | "suspended" | "held")))
 }

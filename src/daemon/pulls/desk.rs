@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::apart::Answer;
 use super::check::{Checked, Checker};
 use crate::forge::{Client, ForgeError};
-use crate::plan::offline::print::plain;
 use crate::server::{PullView, Refusal};
 
 /// Looks at a pull request anew when it is asked for.
@@ -27,19 +27,9 @@ impl Desk {
             }
             other => Refusal::Unavailable(other.to_string()),
         })?;
-        let checked = self.checker.check(self.client.pull_ref(&pull)).await;
-        view(number, checked.map_err(Refusal::Unavailable)?)
+        let checked = self.checker.check(self.client.pull_ref(&pull), None).await;
+        let Checked { head, found, .. } = checked.map_err(Refusal::Unavailable)?;
+        let Answer { findings, plan, no_plan, text, .. } = found;
+        Ok(PullView { number, commit: head, findings, plan, no_plan, text })
     }
-}
-
-fn view(number: u64, checked: Checked) -> Result<PullView, Refusal> {
-    let Checked { head, findings, plan, .. } = checked;
-    let (plan, text, no_plan) = match plan {
-        Ok(plan) => {
-            let json = serde_json::to_value(&plan).map_err(|error| Refusal::Internal(error.to_string()))?;
-            (Some(json), plain(&plan), None)
-        }
-        Err(reason) => (None, String::new(), Some(reason)),
-    };
-    Ok(PullView { number, commit: head, findings, plan, no_plan, text })
 }

@@ -1,9 +1,10 @@
 //! Pull requests: the head is checked, and one comment shows what merging would do to the fleets.
 //!
 //! What is in a pull request may be a stranger's. It comes from the repository itself, never from a fork's address;
-//! it is kept in a mirror and a cache of its own, beside those of the clusters; nothing of it is run; and nobody's
-//! comments are read as orders.
+//! it is kept in a mirror of its own, beside that of the clusters, and read by a process of its own; nothing of it is
+//! run; and nobody's comments are read as orders.
 
+mod apart;
 mod check;
 mod desk;
 mod fate;
@@ -27,6 +28,7 @@ use crate::model::name::InstanceName;
 use crate::repo::{History, MirrorSettings};
 use crate::server::Views;
 use crate::store::{self, Write};
+pub use apart::{COMMAND as CHECK_COMMAND, answer as answer_check};
 use check::Checker;
 pub use desk::Desk;
 
@@ -78,8 +80,9 @@ pub struct Pulls {
 
 impl Pulls {
     pub fn new(parts: Parts) -> Self {
-        let checker =
-            Checker::new(parts.mirror.clone(), parts.folders.clone(), parts.state.join("pulls.git"));
+        let (path, instance) = (parts.state.join("pulls.git"), parts.instance.clone());
+        let max = parts.client.max_comment();
+        let checker = Checker::new(parts.mirror.clone(), parts.folders.clone(), path, instance, max);
         let checker = Arc::new(checker);
         let mut seen: BTreeMap<u64, Seen> = BTreeMap::new();
         for comment in parts.said.iter().filter(|comment| !comment.last) {
@@ -179,11 +182,12 @@ impl Pulls {
             return;
         }
         let reference = self.parts.client.pull_ref(&pull);
-        let checked = tokio::time::timeout(CHECK_TIMEOUT, self.checker.check(reference)).await;
+        let page = self.with_reports(|reports| reports.pull_page(pull.number));
+        let checked = tokio::time::timeout(CHECK_TIMEOUT, self.checker.check(reference, page)).await;
         let checked = checked.unwrap_or_else(|_| Err("the check took too long".to_owned()));
         match checked {
             Ok(checked) => {
-                info!(pull = pull.number, branch = pull.branch, commit = %checked.head, findings = checked.findings.len(), "checked");
+                info!(pull = pull.number, branch = pull.branch, commit = %checked.head, findings = checked.found.findings.len(), "checked");
                 let fresh = checked.head == pull.head;
                 self.tell(pull.number, &checked).await;
                 if fresh {
@@ -201,19 +205,17 @@ impl Pulls {
     }
 
     async fn tell(&mut self, number: u64, checked: &check::Checked) {
-        let now = Timestamp::now();
-        let (told, findings, page) = self.with_reports(|reports| {
-            let told = reports.checked(number, checked.head, &checked.findings, now);
-            let findings = reports.findings(number, checked.head, &checked.findings);
-            (told, findings, reports.pull_page(number))
+        let (now, found) = (Timestamp::now(), &checked.found.findings);
+        let (told, findings) = self.with_reports(|reports| {
+            let told = reports.checked(number, checked.head, found, now);
+            (told, reports.findings(number, checked.head, found))
         });
         let client = &self.parts.client;
-        let body = checked.comment(&self.parts.instance, client.max_comment(), page.as_deref());
         // Once for each head: when its status is new.
         let findings = findings.filter(|findings| told.is_some() && client.annotates(findings));
         let mut writes: Vec<Write> = told.into_iter().collect();
         writes.extend(findings.and_then(|findings| findings.write(now)));
-        writes.extend(self.say(number, body, false));
+        writes.extend(self.say(number, checked.comment(), false));
         self.save(writes).await;
     }
 

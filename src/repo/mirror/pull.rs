@@ -1,14 +1,21 @@
 //! A pull request's head, beside what is followed.
 
+use std::time::Duration;
+
 use super::{Depth, Mirror};
 use crate::model::digest::CommitId;
 use crate::repo::error::{RepoError, clean};
 use crate::repo::refs;
 use crate::repo::remote;
+use crate::repo::settings::FetchLimits;
 use crate::repo::store::commit_of;
 
+/// What a stranger may make us fetch: the branch is here already, and a change of the documents of 5,000 clusters has a
+/// few megabytes.
+const LIMITS: FetchLimits = FetchLimits { bytes: 256 << 20, time: Duration::from_secs(60) };
+
 impl Mirror {
-    /// Fetches one more ref of the source, such as `refs/pull/7/head`, from the same address and with the same limits,
+    /// Fetches one more ref of the source, such as `refs/pull/7/head`, from the same address and within narrower limits,
     /// and checks that all of it is there. It gets no ref here: nothing follows from it but what is asked now, and the
     /// next time the mirror is packed it is gone.
     ///
@@ -19,7 +26,8 @@ impl Mirror {
         if !git2::Reference::is_valid_name(reference) || reference.starts_with('-') {
             return Err(RepoError::InvalidBranch { name: clean(reference) });
         }
-        let (access, limits) = (&self.settings.access, self.settings.limits);
+        let (access, ours) = (&self.settings.access, self.settings.limits);
+        let limits = FetchLimits { bytes: ours.bytes.min(LIMITS.bytes), time: ours.time.min(LIMITS.time) };
         let repo = &self.bare.repo;
         let tip = match access.url.local() {
             None => remote::download_one(repo, access, limits, reference)?.ok_or_else(missing)?,

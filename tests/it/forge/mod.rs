@@ -1,5 +1,6 @@
 //! Forges: webhooks in, statuses and comments out.
 
+mod apart;
 mod commands;
 mod fake;
 mod flow;

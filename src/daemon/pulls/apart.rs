@@ -1,0 +1,223 @@
+//! Reading a pull request in a process of its own.
+//!
+//! What is in it may be a stranger's, and everything in it is read: documents, expressions, patterns. All of that is
+//! bounded by itself; but should a bound fail, it is this process that ends, not the daemon. It has no credentials (no
+//! environment, and the mirror needs none), writes no file, and may use so much memory and time and no more.
+
+use std::io::{Read, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::Folders;
+use crate::daemon::library::Library;
+use crate::daemon::plans::{self, PlanError};
+use crate::model::diagnostic::Diagnostic;
+use crate::model::digest::CommitId;
+use crate::plan::offline::comment::comment;
+use crate::plan::offline::print::plain;
+use crate::plan::offline::{FleetPlan, escape};
+use crate::release::LayerCache;
+use crate::repo::History;
+
+/// The command that answers; people have no use for it.
+pub const COMMAND: &str = "check-pull";
+/// Bytes of memory of its own: a change of 5,000 clusters of the demo takes a quarter.
+const MEMORY: u64 = 512 << 20;
+/// How long it may take, in all; of processor time it gets no more either.
+const TIME: Duration = Duration::from_secs(60);
+/// Longest answer, in bytes: a plan of every object of 5,000 clusters, grouped, has a few.
+const ANSWER: u64 = 64 << 20;
+
+/// What to read.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Question {
+    /// A bare repository that has both.
+    pub mirror: PathBuf,
+    pub folders: Folders,
+    pub branch: CommitId,
+    pub head: CommitId,
+    /// Characters of the comment.
+    pub room: usize,
+    /// What shows all of it.
+    pub page: Option<String>,
+}
+
+/// What was found.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Answer {
+    pub findings: Vec<Diagnostic>,
+    /// None: see `no_plan`.
+    pub plan: Option<serde_json::Value>,
+    pub no_plan: Option<String>,
+    /// The plan for people.
+    pub text: String,
+    pub comment: String,
+}
+
+/// Lets another process of this program answer.
+///
+/// # Errors
+/// For people: what it could not read, or how it ended.
+pub(super) fn ask(question: &Question) -> Result<Answer, String> {
+    let program = std::env::current_exe().map_err(|error| format!("this program is not found: {error}"))?;
+    // Also when it was replaced by a newer one meanwhile.
+    let itself = Path::new("/proc/self/exe");
+    let program = if itself.exists() { itself } else { &program };
+    let question = serde_json::to_vec(question).map_err(|error| error.to_string())?;
+    let answer = run(program, &question, TIME)?;
+    serde_json::from_slice::<Result<Answer, String>>(&answer).map_err(|error| error.to_string())?
+}
+
+/// What a program writes when it is given a text, within a time.
+fn run(program: &Path, input: &[u8], time: Duration) -> Result<Vec<u8>, String> {
+    let failed = |error: std::io::Error| format!("the check could not be started: {error}");
+    let mut command = Command::new(program);
+    command.arg(COMMAND).env_clear().current_dir("/");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().map_err(failed)?;
+    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let read = stdout.map_or(Ok(0), |stdout| stdout.take(ANSWER).read_to_end(&mut bytes));
+        // Nobody listens any more where it took too long.
+        let _ = sender.send(read.map(|_| bytes));
+    });
+    // One that has ended already says so by how it ended.
+    let _ = stdin.map(|mut stdin| stdin.write_all(input));
+    let deadline = Instant::now() + time;
+    let read = receiver.recv_timeout(time);
+    let status = end(&mut child, deadline);
+    match (read, status) {
+        (Ok(Ok(bytes)), Some(status)) if status.success() => Ok(bytes),
+        (Ok(_), Some(status)) => Err(format!(
+            "the check {}; it may use {} MiB of memory and {} s",
+            ended(status),
+            MEMORY >> 20,
+            time.as_secs()
+        )),
+        _ => Err(format!("the check took longer than {} s", time.as_secs())),
+    }
+}
+
+/// Waits for the end, and brings it about when the time is over.
+fn end(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Some(status),
+            Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
+            _ => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return None;
+            }
+        }
+    }
+}
+
+fn ended(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt as _;
+    match status.signal() {
+        Some(signal) => format!("was ended by signal {signal}"),
+        None => format!("ended with {}", status.code().unwrap_or(-1)),
+    }
+}
+
+/// The other side: answers the question on standard input on standard output.
+///
+/// # Errors
+/// The question can't be read, or the answer not be written.
+pub fn answer() -> Result<(), String> {
+    confine().map_err(|error| format!("no limits could be set: {error}"))?;
+    let question: Question =
+        serde_json::from_reader(std::io::stdin().lock()).map_err(|error| error.to_string())?;
+    let found = look(&question).map_err(|error| crate::daemon::chain(&error));
+    serde_json::to_writer(std::io::stdout().lock(), &found).map_err(|error| error.to_string())
+}
+
+/// From here on there is no more than is needed for reading.
+fn confine() -> rustix::io::Result<()> {
+    let most = |limit: u64| Rlimit { current: Some(limit), maximum: Some(limit) };
+    setrlimit(Resource::Data, most(MEMORY))?;
+    setrlimit(Resource::Cpu, most(TIME.as_secs()))?;
+    setrlimit(Resource::Fsize, most(0))?;
+    setrlimit(Resource::Core, most(0))?;
+    // Whoever asked may be gone before the answer.
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    Ok(())
+}
+
+fn look(question: &Question) -> Result<Answer, PlanError> {
+    let history = History::discover(&question.mirror)?;
+    let base = history.merge_base(question.branch, question.head)?;
+    let library = Arc::new(Library::new(Some(history), question.folders.clone(), LayerCache::default()));
+    let findings = plans::findings(&library, question.head)?;
+    let plan = match base {
+        Some(base) => plans::between(&library, base, question.head).map_err(|error| error.to_string()),
+        None => Err("it has no commit in common with the branch".to_owned()),
+    };
+    let ways = plans::ways(plans::read(&library, question.head)?);
+    let (room, page) = (question.room, question.page.as_deref());
+    Ok(match plan {
+        Ok(plan) => Answer {
+            comment: comment(&plan, &findings, &ways, room, page),
+            text: plain(&plan),
+            plan: Some(serde_json::to_value(&plan).map_err(|error| PlanError::Unknown(error.to_string()))?),
+            no_plan: None,
+            findings,
+        },
+        Err(reason) => Answer {
+            comment: format!(
+                "**No plan**: {}.\n\n{}",
+                escape(&reason),
+                comment(&FleetPlan::default(), &findings, &[], room, page)
+            ),
+            text: String::new(),
+            plan: None,
+            no_plan: Some(reason),
+            findings,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn run_script(script: &str, seconds: u64) -> Result<Vec<u8>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("program");
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        run(&path, b"the question", Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn what_a_check_does_it_does_to_itself() {
+        assert_eq!(run_script("cat", 10), Ok(b"the question".to_vec()));
+        let error = run_script("kill -9 $$", 10).unwrap_err();
+        assert!(error.contains("was ended by signal 9") && error.contains("512 MiB"), "{error}");
+        assert!(run_script("exit 3", 10).unwrap_err().contains("ended with 3"));
+        let began = Instant::now();
+        assert_eq!(run_script("exec sleep 60", 1), Err("the check took longer than 1 s".to_owned()));
+        assert_eq!(
+            run_script("exec >&-; exec sleep 60", 1),
+            Err("the check took longer than 1 s".to_owned()),
+            "one that says it has answered"
+        );
+        assert!(began.elapsed() < Duration::from_secs(20));
+        assert_eq!(
+            run_script("env", 10).map(|text| String::from_utf8_lossy(&text).contains("HOME")),
+            Ok(false)
+        );
+    }
+}
