@@ -68,6 +68,12 @@ pub(super) struct Route {
     pub(super) handler: MethodRouter<App>,
 }
 
+impl Route {
+    fn get(path: &'static str, access: Access, operation: Operation, handler: MethodRouter<App>) -> Self {
+        Self { method: Method::GET, path, access, operation, handler }
+    }
+}
+
 impl App {
     pub(super) fn new(
         parts: Parts,
@@ -120,8 +126,7 @@ async fn set_headers(mut response: Response) -> Response {
 }
 
 pub(super) fn routes() -> Vec<Route> {
-    let get =
-        |path, access, operation, handler| Route { method: Method::GET, path, access, operation, handler };
+    let get = Route::get;
     let mut routes = vec![
         get(
             "/healthz",
@@ -201,13 +206,7 @@ pub(super) fn routes() -> Vec<Route> {
 
 /// What is read in the repository when it is asked for.
 fn asked_routes() -> Vec<Route> {
-    let get = |path, operation, handler| Route {
-        method: Method::GET,
-        path,
-        access: Access::Read,
-        operation,
-        handler,
-    };
+    let get = |path, operation, handler| Route::get(path, Access::Read, operation, handler);
     vec![
         get(
             "/api/v1/commits/{commit}/diagnostics",
@@ -227,13 +226,7 @@ fn asked_routes() -> Vec<Route> {
 }
 
 fn fleet_routes() -> Vec<Route> {
-    let get = |path, operation, handler| Route {
-        method: Method::GET,
-        path,
-        access: Access::Read,
-        operation,
-        handler,
-    };
+    let get = |path, operation, handler| Route::get(path, Access::Read, operation, handler);
     vec![
         get(
             "/api/v1/fleets",
