@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::admit::assign;
+use super::admit::{assign, assignment};
 use super::book::{History, Revs};
 use super::effect::Effect;
 use super::state::{FleetState, Group, Record};
@@ -34,6 +34,10 @@ pub(super) fn online(
             if ledger.generation > target.generation || (target.order.is_none() && !target.gone()) =>
         {
             read(state, index, *ledger, now);
+            // Nobody has told its worker, which would not even heal.
+            let target = state.r.targets.get(index).filter(|target| !target.gone());
+            let order = target.and_then(|target| assignment(&state.r, target));
+            effects.extend(order.map(Box::new).map(Effect::Assign));
         }
         Some(ledger) => catch_word(state, index, &ledger, now),
         None => {
