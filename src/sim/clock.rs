@@ -134,6 +134,19 @@ impl Timers {
         self.clock.set(until);
     }
 
+    /// What is due stays due in as long a time although the clock was set back. What was added since then comes too soon,
+    /// which is no harm: whoever is called looks again.
+    fn set_back(&self, by: i64) {
+        if by <= 0 {
+            return;
+        }
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let timers = std::mem::take(&mut *queue).into_iter();
+        *queue = timers
+            .map(|Reverse(timer)| Reverse(Timer { at: timer.at.saturating_sub(by), ..timer }))
+            .collect();
+    }
+
     pub fn advance(&self, by: Duration) {
         let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         self.run_until(self.clock.millis().saturating_add(by));
@@ -141,8 +154,12 @@ impl Timers {
 
     /// Runs what is due as the clock goes on, for ever.
     pub async fn drive(&self) {
+        let mut last = self.clock.millis();
         loop {
-            self.run_until(self.clock.millis());
+            let now = self.clock.millis();
+            self.set_back(last.saturating_sub(now));
+            last = now;
+            self.run_until(now);
             let next = {
                 let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
                 queue.peek().map(|Reverse(first)| first.at)

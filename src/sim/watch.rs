@@ -174,8 +174,9 @@ impl Watch {
             self.over = true;
             return Poll::Ready(None);
         }
-        if now >= self.bookmark_at {
-            let every = i64::try_from(BOOKMARK_EVERY.as_millis()).unwrap_or_default();
+        let every = i64::try_from(BOOKMARK_EVERY.as_millis()).unwrap_or_default();
+        // One that is further away was set by a clock that was set back since.
+        if now >= self.bookmark_at || self.bookmark_at - now > every {
             self.bookmark_at = now + every;
             let left = Duration::from_millis((self.end_at - now).unsigned_abs());
             cluster.later(BOOKMARK_EVERY.min(left), Due::Watch(self.number));

@@ -78,6 +78,7 @@ pub fn step(
     template["metadata"]["annotations"].to_string().hash(&mut hasher);
     template["metadata"]["labels"].to_string().hash(&mut hasher);
     let digest = if of_pod { 0 } else { hasher.finish() };
+    let wait = i64::try_from(settings.ready_after.as_millis()).unwrap_or(i64::MAX);
     let fresh = Progress { template: digest, replicas, since: now, revision: 1, old: 0 };
     let progress = match known {
         Some(known) if known.template != digest => {
@@ -85,10 +86,11 @@ pub fn step(
             Progress { revision: known.revision + 1, old, ..fresh }
         }
         Some(known) if known.replicas < replicas => Progress { replicas, since: now, ..known },
+        // The clock was set back. Controllers don't go by it: what was under way is over.
+        Some(known) if known.since > now => Progress { replicas, since: now.saturating_sub(wait), ..known },
         Some(known) => Progress { replicas, ..known },
         None => fresh,
     };
-    let wait = i64::try_from(settings.ready_after.as_millis()).unwrap_or(i64::MAX);
     let fails = template.pointer("/metadata/annotations").and_then(|all| all.get(FAIL)?.as_str());
     let deadline = number(value, "/spec/progressDeadlineSeconds").unwrap_or(600).saturating_mul(1_000);
     let idle = replicas == 0;

@@ -1,10 +1,16 @@
 //! What happens without being asked for.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{World, config_map};
 use crate::cluster::health::{Verdict, verdict};
 use crate::model::object::GroupKind;
+use crate::sim::{Clock, Fleet, SimSettings};
 
 fn workload(kind: &str, fail: Option<&str>) -> Value {
     let mut spec = json!({"selector": {"matchLabels": {"app": "web"}}, "template": {
@@ -180,4 +186,42 @@ fn what_is_owned_goes_with_its_owner() {
             "{policy}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_keeps_nothing_from_happening() {
+    let (start, ahead) = (std::time::Instant::now(), Arc::new(AtomicU64::new(3_600)));
+    let offset = Arc::clone(&ahead);
+    let now = move || {
+        let passed = start.elapsed() + Duration::from_secs(offset.load(Ordering::SeqCst));
+        Timestamp::UNIX_EPOCH.checked_add(passed).unwrap()
+    };
+    let settings = SimSettings { ready_after: Duration::from_millis(50), ..SimSettings::default() };
+    let fleet = Fleet::new(settings, Clock::given(now));
+    let world = World { cluster: fleet.cluster("one"), fleet: fleet.clone() };
+    let driving = tokio::spawn(async move { fleet.drive().await });
+    let mut object = workload("Deployment", None);
+    let healthy = async |object: &Value| {
+        let began = std::time::Instant::now();
+        while judge(&world, object) != Verdict::Healthy {
+            assert!(began.elapsed() < Duration::from_secs(20), "{:#}", world.get(&path(object)).1);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    world.apply(&path(&object), "us", &object);
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    ahead.store(0, Ordering::SeqCst);
+    healthy(&object).await;
+
+    // What was ready stays so when something else of it changes.
+    ahead.store(7_200, Ordering::SeqCst);
+    object["spec"]["template"]["spec"]["containers"][0]["image"] = json!("registry.example/web:2");
+    world.apply(&path(&object), "us", &object);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    healthy(&object).await;
+    ahead.store(0, Ordering::SeqCst);
+    object["metadata"]["labels"] = json!({"touched": "yes"});
+    world.apply(&path(&object), "us", &object);
+    healthy(&object).await;
+    driving.abort();
 }
