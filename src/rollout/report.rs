@@ -228,10 +228,12 @@ fn rollout(state: &FleetState) -> RolloutState {
     }
 }
 
-/// Whether the head holds a mistake for every target that there is: nobody runs it.
+/// Whether the head holds a mistake for every target that follows it: nobody runs it. What is pinned runs another commit.
 pub(super) fn useless(state: &FleetState) -> bool {
-    let there = state.r.targets.iter().filter(|target| target.leaving.is_none());
-    !state.tally.invalid.is_empty() && state.tally.invalid.len() == there.count()
+    let invalid = |index: usize| state.tally.invalid.contains(&index);
+    let targets = state.r.targets.iter().enumerate();
+    let mut follow = targets.filter(|(_, target)| target.leaving.is_none() && !target.pinned).peekable();
+    follow.peek().is_some() && follow.all(|(index, _)| invalid(index))
 }
 
 /// Says a commit's status if it is not what was said last.
