@@ -183,6 +183,7 @@ impl Engine {
             let now = Timestamp::now();
             if let Some(ahead) = clock.look(now, tokio::time::Instant::now()) {
                 warn!(seconds = ahead.as_secs(), "the clock was set ahead; no deadline counts that time");
+                // Not before the last look, so it is a time.
                 self.fleets.leap(now - ahead, now, &mut turn.effects);
             }
             for input in batch {

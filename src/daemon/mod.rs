@@ -55,18 +55,18 @@ use crate::release::render::{DiskCache, DiskError};
 use crate::repo::{Mirror, RefEvent, RepoError};
 use crate::server::{Metrics, Publisher, RepositoryView, Server, ServerError, StatusView};
 use crate::sim::{self, Clock, SimConnector, SimSettings};
-use crate::store::{FleetRecord, Store, StoreError};
+use crate::store::{self, FleetRecord, Store, StoreError};
 
 use emergency::Emergency;
 use engine::{Engine, Inputs, Parts};
 use fleets::Fleets;
-use forge::{Forge, Said};
+use forge::{Forge, Outlet, Said};
 use library::Library;
 use questions::Asked;
 use reader::Reader;
 use releases::Releases;
 use settings::ClusterSource;
-use source::Kick;
+use source::{Kick, Observation};
 use workers::Workers;
 
 /// Facts that may wait for the engine before workers wait for it.
@@ -131,85 +131,100 @@ pub async fn follow(
     simulation: Option<Simulation>,
     cancel: CancellationToken,
 ) -> Result<(), DaemonError> {
-    let state = settings.state.clone();
-    let store = open_store(&state)?;
+    let store = open_store(&settings.state)?;
     let saved = Saved::read(&store, &settings)?;
     let (store, writer) = store.spawn()?;
-
-    let mirror = Mirror::open(&settings.mirror()?, &state.join("mirror.git"))?;
-    let (library, releases) = content(&settings, &mirror)?;
-    let (url, branch) = (settings.repository.url.clone(), settings.repository.branch.clone());
-    let repository = RepositoryView { url, branch, ..RepositoryView::default() };
-    let (publisher, views) = Publisher::new(StatusView::empty(settings.instance.clone(), repository.clone()));
-    let metrics = Arc::new(Metrics::new(views.clone()));
-    let (facts, facts_in) = mpsc::channel(FACTS);
-    let (observed, observations) = mpsc::channel(1);
-    let (orders, orders_in) = mpsc::channel(64);
-    let (read, readings) = mpsc::channel(1);
-    let kick = Kick::default();
-    let forge = Forge::open(&settings, saved.said, &store, &kick, &views, mirror.history())?;
-
-    let brake = Brake::default();
-    let emergency = Arc::new(Emergency::open(&state, brake.clone()));
-    let stop_workers = cancel.child_token();
-    let workers = Workers::new(
-        settings.instance.clone(),
-        connector(&settings, simulation, &metrics),
-        releases.clone(),
-        facts,
-        brake,
-        stop_workers,
-    );
-    let asked = Arc::new(Asked::new(
-        &settings.instance,
-        library.clone(),
-        store.clone(),
-        workers.handles(),
-        views.clone(),
-        forge.desk,
-    ));
-    let engine = Engine::new(Parts {
-        fleets: Fleets::restore(saved.fleets),
-        workers,
-        kick: kick.clone(),
-        store,
-        reader: Arc::new(Reader::new(library, settings.repository.allow_rewrite)),
-        releases,
-        readings: read,
-        publisher,
-        metrics: metrics.clone(),
-        emergency: emergency.clone(),
-        teller: forge.teller,
-        repository,
-        accepted: saved.accepted,
-        remembered: saved.remembered,
-    });
-    let webhooks = forge.webhooks;
-    let (questions, stop) = (asked, emergency.clone());
-    let parts = crate::server::Parts { views, orders, questions, emergency: stop, metrics, webhooks };
-    let server = Server::bind(settings.server_settings(), parts).await?;
-    if let Some(address) = server.address() {
-        info!(%address, socket = %settings.socket().display(), "fairlead {} is up", env!("CARGO_PKG_VERSION"));
-    }
-
-    let mut tasks = Tasks::default();
-    tasks.spawn("server", server.run(cancel.clone()));
-    let stops = emergency.watch();
-    let inputs = Inputs { observations, facts: facts_in, orders: orders_in, readings, stops };
-    tasks.spawn("engine", engine.run(inputs, cancel.clone()));
-    tasks.spawn("emergency stop", emergency.follow(cancel.clone()));
-    let local = settings.local_repository();
-    tasks.spawn("watch on the repository", watch_refs(local, kick.clone(), cancel.clone()));
-    let poll = settings.repository.poll.get();
-    tasks.spawn("fetching", source::follow(mirror, poll, kick, observed, cancel.clone()));
-    forge.outlet.start(&mut tasks, &cancel);
-    let ended = tasks.finish(&cancel).await;
+    let wired = Wired::new(&settings, simulation, store, saved, &cancel).await?;
+    let ended = wired.run(&settings, &cancel).await;
     let stopped = tokio::task::spawn_blocking(|| writer.stop()).await;
     if let Err(error) = stopped {
         tracing::error!(%error, "the store's writer did not end in order");
     }
     info!("stopped");
     ended
+}
+
+/// What is to run, with what goes between.
+struct Wired {
+    server: Server,
+    engine: Engine,
+    inputs: Inputs,
+    emergency: Arc<Emergency>,
+    mirror: Mirror,
+    kick: Kick,
+    observed: mpsc::Sender<(Observation, Duration)>,
+    outlet: Outlet,
+}
+
+impl Wired {
+    async fn new(
+        settings: &Settings,
+        simulation: Option<Simulation>,
+        store: store::Handle,
+        saved: Saved,
+        cancel: &CancellationToken,
+    ) -> Result<Self, DaemonError> {
+        let mirror = Mirror::open(&settings.mirror()?, &settings.state.join("mirror.git"))?;
+        let (library, releases) = content(settings, &mirror)?;
+        let (url, branch) = (settings.repository.url.clone(), settings.repository.branch.clone());
+        let repository = RepositoryView { url, branch, ..RepositoryView::default() };
+        let empty = StatusView::empty(settings.instance.clone(), repository.clone());
+        let (publisher, views) = Publisher::new(empty);
+        let metrics = Arc::new(Metrics::new(views.clone()));
+        let (facts, facts_in) = mpsc::channel(FACTS);
+        let (observed, observations) = mpsc::channel(1);
+        let (orders, orders_in) = mpsc::channel(64);
+        let (read, readings) = mpsc::channel(1);
+        let kick = Kick::default();
+        let forge = Forge::open(settings, saved.said, &store, &kick, &views, mirror.history())?;
+
+        let brake = Brake::default();
+        let emergency = Arc::new(Emergency::open(&settings.state, brake.clone()));
+        let connector = connector(settings, simulation, &metrics);
+        let (instance, stop) = (settings.instance.clone(), cancel.child_token());
+        let workers = Workers::new(instance, connector, releases.clone(), facts, brake, stop);
+        let (instance, handles) = (&settings.instance, workers.handles());
+        let asked = Asked::new(instance, library.clone(), store.clone(), handles, views.clone(), forge.desk);
+        let engine = Engine::new(Parts {
+            fleets: Fleets::restore(saved.fleets),
+            workers,
+            kick: kick.clone(),
+            store,
+            reader: Arc::new(Reader::new(library, settings.repository.allow_rewrite)),
+            releases,
+            readings: read,
+            publisher,
+            metrics: metrics.clone(),
+            emergency: emergency.clone(),
+            teller: forge.teller,
+            repository,
+            accepted: saved.accepted,
+            remembered: saved.remembered,
+        });
+        let (questions, stop, webhooks) = (Arc::new(asked), emergency.clone(), forge.webhooks);
+        let parts = crate::server::Parts { views, orders, questions, emergency: stop, metrics, webhooks };
+        let server = Server::bind(settings.server_settings(), parts).await?;
+        let stops = emergency.watch();
+        let inputs = Inputs { observations, facts: facts_in, orders: orders_in, readings, stops };
+        Ok(Self { server, engine, inputs, emergency, mirror, kick, observed, outlet: forge.outlet })
+    }
+
+    /// Until cancelled, or until something ends that should not.
+    async fn run(self, settings: &Settings, cancel: &CancellationToken) -> Result<(), DaemonError> {
+        if let Some(address) = self.server.address() {
+            info!(%address, socket = %settings.socket().display(), "fairlead {} is up", env!("CARGO_PKG_VERSION"));
+        }
+        let (local, poll) = (settings.local_repository(), settings.repository.poll.get());
+        let Self { kick, mirror, observed, .. } = self;
+        let mut tasks = Tasks::default();
+        tasks.spawn("server", self.server.run(cancel.clone()));
+        tasks.spawn("engine", self.engine.run(self.inputs, cancel.clone()));
+        tasks.spawn("emergency stop", self.emergency.follow(cancel.clone()));
+        tasks.spawn("watch on the repository", watch_refs(local, kick.clone(), cancel.clone()));
+        tasks.spawn("fetching", source::follow(mirror, poll, kick, observed, cancel.clone()));
+        self.outlet.start(&mut tasks, cancel);
+        tasks.finish(cancel).await
+    }
 }
 
 /// Opens the store, in a state folder that it makes if need be.

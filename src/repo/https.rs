@@ -7,6 +7,7 @@
 
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -87,12 +88,12 @@ pub(super) fn transport(remote: &Remote<'_>) -> Result<Transport, git2::Error> {
     let way = way.ok_or_else(|| git2::Error::from_str("nothing said how to connect over https"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| git2::Error::from_str(&error.to_string()))?;
-    let send = connect(&way).map_err(|error| {
+    let ask = connect(&way, &Matcher::from_env()).map_err(|error| {
         let text = error.to_string();
         way.cause.set(error);
         git2::Error::from_str(&text)
     })?;
-    let line = Line { runtime, send, began: Instant::now(), received: Mutex::default(), way };
+    let line = Line { runtime, ask, began: Instant::now(), received: AtomicU64::default(), way };
     Transport::smart(remote, true, Smart(Arc::new(line)))
 }
 
@@ -116,17 +117,17 @@ impl SmartSubtransport for Smart {
     }
 }
 
-type Send = dyn Fn(Request<Full<Bytes>>) -> BoxFuture<'static, Result<Response<Incoming>, ClientError>>
-    + std::marker::Send
-    + Sync;
+/// Sends a request.
+pub(super) type Ask =
+    dyn Fn(Request<Full<Bytes>>) -> BoxFuture<'static, Result<Response<Incoming>, ClientError>> + Send + Sync;
 
 /// A client, which keeps its connection from one request to the next.
 struct Line {
     way: Way,
     runtime: Runtime,
-    send: Box<Send>,
+    ask: Box<Ask>,
     began: Instant,
-    received: Mutex<u64>,
+    received: AtomicU64,
 }
 
 /// One request, and its answer as it comes.
@@ -174,7 +175,7 @@ impl Exchange {
     fn fill(&mut self) -> Result<(), RepoError> {
         if self.answer.is_none() {
             let request = self.request()?;
-            let answer = self.line.in_time((self.line.send)(request))?;
+            let answer = self.line.in_time((self.line.ask)(request))?;
             let answer = answer.map_err(|error| failed(&self.line.way.url, &error))?;
             self.judge(&answer)?;
             self.answer = Some(answer.into_body());
@@ -226,6 +227,7 @@ impl Exchange {
                 return Err(RepoError::AuthenticationFailed { url });
             }
             StatusCode::NOT_FOUND => return Err(RepoError::RepositoryNotFound { url }),
+            // Never followed: it would show the token to another host.
             _ if status.is_redirection() => {
                 let reason = clean(&format!("{status} to {}", header(LOCATION)));
                 return Err(RepoError::RedirectRefused { url, reason });
@@ -260,9 +262,8 @@ impl Line {
     }
 
     fn count(&self, bytes: usize) -> Result<(), RepoError> {
-        let mut received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
-        *received += bytes as u64;
-        let (size, limit) = (*received, self.way.limits.bytes);
+        let size = self.received.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
+        let limit = self.way.limits.bytes;
         if size <= limit {
             return Ok(());
         }
@@ -270,8 +271,8 @@ impl Line {
     }
 }
 
-/// A client that goes through the proxy of the environment, if one is named there; it sees only an encrypted tunnel.
-fn connect(way: &Way) -> Result<Box<Send>, RepoError> {
+/// A client that goes through a proxy, if one is for this address; it sees only an encrypted tunnel.
+pub(super) fn connect(way: &Way, proxies: &Matcher) -> Result<Box<Ask>, RepoError> {
     let refused = |reason: String| RepoError::Unreachable { url: way.url.clone(), reason };
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
@@ -279,7 +280,7 @@ fn connect(way: &Way) -> Result<Box<Send>, RepoError> {
     tcp.set_keepalive(Some(Duration::from_secs(60)));
     tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
     let uri: Uri = way.url.as_str().parse().map_err(|_| refused("it is not an address".to_owned()))?;
-    let Some(proxy) = Matcher::from_env().intercept(&uri) else { return Ok(client(way, tcp)) };
+    let Some(proxy) = proxies.intercept(&uri) else { return Ok(client(way, tcp)) };
     if proxy.uri().scheme_str() != Some("http") {
         return Err(refused("the proxy that the environment names is not an http:// one".to_owned()));
     }
@@ -290,13 +291,13 @@ fn connect(way: &Way) -> Result<Box<Send>, RepoError> {
     })
 }
 
-fn client<C>(way: &Way, connector: C) -> Box<Send>
+fn client<C>(way: &Way, connector: C) -> Box<Ask>
 where
-    C: tower::Service<Uri> + Clone + std::marker::Send + Sync + 'static,
-    C::Response: hyper::rt::Read + hyper::rt::Write + Connection + std::marker::Send + Unpin + 'static,
-    C::Future: std::marker::Send + 'static,
+    C: tower::Service<Uri> + Clone + Send + Sync + 'static,
+    C::Response: hyper::rt::Read + hyper::rt::Write + Connection + Send + Unpin + 'static,
+    C::Future: Send + 'static,
     C::Error: Into<BoxError>,
-    hyper_rustls::HttpsConnector<C>: Connect + Clone + std::marker::Send + Sync + 'static,
+    hyper_rustls::HttpsConnector<C>: Connect + Clone + Send + Sync + 'static,
 {
     let https = HttpsConnectorBuilder::new().with_tls_config(way.tls.clone()).https_only().enable_http1();
     let https = https.wrap_connector(connector);

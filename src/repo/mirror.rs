@@ -187,12 +187,7 @@ impl Bare {
         if dir.exists() {
             remove_locks(dir)?;
         }
-        let failed =
-            |error: git2::Error| RepoError::disk(format!("open the mirror {}", dir.display()), &error);
         let repo = if dir.exists() { open_bare(dir)? } else { init_bare(dir)? };
-        // What the fetch's own option says, for whatever path of libgit2 does not see that.
-        let mut config = repo.config().map_err(failed)?;
-        config.set_bool("http.followRedirects", false).map_err(failed)?;
         let refs = refs::read(&repo)?;
         Ok(Self { repo, refs, verified: Verified::default() })
     }

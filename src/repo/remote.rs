@@ -1,6 +1,6 @@
 //! Fetching over https and ssh.
 
-use git2::{AutotagOption, FetchOptions, Oid, RemoteRedirect, Repository};
+use git2::{AutotagOption, FetchOptions, Oid, Repository};
 
 use super::error::{RepoError, clean};
 use super::refs::{HEADS, Refs, TAGS};
@@ -51,7 +51,6 @@ fn fetch(
     let mut options = FetchOptions::new();
     options
         .remote_callbacks(session.callbacks(limits))
-        .follow_redirects(RemoteRedirect::None)
         .download_tags(AutotagOption::None)
         .update_fetchhead(false);
     remote.download(specs, Some(&mut options)).map_err(failed)?;

@@ -104,7 +104,7 @@ fn remember(checked: &mut HashSet<Oid>, also: HashSet<Oid>) {
     if checked.len() > REMEMBERED {
         checked.clear();
     }
-    checked.extend(also);
+    checked.extend(also.into_iter().take(REMEMBERED));
 }
 
 /// The object is what its hash says, so this is no damage: a tree was made that says something else.

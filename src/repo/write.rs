@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use git2::{ErrorCode, Oid, PushOptions, RemoteRedirect, Repository, Signature, Tree};
+use git2::{ErrorCode, Oid, PushOptions, Repository, Signature, Tree};
 use jiff::Timestamp;
 
 use crate::model::digest::CommitId;
@@ -132,7 +132,7 @@ pub fn push(repo: &Path, access: &Access, branch: &str, to: &str) -> Result<(), 
             Ok(())
         });
         let mut options = PushOptions::new();
-        options.remote_callbacks(callbacks).follow_redirects(RemoteRedirect::None);
+        options.remote_callbacks(callbacks);
         let remote = repo.remote_anonymous(access.url.as_str());
         remote.and_then(|mut remote| remote.push(&[format!("{from}:{to_ref}")], Some(&mut options)))
     };

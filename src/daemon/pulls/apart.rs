@@ -64,13 +64,16 @@ pub(super) struct Answer {
 /// # Errors
 /// For people: what it could not read, or how it ended.
 pub(super) fn ask(question: &Question) -> Result<Answer, String> {
-    let program = std::env::current_exe().map_err(|error| format!("this program is not found: {error}"))?;
-    // Also when it was replaced by a newer one meanwhile.
-    let itself = Path::new("/proc/self/exe");
-    let program = if itself.exists() { itself } else { &program };
+    let program = this_program().map_err(|error| format!("this program is not found: {error}"))?;
     let question = serde_json::to_vec(question).map_err(|error| error.to_string())?;
-    let answer = run(program, &question, TIME)?;
+    let answer = run(&program, &question, TIME)?;
     serde_json::from_slice::<Result<Answer, String>>(&answer).map_err(|error| error.to_string())?
+}
+
+/// On Linux also when its file was replaced by a newer one meanwhile.
+fn this_program() -> std::io::Result<PathBuf> {
+    let itself = PathBuf::from("/proc/self/exe");
+    if itself.exists() { Ok(itself) } else { std::env::current_exe() }
 }
 
 /// What a program writes when it is given a text, within a time.
@@ -112,6 +115,7 @@ fn end(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
             Ok(Some(status)) => return Some(status),
             Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
             _ => {
+                // What has ended meanwhile can't be ended, and that is as good.
                 let _ = child.kill();
                 let _ = child.wait();
                 return None;

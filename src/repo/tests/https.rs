@@ -1,10 +1,18 @@
 //! Fetching and pushing over https, against Git's own server.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use http::{Request, StatusCode};
+use http_body_util::Full;
+use hyper_util::client::proxy::matcher::Matcher;
+
+use super::super::https::{Way, connect};
+use super::super::settings::FetchLimits;
 use super::super::{
     Author, Credentials, History, Mirror, MirrorSettings, RepoError, commit_restoring, create_branch, push,
 };
@@ -133,6 +141,71 @@ fn threat_redirects_leak_credentials() {
     assert_eq!(label(&mirror.fetch(&[]).unwrap_err()), "redirect-refused");
     // The token was for the first, which has it; nothing at all was asked of the other.
     assert_eq!(*served.server.seen.lock().unwrap(), vec![]);
+}
+
+/// A proxy for one connection, which notes what it was asked.
+fn proxy() -> (u16, std::thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let thread = std::thread::spawn(move || {
+        let mut near = listener.accept().unwrap().0;
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            near.read_exact(&mut byte).unwrap();
+            asked.extend(byte);
+        }
+        let asked = String::from_utf8(asked).unwrap();
+        let far = TcpStream::connect(asked.split(' ').nth(1).unwrap()).unwrap();
+        near.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        let (mut up, mut down) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+        let back = std::thread::spawn(move || std::io::copy(&mut down, &mut up));
+        let (mut near, mut far) = (near, far);
+        let _ended = std::io::copy(&mut near, &mut far);
+        let _ended = far.shutdown(std::net::Shutdown::Both);
+        let _ended = back.join();
+        asked
+    });
+    (port, thread)
+}
+
+#[test]
+fn a_proxy_of_the_environment_sees_only_a_tunnel() {
+    let world = World::new();
+    let server = Server::start(world.dir.path(), Manner::Status(404));
+    let url = server.url("x.git");
+    let tls = crate::tls::client_config(Some(&server.ca)).unwrap();
+    let (limits, cause) = (FetchLimits::default(), Default::default());
+    let way = Way { url: url.parse().unwrap(), authorization: None, tls, limits, cause };
+    let status = |proxies: Matcher| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let ask = connect(&way, &proxies).map_err(|error| error.label())?;
+        let request = Request::get(&url).body(Full::default()).unwrap();
+        Ok::<StatusCode, &str>(runtime.block_on(ask(request)).unwrap().status())
+    };
+    let (port, proxy) = proxy();
+    let named = |address: String| Matcher::builder().https(address).build();
+    assert_eq!(status(named(format!("http://user:word@127.0.0.1:{port}"))), Ok(StatusCode::NOT_FOUND));
+    let asked = proxy.join().unwrap().to_lowercase();
+    assert!(asked.starts_with(&format!("connect 127.0.0.1:{} ", server.port)), "{asked}");
+    assert!(asked.contains("proxy-authorization: basic dxnlcjp3b3jk"), "{asked}");
+    assert_eq!(server.seen.lock().unwrap().len(), 1);
+    // One for others only, and one of a kind that is not spoken.
+    let others = Matcher::builder().https("http://127.0.0.1:1").no("127.0.0.1").build();
+    assert_eq!(status(others), Ok(StatusCode::NOT_FOUND));
+    assert_eq!(status(named("socks5://127.0.0.1:1".to_owned())), Err("unreachable"));
+}
+
+#[test]
+fn a_certificate_that_is_an_authoritys_itself_is_refused() {
+    let served = Served::new();
+    served.world.commit("main", &[("a", Some("1"))]);
+    let root = served.world.dir.path().to_owned();
+    let manner = Manner::Serve { root, token: Arc::clone(&served.token) };
+    let server = Server::start_with(served.world.dir.path(), manner, true);
+    let settings = settings(&served.world, &server, "source.git");
+    let mut mirror = Mirror::open(&settings, &served.world.mirror_path()).unwrap();
+    assert_eq!(label(&mirror.fetch(&[]).unwrap_err()), "certificate-rejected");
 }
 
 #[test]

@@ -36,12 +36,20 @@ pub struct Server {
 impl Server {
     /// Starts a server whose certificate, for 127.0.0.1 and localhost, is its own authority's.
     pub fn start(dir: &Path, manner: Manner) -> Self {
+        Self::start_with(dir, manner, false)
+    }
+
+    /// The same; `authority`: its certificate may itself sign others, as `openssl req -x509` makes them.
+    pub fn start_with(dir: &Path, manner: Manner, authority: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let mut params =
             rcgen::CertificateParams::new(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
         // An authority is found by its name.
         params.distinguished_name.push(rcgen::DnType::CommonName, format!("server {port}"));
+        if authority {
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        }
         let signing_key = rcgen::KeyPair::generate().unwrap();
         let cert = params.self_signed(&signing_key).unwrap();
         let ca = dir.join(format!("ca-{port}.pem"));
