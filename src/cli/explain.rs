@@ -57,7 +57,7 @@ fn text(view: &ExplainView, now: Timestamp) -> String {
     out
 }
 
-fn of_fleet(out: &mut String, ExplainFleet { fleet, target }: &ExplainFleet, now: Timestamp) {
+fn of_fleet(out: &mut String, ExplainFleet { fleet, target, causes }: &ExplainFleet, now: Timestamp) {
     let _ = writeln!(out, "Fleet {}", fleet.name);
     let accepted = fleet.accepted.map_or("nothing".to_owned(), |commit| commit.short());
     let observed = fleet.observed.map_or("nothing".to_owned(), |commit| commit.short());
@@ -86,6 +86,13 @@ fn of_fleet(out: &mut String, ExplainFleet { fleet, target }: &ExplainFleet, now
     let since = target.since.map(|since| format!(" for {}", age(since, now))).unwrap_or_default();
     let _ = writeln!(out, "  {:<INDENT$}{status}{since}", "status");
     line(out, "because", target.reason.as_deref().unwrap_or("it runs what it should"));
+    for (number, cause) in causes.iter().enumerate() {
+        line(
+            out,
+            if number == 0 { "not healthy" } else { "" },
+            &format!("{}: {}", cause.object, cause.reason),
+        );
+    }
     for object in &target.drift {
         line(out, "drifted", object);
     }
@@ -137,7 +144,9 @@ mod tests {
             "breakGlass": ["Deployment shop/web is not healed until 2026-11-23T13:00:00Z, by kubectl-edit"],
         });
         let view: ExplainView = serde_json::from_value(json!({
-            "target": "edge-001", "fleets": [{"fleet": fleet, "target": target}],
+            "target": "edge-001", "fleets": [{"fleet": fleet, "target": target, "causes": [
+                {"object": "Deployment shop/web", "reason": "pod web-1: container web: ErrImagePull (0 of 1 replica available)"},
+                {"object": "Job shop/load", "reason": "0 of 1 completions"}]}],
             "stopped": {"since": "2026-11-23T11:59:00Z", "by": "ann (socket)", "why": "fire"},
             "repository": {"url": "", "branch": "main", "observed": null, "hold": null, "lastFetch": null, "lastError": null},
             "lately": [{"at": "2026-11-23T11:55:00Z", "fleet": "retail", "release": "ab".repeat(32),
@@ -158,6 +167,8 @@ Fleet retail
   was given     1111111 (release abababa)
   status        waiting for 5m
   because       waits for its turn: 1 of at most 1 clusters are at work
+  not healthy   Deployment shop/web: pod web-1: container web: ErrImagePull (0 of 1 replica available)
+                Job shop/load: 0 of 1 completions
   drifted       Deployment shop/web
   break glass   Deployment shop/web is not healed until 2026-11-23T13:00:00Z, by kubectl-edit
 

@@ -178,6 +178,10 @@ impl ApiError {
         matches!(self, Self::Status(status) if status.code == 404)
     }
 
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, ApiError::Status(status) if status.code == 403)
+    }
+
     pub fn is_conflict(&self) -> bool {
         matches!(self, Self::Status(status) if status.code == 409)
     }

@@ -7,13 +7,15 @@ use futures::StreamExt as _;
 use serde_json::Value;
 
 use super::api::{Call, LIST_TIMEOUT};
+use super::causes::look;
 use super::discovery::{Discovery, Resource, escape};
 use super::error::ApiError;
 use super::health::Observer;
 use super::ledger::{PART_OF, set_id};
-use super::orders::{LiveError, LiveView, Question};
+use super::orders::{Ailment, LiveError, LiveView, Question};
 use super::session::Session;
 use super::text::chain;
+use crate::model::name::FleetName;
 use crate::model::object::{GroupKind, ObjectKey};
 use crate::model::release::Release;
 use crate::plan::{self, Inventory, Observed, Sibling};
@@ -25,8 +27,33 @@ const PAGE: usize = 500;
 
 /// Answers one question.
 pub async fn answer(session: Arc<Session>, question: Question) {
-    let view = view(&session, &question).await;
-    let _ = question.answer.send(view);
+    match question {
+        Question::Live { fleet, release, answer } => {
+            let view = view(&session, &fleet, &release).await;
+            let _ = answer.send(view);
+        }
+        Question::Causes { fleet, answer } => {
+            let causes = causes(&session, &fleet).await;
+            let _ = answer.send(causes);
+        }
+    }
+}
+
+/// Why the fleet's objects are not healthy.
+async fn causes(session: &Session, fleet: &FleetName) -> Result<Vec<Ailment>, LiveError> {
+    let doubts = session.doubts(fleet);
+    if doubts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let discovery = session.discovery().await.map_err(|e| failed(&e))?;
+    let looks = doubts.into_iter().map(|doubt| {
+        let discovery = Arc::clone(&discovery);
+        async move {
+            let reason = look(session, &discovery, &doubt).await;
+            Ailment { object: doubt.key, reason }
+        }
+    });
+    Ok(futures::future::join_all(looks).await)
 }
 
 fn failed(error: &ApiError) -> LiveError {
@@ -38,10 +65,10 @@ fn failed(error: &ApiError) -> LiveError {
     }
 }
 
-async fn view(session: &Session, question: &Question) -> Result<LiveView, LiveError> {
+async fn view(session: &Session, fleet: &FleetName, release: &Release) -> Result<LiveView, LiveError> {
     let mut ledgers = session.store.list().await.map_err(|e| failed(&e))?;
-    let set = set_id(&session.settings.instance, &question.fleet);
-    let ledger = ledgers.remove(question.fleet.as_str());
+    let set = set_id(&session.settings.instance, fleet);
+    let ledger = ledgers.remove(fleet.as_str());
     let inventory = match ledger {
         Some(Ok(stored)) => stored.ledger.inventory,
         Some(Err(damage)) => return Err(LiveError::Api(chain(&damage))),
@@ -50,12 +77,12 @@ async fn view(session: &Session, question: &Question) -> Result<LiveView, LiveEr
     let old = session.discovery().await.map_err(|e| failed(&e))?;
     let discovery = session.rediscover(&old).await.map_err(|e| failed(&e))?;
     let mut reader = Reader { session, set: &set, objects: BTreeMap::new(), unread: BTreeSet::new() };
-    reader.read(&question.release, &inventory, &discovery).await.map_err(|e| failed(&e))?;
+    reader.read(release, &inventory, &discovery).await.map_err(|e| failed(&e))?;
     let Reader { objects, unread, .. } = reader;
     let manager = session.settings.manager();
     let observer = Observer { manager: &manager, set: None, ignored: &[] };
     let reduced = objects.iter().filter_map(|(key, object)| observer.reduce(&key.group_kind(), object));
-    let siblings: BTreeMap<Arc<str>, Sibling> = session.siblings_of(&question.fleet);
+    let siblings: BTreeMap<Arc<str>, Sibling> = session.siblings_of(fleet);
     let observed = Observed {
         objects: reduced.map(|reduced| (reduced.key, reduced.object)).collect(),
         kinds: discovery.scopes(),

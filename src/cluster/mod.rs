@@ -15,6 +15,8 @@ pub mod text;
 mod api;
 mod backoff;
 mod brake;
+mod causes;
+mod claims;
 mod clock;
 mod coarse;
 mod connect;
@@ -43,5 +45,7 @@ pub use discovery::Discoveries;
 pub use ledger::{Converged, Ledger, LedgerDamage, set_id};
 pub(crate) use observe::ObserveLayer;
 pub use observe::RequestObserver;
-pub use orders::{LiveError, LiveView, Other, ReleaseMissing, ReleaseSource, WorkerHandle, WorkerSettings};
+pub use orders::{
+    Ailment, LiveError, LiveView, Other, ReleaseMissing, ReleaseSource, WorkerHandle, WorkerSettings,
+};
 pub use worker::spawn;

@@ -140,10 +140,29 @@ pub enum LiveError {
     Ended,
 }
 
-pub(super) struct Question {
-    pub fleet: FleetName,
-    pub release: Arc<Release>,
-    pub answer: oneshot::Sender<Result<LiveView, LiveError>>,
+/// Why an object is not healthy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ailment {
+    pub object: ObjectKey,
+    /// The first cause in front; cleaned.
+    pub reason: String,
+}
+
+pub(super) enum Question {
+    /// What the cluster has of a release and of the fleet's ledger.
+    Live { fleet: FleetName, release: Arc<Release>, answer: oneshot::Sender<Result<LiveView, LiveError>> },
+    /// Why objects of a fleet are not healthy.
+    Causes { fleet: FleetName, answer: oneshot::Sender<Result<Vec<Ailment>, LiveError>> },
+}
+
+impl Question {
+    /// Answers that there is no answer.
+    pub fn refuse(self, error: LiveError) {
+        match self {
+            Self::Live { answer, .. } => drop(answer.send(Err(error))),
+            Self::Causes { answer, .. } => drop(answer.send(Err(error))),
+        }
+    }
 }
 
 /// Gives orders to a worker. None of them blocks, and the latest for a fleet counts.
@@ -155,7 +174,8 @@ pub struct WorkerHandle {
 
 impl std::fmt::Debug for Question {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Question").field("fleet", &self.fleet).finish_non_exhaustive()
+        let (Self::Live { fleet, .. } | Self::Causes { fleet, .. }) = self;
+        f.debug_struct("Question").field("fleet", fleet).finish_non_exhaustive()
     }
 }
 
@@ -247,8 +267,16 @@ impl WorkerHandle {
     /// What the cluster has of a release and of the fleet's ledger, read now.
     pub async fn live(&self, fleet: &FleetName, release: Arc<Release>) -> Result<LiveView, LiveError> {
         let (answer, view) = oneshot::channel();
-        let question = Question { fleet: fleet.clone(), release, answer };
+        let question = Question::Live { fleet: fleet.clone(), release, answer };
         self.questions.send(question).await.map_err(|_| LiveError::Ended)?;
         view.await.map_err(|_| LiveError::Ended)?
+    }
+
+    /// Why objects of a fleet are not healthy, looked up now; the first few. No request where all are.
+    pub async fn causes(&self, fleet: &FleetName) -> Result<Vec<Ailment>, LiveError> {
+        let (answer, causes) = oneshot::channel();
+        let question = Question::Causes { fleet: fleet.clone(), answer };
+        self.questions.send(question).await.map_err(|_| LiveError::Ended)?;
+        causes.await.map_err(|_| LiveError::Ended)?
     }
 }

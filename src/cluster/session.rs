@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
 use super::api::{Api, Call};
+use super::causes::Doubt;
 use super::connect::Connector;
 use super::discovery::Discovery;
 use super::error::ApiError;
@@ -40,6 +41,8 @@ pub struct Session {
     facts: mpsc::Sender<Fact>,
     discovery: tokio::sync::Mutex<Option<Arc<Discovery>>>,
     siblings: Mutex<BTreeMap<FleetName, Sibling>>,
+    /// What is not healthy of each fleet.
+    doubts: Mutex<BTreeMap<FleetName, Vec<Doubt>>>,
     /// The newest order of each fleet that is planned, or can't be.
     settled: Mutex<BTreeMap<FleetName, u64>>,
     /// A ledger of this cluster names another target.
@@ -70,6 +73,7 @@ impl Session {
             facts,
             discovery: tokio::sync::Mutex::default(),
             siblings: Mutex::default(),
+            doubts: Mutex::default(),
             settled: Mutex::default(),
             also: Mutex::default(),
         };
@@ -98,6 +102,21 @@ impl Session {
     /// Another target that is this cluster too.
     pub fn also(&self) -> Option<TargetName> {
         self.also.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes what is not healthy of a fleet, for whoever asks why.
+    pub fn set_doubts(&self, fleet: &FleetName, doubts: Vec<Doubt>) {
+        let mut all = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        if doubts.is_empty() {
+            all.remove(fleet);
+        } else {
+            all.insert(fleet.clone(), doubts);
+        }
+    }
+
+    pub fn doubts(&self, fleet: &FleetName) -> Vec<Doubt> {
+        let all = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(fleet).cloned().unwrap_or_default()
     }
 
     /// Says that what an order of a fleet wants is known, as far as it can be.

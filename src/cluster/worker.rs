@@ -124,7 +124,7 @@ impl Worker {
                 }
                 question = self.questions.recv() => match question {
                     Some(question) => {
-                        let _ = question.answer.send(Err(LiveError::Offline("no connection".to_owned())));
+                        question.refuse(LiveError::Offline("no connection".to_owned()));
                     }
                     None => return std::ops::ControlFlow::Break(()),
                 },

@@ -420,6 +420,7 @@ fn outcome(fact: &FactBody) -> Option<String> {
         FactBody::Online { .. }
         | FactBody::Offline { .. }
         | FactBody::Progress { .. }
+        | FactBody::Diagnosed { .. }
         | FactBody::Stalled { .. } => None,
     }
 }

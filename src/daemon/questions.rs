@@ -10,11 +10,14 @@ use super::library::Library;
 use super::plans::{self, PlanError, Wanted};
 use super::pulls::Desk;
 use super::workers::Handles;
+use crate::cluster;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::name::{FleetName, InstanceName, TargetName};
 use crate::plan::offline::{Change, FleetPlan, Member, Unplanned};
 use crate::repo::RepoError;
-use crate::server::{AuditView, HistoryView, PlanQuestion, PullView, Questions, Refusal, RolloutView, Views};
+use crate::server::{
+    AuditView, CauseView, HistoryView, PlanQuestion, PullView, Questions, Refusal, RolloutView, Views,
+};
 use crate::store::{self, StoreError};
 
 /// Clusters that are asked at a time for a live plan.
@@ -132,6 +135,18 @@ impl Questions for Asked {
                 outcome: event.outcome,
             };
             Ok(events.into_iter().map(view).collect())
+        })
+    }
+
+    fn causes(&self, fleet: FleetName, target: TargetName) -> BoxFuture<'_, Vec<CauseView>> {
+        Box::pin(async move {
+            let Some(worker) = self.workers.get(&target) else { return Vec::new() };
+            let found = worker.causes(&fleet).await.unwrap_or_default();
+            let view = |found: cluster::Ailment| CauseView {
+                object: found.object.to_string(),
+                reason: found.reason,
+            };
+            found.into_iter().map(view).collect()
         })
     }
 

@@ -339,7 +339,11 @@ fn policy(fleet: &LocatedFleet) -> FleetPolicy {
         rollout: spec.rollout.clone(),
         windows: spec.windows.clone(),
         depends_on: spec.depends_on.clone(),
-        cluster: ClusterPolicy { drift: spec.drift.clone(), prune: spec.prune.clone() },
+        cluster: ClusterPolicy {
+            drift: spec.drift.clone(),
+            prune: spec.prune.clone(),
+            progress_deadline: Some(spec.rollout.progress_deadline),
+        },
         on_removal: spec.on_removal,
     }
 }

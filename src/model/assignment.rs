@@ -9,6 +9,7 @@ use super::fleet::{DriftSpec, PruneSpec};
 use super::name::{FleetName, TargetName};
 use super::object::ObjectKey;
 use super::release::{LayerId, ReleaseRef};
+use super::units::Span;
 
 /// Why a cluster is given a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -55,6 +56,9 @@ pub struct Assignment {
 pub struct ClusterPolicy {
     pub drift: DriftSpec,
     pub prune: PruneSpec,
+    /// After how long without progress the fleet gives up: the worker looks up the cause before. None: it does not.
+    #[serde(default)]
+    pub progress_deadline: Option<Span>,
 }
 
 /// What a ledger says, reduced to what decisions need.
@@ -93,6 +97,8 @@ pub enum FactBody {
     Stalled { generation: u64, reason: String },
     /// Every object is as it should be, healthy, pruned, and the ledger says so.
     Converged { generation: u64, release: ReleaseDigest },
+    /// Why an object that is waited for is not healthy, looked up just before the progress deadline. No progress.
+    Diagnosed { generation: u64, object: ObjectKey, message: String },
     /// This release can't work here. Said once for each generation.
     Failed { generation: u64, release: ReleaseDigest, cause: Cause },
     /// Work waits for a person.

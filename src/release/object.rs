@@ -11,7 +11,10 @@ use crate::model::suggest::nearest;
 pub const MAX_OBJECT: usize = 3 << 20;
 
 /// Annotations under `fairlead.dev/` that content may carry.
-pub const ANNOTATIONS: [&str; 2] = ["fairlead.dev/replace", "fairlead.dev/prune"];
+pub const ANNOTATIONS: [&str; 3] = ["fairlead.dev/replace", "fairlead.dev/prune", HEALTH];
+/// With the value [`IGNORE`], an object is healthy as soon as it is there.
+const HEALTH: &str = "fairlead.dev/health";
+const IGNORE: &str = "ignore";
 
 const APPLYSET: &str = "applyset.kubernetes.io/";
 const FAIRLEAD: &str = "fairlead.dev/";
@@ -160,6 +163,13 @@ fn check_stamps(object: &Value, place: PlaceOf<'_>) -> Vec<Diagnostic> {
             if !value.is_string() && !value.is_null() {
                 let message = format!("the value of '{key}' in metadata.{field} must be a text");
                 found.push(Diagnostic::error(at(), "wrong-type", message).hint("put it in quotes"));
+            }
+            if key == HEALTH && value.as_str().is_some_and(|value| value != IGNORE) {
+                let message = format!(
+                    "'{}' is no value of the annotation {HEALTH}",
+                    value.as_str().unwrap_or_default()
+                );
+                found.push(Diagnostic::error(at(), "invalid-value", message).expected(IGNORE));
             }
             if let Some(hint) = reserved(field, key) {
                 let message = format!("'{key}' in metadata.{field} is reserved");

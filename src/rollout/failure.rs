@@ -15,7 +15,7 @@ use crate::model::fleet::OnFailure;
 use crate::model::units::Amount;
 
 /// Longest text kept of a cause, in characters.
-const CAUSE: usize = 200;
+const CAUSE: usize = 400;
 /// A return that failed is tried again after this long, doubled each time ...
 const FIRST_RETRY: Duration = Duration::from_secs(60);
 /// ... up to 2^6 times as long: about an hour.
@@ -26,7 +26,10 @@ pub(super) fn shorten(text: &str, longest: usize) -> String {
     if line.chars().count() <= longest {
         return line;
     }
-    line.chars().take(longest.saturating_sub(1)).chain(['…']).collect()
+    let cut: String = line.chars().take(longest.saturating_sub(1)).collect();
+    // At the last word's end, unless that word is most of it.
+    let end = cut.rfind(' ').filter(|end| *end > cut.len() / 2).unwrap_or(cut.len());
+    format!("{}…", cut[..end].trim_end())
 }
 
 /// The standing order of a target has failed. Said once for each generation.

@@ -15,7 +15,7 @@ use crate::model::revision::Revision;
 /// Longest text kept of what a cluster waits for, in characters; there may be thousands.
 const WAITING: usize = 80;
 /// Longest text kept of why a cluster is held, stalled or offline.
-const REASON: usize = 200;
+const REASON: usize = 300;
 
 /// Takes one event in. The state must be saved before the effects are carried out.
 pub fn step(state: &mut FleetState, event: Event, now: Timestamp) -> Vec<Effect> {
@@ -158,6 +158,13 @@ fn take_fact(state: &mut FleetState, fact: Fact, now: Moment, effects: &mut Vec<
         FactBody::Progress { generation, progress } => on_phase(state, index, generation, None, |phase| {
             working(phase, &progress, now);
         }),
+        FactBody::Diagnosed { generation, object, message } => {
+            on_phase(state, index, generation, None, |phase| {
+                if let Phase::Working { waiting, .. } = phase {
+                    *waiting = Some(failure::shorten(&format!("{object}: {message}"), REASON));
+                }
+            });
+        }
         FactBody::Stalled { generation, reason } => on_phase(state, index, generation, None, |phase| {
             if let Phase::Working { .. } | Phase::Held { .. } = phase {
                 let reason = failure::shorten(&reason, REASON);

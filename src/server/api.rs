@@ -348,15 +348,24 @@ async fn history(
     if events.is_empty() && !known { Err(no_such("target", &name)) } else { Ok(Json(events)) }
 }
 
+/// How long a cluster may take to say why something is not healthy.
+const CAUSES: Duration = Duration::from_secs(6);
+
 async fn explain(State(app): State<App>, Path(name): Path<String>) -> Result<Json<ExplainView>, Problem> {
     let target: TargetName = name.parse().map_err(|_| no_such("target", &name))?;
     let view = app.view();
     let of_target = view.targets.iter().filter(|t| t.name == target);
     let with_fleet = of_target.filter_map(|t| Some((view.fleets.iter().find(|f| f.name == t.fleet)?, t)));
-    let fleets: Vec<_> =
-        with_fleet.map(|(f, t)| ExplainFleet { fleet: f.clone(), target: t.clone() }).collect();
+    let mut fleets: Vec<_> = with_fleet
+        .map(|(f, t)| ExplainFleet { fleet: f.clone(), target: t.clone(), causes: Vec::new() })
+        .collect();
     if fleets.is_empty() {
         return Err(no_such("target", &name));
+    }
+    for one in &mut fleets {
+        let asked = app.parts.questions.causes(one.fleet.name.clone(), target.clone());
+        // The rest of the answer does not wait for a cluster that is slow.
+        one.causes = tokio::time::timeout(CAUSES, asked).await.unwrap_or_default();
     }
     let work = async { Ok(app.parts.questions.history(target.clone(), LATELY).await?) };
     let lately = App::in_time(app.request_timeout, "the history did not come in time", work).await?;

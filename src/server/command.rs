@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
-use super::view::{AuditView, HistoryView, PullView, RolloutView};
+use super::view::{AuditView, CauseView, HistoryView, PullView, RolloutView};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::digest::CommitId;
 use crate::model::name::{FleetName, TargetName, WaveName};
@@ -131,6 +131,8 @@ pub trait Questions: Send + Sync + 'static {
     fn plan(&self, question: PlanQuestion) -> BoxFuture<'_, Result<serde_json::Value, Refusal>>;
     /// A target's events, newest first. A target that nobody knows has none.
     fn history(&self, target: TargetName, limit: u32) -> BoxFuture<'_, Result<Vec<HistoryView>, Refusal>>;
+    /// Why a target's objects of a fleet are not healthy, looked up now; what can't be asked gives none.
+    fn causes(&self, fleet: FleetName, target: TargetName) -> BoxFuture<'_, Vec<CauseView>>;
     /// A fleet's rollouts, newest first.
     fn rollouts(&self, fleet: FleetName, limit: u32) -> BoxFuture<'_, Result<Vec<RolloutView>, Refusal>>;
     /// Who did what, newest first; to one subject ([`Command::subject`]), or all.

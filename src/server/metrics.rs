@@ -176,6 +176,7 @@ fn fact_kind(fact: &FactBody) -> &'static str {
         FactBody::Online { .. } => "online",
         FactBody::Offline { .. } => "offline",
         FactBody::Progress { .. } => "progress",
+        FactBody::Diagnosed { .. } => "diagnosed",
         FactBody::Stalled { .. } => "stalled",
         FactBody::Converged { .. } => "converged",
         FactBody::Failed { .. } => "failed",

@@ -38,7 +38,8 @@ pub use problem::Problem;
 pub use settings::{DEFAULT_LISTEN, Settings};
 pub use tokens::TokenFileError;
 pub use view::{
-    AuditView, ExplainFleet, ExplainView, FailureView, FleetStatus, FleetView, HistoryView, Need, NotReady,
-    Publisher, PullView, ReleaseView, RepositoryView, RolloutView, StatusView, StopView, TargetView, Views,
+    AuditView, CauseView, ExplainFleet, ExplainView, FailureView, FleetStatus, FleetView, HistoryView, Need,
+    NotReady, Publisher, PullView, ReleaseView, RepositoryView, RolloutView, StatusView, StopView,
+    TargetView, Views,
 };
 pub use webhooks::{Delivery, Webhooks};

@@ -272,6 +272,19 @@ pub struct ExplainView {
 pub struct ExplainFleet {
     pub fleet: FleetView,
     pub target: TargetView,
+    /// Why its objects are not healthy, looked up for this answer; the first few.
+    #[serde(default)]
+    pub causes: Vec<CauseView>,
+}
+
+/// Why an object is not healthy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CauseView {
+    /// Such as `Deployment shop/web`.
+    pub object: String,
+    /// What its pods, the newest events or its own status say.
+    pub reason: String,
 }
 
 impl From<&ReleaseRef> for ReleaseView {

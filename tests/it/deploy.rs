@@ -49,6 +49,7 @@ async fn the_role_is_enough_and_no_more_than_that() {
     .await;
     let reverted = repo.revert(&second);
     daemon.until("the revert runs", SOON, |status| runs(status, &reverted, &real)).await;
+    claims_and_causes(&plane, &daemon, &repo).await;
 
     metrics_are_those_that_are_documented(&daemon);
 
@@ -67,6 +68,33 @@ async fn the_role_is_enough_and_no_more_than_that() {
     assert_eq!(refused.count(), 0, "{}", refused.lines());
     let idle = unused(&asked);
     assert!(idle.is_empty(), "granted and never used: {idle:#?}\nasked:\n{}", summary(&asked));
+}
+
+/// Why something is not healthy, and what a claim's class says, is asked with the same role; claims are a kind more.
+async fn claims_and_causes(plane: &ControlPlane, daemon: &Daemon, repo: &FleetRepo) {
+    let verbs = "--verb=get,list,watch,create,patch,delete";
+    plane.kubectl(&["create", "clusterrole", "claims", verbs, "--resource=persistentvolumeclaims"]).await.unwrap();
+    plane.kubectl(&["create", "clusterrolebinding", "claims", "--clusterrole=claims", "--user=fairlead"]).await.unwrap();
+    let class = "{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: late}, provisioner: example.test/none, volumeBindingMode: WaitForFirstConsumer}";
+    plane.kubectl_with_input(&["create", "-f", "-"], class).await.unwrap();
+    let claim = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: cache, namespace: shop}\nspec: {accessModes: [ReadWriteOnce], storageClassName: late, resources: {requests: {storage: 1Gi}}}\n";
+    repo.write("profiles/retail-edge/shop/claim.yaml", claim);
+    let third = repo.push("A claim that waits for its Pod");
+    daemon.until("the claim is healthy", SOON, |status| runs(status, &third, &["edge-001"])).await;
+
+    repo.edit("profiles/retail-edge/shop/web.yaml", "shop/web:1.4.0", "shop/web:1.6.0").edit(
+        "profiles/retail-edge/shop/web.yaml",
+        "    metadata:\n      labels:",
+        "    metadata:\n      annotations: {fairlead.test/fail: unready}\n      labels:",
+    );
+    repo.push("A change that does not work");
+    crate::world::eventually("the cause is told", SOON, async || {
+        let found = daemon.command(&["explain", "edge-001"]);
+        let text = String::from_utf8_lossy(&found.stdout).into_owned();
+        let told = text.contains("Unhealthy: Readiness probe failed: HTTP probe failed with statuscode: 503");
+        if told { Ok(()) } else { Err(text) }
+    })
+    .await;
 }
 
 /// (API group, resource, verb).

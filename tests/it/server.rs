@@ -11,9 +11,9 @@ use fairlead::model::diagnostic::{Diagnostic, Place};
 use fairlead::model::name::{FleetName, TargetName};
 use fairlead::rollout::{Reason, TargetStatus};
 use fairlead::server::{
-    AuditView, Caller, Command, Done, Emergency, FleetStatus, FleetView, HistoryView, Metrics, NotReady,
-    Parts, PlanQuestion, Publisher, PullView, Questions, ReasonBody, Refusal, RepositoryView, RolloutView,
-    Server, ServerError, Settings, StatusView, TargetView, Via,
+    AuditView, Caller, CauseView, Command, Done, Emergency, FleetStatus, FleetView, HistoryView, Metrics,
+    NotReady, Parts, PlanQuestion, Publisher, PullView, Questions, ReasonBody, Refusal, RepositoryView,
+    RolloutView, Server, ServerError, Settings, StatusView, TargetView, Via,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -61,6 +61,16 @@ impl Questions for Daemon {
         };
         let known = target.as_str() == "edge-001";
         async move { Ok(vec![event; if known { limit.min(2) as usize } else { 0 }]) }.boxed()
+    }
+
+    fn causes(&self, _: FleetName, target: TargetName) -> BoxFuture<'_, Vec<CauseView>> {
+        async move {
+            if target.as_str() != "edge-001" {
+                return std::future::pending().await;
+            }
+            vec![CauseView { object: "Deployment shop/web".into(), reason: "pod web-1: ErrImagePull".into() }]
+        }
+        .boxed()
     }
 
     fn rollouts(&self, fleet: FleetName, limit: u32) -> BoxFuture<'_, Result<Vec<RolloutView>, Refusal>> {

@@ -33,6 +33,9 @@ impl Fleet {
             }
             Change::Throttled(_) => {}
             Change::Object(key) if self.phase == Phase::Executing => {
+                if key.is("storage.k8s.io", "StorageClass") {
+                    self.reread_classes();
+                }
                 if let Some(item) = self.item(&key) {
                     self.seen_again(item, &key).await?;
                 } else if self.may_go_now(&key) {
@@ -279,10 +282,12 @@ impl Fleet {
         } else if said {
             let since = *self.unhealthy.get_or_insert_with(Instant::now);
             if since.elapsed() >= UNHEALTHY_AFTER {
-                match self.first_unhealthy() {
-                    Some(cause) => self.say_health(Some(cause)).await,
+                match (self.doubts().into_iter().next(), self.first_unhealthy()) {
+                    // Said once its cause is known.
+                    (Some(doubt), _) => self.look_up_relapse(doubt),
+                    (None, Some(cause)) => self.say_health(Some(cause)).await,
                     // Something is under work: how that ends is waited for.
-                    None => self.unhealthy = Some(Instant::now()),
+                    (None, None) => self.unhealthy = Some(Instant::now()),
                 }
             }
         }
@@ -295,7 +300,7 @@ impl Fleet {
         Some(Cause::Unhealthy { object: waiting.object, message: waiting.reason })
     }
 
-    async fn say_health(&mut self, cause: Option<Cause>) {
+    pub(super) async fn say_health(&mut self, cause: Option<Cause>) {
         let Some(run) = &mut self.run else { return };
         run.said_healthy = Some(cause.is_none());
         let (generation, release) = (run.assignment.generation, run.assignment.release.digest);

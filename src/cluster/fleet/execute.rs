@@ -346,10 +346,11 @@ impl Fleet {
     pub(super) fn why_unhealthy(&self, key: &ObjectKey) -> Option<String> {
         use crate::cluster::health::Verdict;
         let kind = key.group_kind();
-        match self.eye.get(key).map(|seen| &seen.verdict) {
+        match self.verdict(key) {
             Some(Verdict::Healthy) => None,
-            Some(Verdict::Progressing(why) | Verdict::Failed(why)) => Some(why.clone()),
+            Some(Verdict::Progressing(why) | Verdict::Failed(why)) => Some(why),
             Some(Verdict::Terminating) => Some("is being deleted".to_owned()),
+            Some(Verdict::Unbound(_)) => Some("is not bound to a volume yet".to_owned()),
             // Nobody can tell: that it was applied must do.
             None if !self.eye.watches(&kind) || self.eye.unread().contains(&kind) => None,
             None => Some("is not there".to_owned()),

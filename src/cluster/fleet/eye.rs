@@ -46,6 +46,8 @@ pub struct Eye {
     seen: BTreeMap<ObjectKey, Seen>,
     /// Of what was seen, those that a person keeps from being healed until some time.
     glass: BTreeSet<ObjectKey>,
+    /// Of what was seen, claims without a volume.
+    unbound: BTreeSet<ObjectKey>,
     listed: BTreeSet<GroupKind>,
     unread: BTreeSet<GroupKind>,
     watches: BTreeMap<GroupKind, AbortHandle>,
@@ -64,6 +66,7 @@ impl Eye {
             ignored: Arc::from([]),
             seen: BTreeMap::new(),
             glass: BTreeSet::new(),
+            unbound: BTreeSet::new(),
             listed: BTreeSet::new(),
             unread: BTreeSet::new(),
             watches: BTreeMap::new(),
@@ -120,6 +123,7 @@ impl Eye {
         self.unread.remove(kind);
         self.seen.retain(|key, _| !key.is(&kind.group, &kind.kind));
         self.glass.retain(|key| !key.is(&kind.group, &kind.kind));
+        self.unbound.retain(|key| !key.is(&kind.group, &kind.kind));
     }
 
     /// Stops all watches and forgets what they saw.
@@ -131,6 +135,7 @@ impl Eye {
         self.unread.clear();
         self.seen.clear();
         self.glass.clear();
+        self.unbound.clear();
         // What old watches still had to say is not heard.
         (self.sender, self.news) = mpsc::channel(1_024);
     }
@@ -265,6 +270,11 @@ impl Eye {
         } else {
             self.glass.remove(&key);
         }
+        if matches!(seen.verdict, Verdict::Unbound(_)) {
+            self.unbound.insert(key.clone());
+        } else {
+            self.unbound.remove(&key);
+        }
         self.seen.insert(key, seen);
     }
 
@@ -272,6 +282,15 @@ impl Eye {
     pub fn forget(&mut self, key: &ObjectKey) {
         self.seen.remove(key);
         self.glass.remove(key);
+        self.unbound.remove(key);
+    }
+
+    /// Claims without a volume, with their storage classes.
+    pub fn unbound(&self) -> impl Iterator<Item = (&ObjectKey, Option<&str>)> {
+        self.unbound.iter().filter_map(|key| match &self.seen.get(key)?.verdict {
+            Verdict::Unbound(class) => Some((key, class.as_deref())),
+            _ => None,
+        })
     }
 
     /// What people say with the annotation `fairlead.dev/hold-until`, of every object that has it.

@@ -5,6 +5,8 @@
 //! order is taken at once; requests in flight are let end before the next plan is made, so that none of them can
 //! land after it.
 
+mod claims;
+mod diagnose;
 mod drift;
 mod execute;
 mod eye;
@@ -29,12 +31,15 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
+use self::claims::Claims;
+use self::diagnose::Look;
 use self::eye::{Change, Eye};
 use self::fetch::{Expected, Prepared};
 use self::jobs::Done;
 use self::prepare::Goal;
 use self::run::Run;
 use super::backoff::Backoff;
+use super::claims::Known;
 use super::discovery::Discovery;
 use super::error::ApiError;
 use super::ledger::{Ledger, LedgerDamage, Stored, WriteError, set_id};
@@ -83,6 +88,8 @@ struct Said {
     held: Option<(u64, Hold)>,
     stalled: bool,
     progress: Option<(Progress, Instant)>,
+    /// The progress after whose standstill the cause was looked up.
+    diagnosed: Option<Instant>,
     kept: Option<(u64, Vec<KeptObject>)>,
     glass: Vec<BreakGlass>,
     /// Something may have moved since.
@@ -116,6 +123,9 @@ struct Fleet {
     backoff: Backoff,
     /// Finds out whether the cluster answers, after a connection broke. No order ends it.
     probe: Option<AbortOnDropHandle<Result<(), ApiError>>>,
+    /// Finds out why an object is not healthy. A newer order ends it.
+    look: Option<Look>,
+    claims: Claims,
     /// The inventory is not what the cluster's ledger says.
     dirty: bool,
     said: Said,
@@ -173,6 +183,8 @@ pub async fn run(
         rediscovered: None,
         wake: None,
         probe: None,
+        look: None,
+        claims: Claims::default(),
         dirty: false,
         said: Said::default(),
         unhealthy: None,
@@ -195,6 +207,9 @@ impl Fleet {
                 return end;
             }
             self.say_progress().await;
+            self.mind_claims();
+            self.diagnose();
+            self.cx.set_doubts(&self.name, self.doubts());
             let wake = self.next_wake();
             let heard = tokio::select! {
                 biased;
@@ -206,6 +221,8 @@ impl Fleet {
                 Some(done) = self.jobs.join_next() => Heard::Done(done.ok().map(Box::new)),
                 prepared = ended(&mut self.prep) => Heard::Prepared(prepared.map(Box::new)),
                 probed = ended(&mut self.probe) => Heard::Probed(probed),
+                found = Look::ended(&mut self.look) => Heard::Found(found),
+                classes = ended(&mut self.claims.look) => Heard::Classes(classes),
                 changes = self.eye.next() => Heard::Changes(changes),
                 () = sleep_until(wake) => Heard::Time,
             };
@@ -245,6 +262,8 @@ impl Fleet {
                     _ => {}
                 }
             }
+            Heard::Found(found) => self.take_look(found).await,
+            Heard::Classes(answer) => self.take_classes(answer),
             Heard::Changes(changes) => {
                 for change in changes {
                     self.take_change(change).await?;
@@ -291,6 +310,8 @@ impl Fleet {
             return;
         }
         self.prep = None;
+        self.look = None;
+        self.reread_classes();
         self.goal = None;
         self.backoff.reset();
         self.unhealthy = None;
@@ -351,7 +372,10 @@ impl Fleet {
         let unhealthy = self.unhealthy.filter(|_| unsaid).map(|since| since + drift::UNHEALTHY_AFTER);
         let verify = converged.then_some(self.verify_at);
         let glass = run.and_then(|_| self.glass_wake());
-        [self.wake, items, progress, unhealthy, verify, glass].into_iter().flatten().min()
+        let unhealthy = unhealthy.filter(|_| self.look.is_none());
+        let (claims, diagnosis) = (self.claims_wake(), self.diagnosis_due());
+        let times = [self.wake, items, progress, unhealthy, verify, glass, claims, diagnosis];
+        times.into_iter().flatten().min()
     }
 
     fn generation(&self) -> u64 {
@@ -410,6 +434,10 @@ enum Heard {
     Prepared(Option<Box<Prepared>>),
     /// Whether the cluster answers; None: the task failed.
     Probed(Option<Result<(), ApiError>>),
+    /// Why an object is not healthy; None: the task failed.
+    Found(Option<String>),
+    /// What storage classes say of unbound claims; None: the task failed.
+    Classes(Option<Result<Known, ApiError>>),
     Changes(Vec<Change>),
     Time,
 }

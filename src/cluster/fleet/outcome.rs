@@ -348,8 +348,8 @@ impl Fleet {
             return;
         }
         let object = entry.action.key.clone();
-        if let Some(Verdict::Failed(message)) = self.eye.get(&object).map(|seen| seen.verdict.clone()) {
-            self.say_failed(Cause::Unhealthy { object, message }).await;
+        if let Some(Verdict::Failed(message)) = self.verdict(&object) {
+            self.look_up_failure(&object, message);
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::model::release::{LayerId, Release, ReleaseObject};
 use crate::plan::{Action, Inventory, LivePlan, Served, Sibling, Verb};
 
 /// How many objects a progress report names.
-const NAMED: usize = 5;
+pub const NAMED: usize = 5;
 
 /// Where one object of the release stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -310,6 +310,11 @@ impl Run {
         leaver.state = State::Done;
         self.applied += usize::from(self.applied < self.total);
         true
+    }
+
+    /// Objects that are not done and healthy, by layer.
+    pub fn unsettled(&self) -> impl Iterator<Item = &Item> {
+        self.layers.iter().flat_map(|layer| &layer.open).filter_map(|item| self.items.get(*item))
     }
 
     /// How far it has come; `why` says why an object is not healthy.

@@ -5,10 +5,11 @@ use super::{Status, Verdict};
 /// Standard conditions: `Stalled` fails, `Reconciling` progresses, then `Ready`, else `Available`, must be True.
 /// An object without any of them is healthy once it is observed.
 pub(super) fn standard(status: &Status<'_>) -> Verdict {
-    if let Some(stalled) = status.condition_is("Stalled", "True") {
+    let current = |name| status.condition_is(name, "True").filter(|c| !c.is_older_than(status.generation()));
+    if let Some(stalled) = current("Stalled") {
         return Verdict::failed(stalled.say());
     }
-    if let Some(reconciling) = status.condition_is("Reconciling", "True") {
+    if let Some(reconciling) = current("Reconciling") {
         return Verdict::progressing(reconciling.say());
     }
     let Some(main) = status.condition("Ready").or_else(|| status.condition("Available")) else {
@@ -20,6 +21,15 @@ pub(super) fn standard(status: &Status<'_>) -> Verdict {
         return Verdict::progressing(format!("{what} is not of generation {generation} yet"));
     }
     if main.text("status") == "True" { Verdict::Healthy } else { Verdict::progressing(main.say()) }
+}
+
+/// The aggregator tries each server that it is told of; local ones are available at once.
+pub(super) fn api_service(status: &Status<'_>) -> Verdict {
+    match status.condition("Available") {
+        Some(c) if c.text("status") == "True" => Verdict::Healthy,
+        Some(c) => Verdict::progressing(c.say()),
+        None => Verdict::progressing("its server has not been tried yet"),
+    }
 }
 
 /// Healthy once its controller has seen it.
@@ -51,20 +61,4 @@ pub(super) fn service(status: &Status<'_>) -> Verdict {
         return Verdict::Healthy;
     }
     Verdict::progressing("the load balancer has no address yet")
-}
-
-pub(super) fn volume_claim(status: &Status<'_>) -> Verdict {
-    match status.text("/status/phase") {
-        "Bound" => Verdict::Healthy,
-        "Lost" => Verdict::failed("its volume is lost"),
-        _ => Verdict::progressing("is not bound to a volume yet"),
-    }
-}
-
-/// Volumes may wait for a claim as long as they like.
-pub(super) fn volume(status: &Status<'_>) -> Verdict {
-    match status.text("/status/phase") {
-        "Failed" => Verdict::failed(format!("reclaiming failed: {}", status.text("/status/message"))),
-        _ => Verdict::Healthy,
-    }
 }

@@ -1,12 +1,14 @@
 //! Whether an object does what its manifest asks for.
 //!
 //! In: an object as its API server gives it. Out: a [`Verdict`], and the object reduced to what decisions need.
-//! Rules: kstatus of sigs.k8s.io/cli-utils for built-in kinds, standard conditions for all others. Where the rules
-//! here differ from kstatus, the rule's comment says so. A verdict never speaks of an older generation than the
-//! object's. Pure.
+//! Rules: kstatus of sigs.k8s.io/cli-utils for built-in kinds, standard conditions for all others; docs/health.md
+//! lists them. Where the rules here differ from kstatus, the rule's comment says so. A verdict never speaks of an
+//! older generation than the object's. Pure.
 
 mod conditions;
+mod gateway;
 mod reduce;
+mod volumes;
 mod workloads;
 
 use serde_json::Value;
@@ -26,10 +28,17 @@ pub enum Verdict {
     Failed(String),
     /// A deletionTimestamp is set.
     Terminating,
+    /// A claim without a volume. Its storage class (none: the cluster's default) says whether it is to wait for a Pod,
+    /// and is healthy meanwhile.
+    Unbound(Option<Box<str>>),
 }
 
+/// On an object, with the value [`IGNORE`]: it is healthy as soon as it is there.
+pub const HEALTH: &str = "fairlead.dev/health";
+pub const IGNORE: &str = "ignore";
+
 impl Verdict {
-    fn progressing(reason: impl AsRef<str>) -> Self {
+    pub(crate) fn progressing(reason: impl AsRef<str>) -> Self {
         Self::Progressing(clean(reason.as_ref()))
     }
 
@@ -41,7 +50,7 @@ impl Verdict {
 type Rule = fn(&Status<'_>) -> Verdict;
 
 /// Kinds with a rule of their own.
-const RULES: [(&str, &str, Rule); 13] = [
+const RULES: [(&str, &str, Rule); 22] = [
     ("apps", "Deployment", workloads::deployment),
     ("apps", "StatefulSet", workloads::stateful_set),
     ("apps", "DaemonSet", workloads::daemon_set),
@@ -50,12 +59,28 @@ const RULES: [(&str, &str, Rule); 13] = [
     ("", "Pod", workloads::pod),
     ("batch", "Job", workloads::job),
     ("", "Service", conditions::service),
-    ("", "PersistentVolumeClaim", conditions::volume_claim),
-    ("", "PersistentVolume", conditions::volume),
+    ("", "PersistentVolumeClaim", volumes::claim),
+    ("", "PersistentVolume", volumes::volume),
     ("policy", "PodDisruptionBudget", conditions::observed),
     ("apiextensions.k8s.io", "CustomResourceDefinition", conditions::crd),
-    ("apiregistration.k8s.io", "APIService", conditions::standard),
+    ("apiregistration.k8s.io", "APIService", conditions::api_service),
+    ("networking.k8s.io", "ServiceCIDR", conditions::standard),
+    (GATEWAY, "GatewayClass", gateway::class),
+    (GATEWAY, "Gateway", gateway::gateway),
+    (GATEWAY, "HTTPRoute", gateway::route),
+    (GATEWAY, "GRPCRoute", gateway::route),
+    (GATEWAY, "TLSRoute", gateway::route),
+    (GATEWAY, "TCPRoute", gateway::route),
+    (GATEWAY, "UDPRoute", gateway::route),
+    (GATEWAY, "BackendTLSPolicy", gateway::policy),
 ];
+
+const GATEWAY: &str = "gateway.networking.k8s.io";
+
+/// The kinds with a rule of their own, as `(group, kind)`.
+pub fn kinds_with_a_rule() -> impl Iterator<Item = (&'static str, &'static str)> {
+    RULES.iter().map(|(group, kind, _)| (*group, *kind))
+}
 
 fn rule(kind: &GroupKind) -> Option<Rule> {
     RULES.iter().find(|(group, name, _)| *group == kind.group && *name == kind.kind).map(|(_, _, rule)| *rule)
@@ -69,7 +94,7 @@ pub fn needs_whole(kind: &GroupKind) -> bool {
 
 /// Groups that every API server serves by itself. Others may end in `.k8s.io` too, so they are listed.
 fn is_built_in(group: &str) -> bool {
-    const DOTTED: [&str; 15] = [
+    const DOTTED: [&str; 18] = [
         "admissionregistration",
         "apiextensions",
         "apiregistration",
@@ -80,20 +105,26 @@ fn is_built_in(group: &str) -> bool {
         "discovery",
         "events",
         "flowcontrol.apiserver",
+        "internal.apiserver",
         "networking",
         "node",
         "rbac.authorization",
         "scheduling",
+        "resource",
         "storage",
+        "storagemigration",
     ];
     let plain = matches!(group, "" | "apps" | "autoscaling" | "batch" | "extensions" | "policy");
-    plain || group.strip_suffix(".k8s.io").is_some_and(|g| DOTTED.contains(&g) || g == "resource")
+    plain || group.strip_suffix(".k8s.io").is_some_and(|g| DOTTED.contains(&g))
 }
 
 /// Judges a whole object. Kinds for which [`needs_whole`] is false may be given by their metadata.
 pub fn verdict(kind: &GroupKind, object: &Value) -> Verdict {
     if object.pointer("/metadata/deletionTimestamp").is_some_and(|at| !at.is_null()) {
         return Verdict::Terminating;
+    }
+    if object.pointer("/metadata/annotations").and_then(|all| all.get(HEALTH)?.as_str()) == Some(IGNORE) {
+        return Verdict::Healthy;
     }
     let status = Status(object);
     match rule(kind) {
@@ -154,6 +185,13 @@ impl<'a> Status<'a> {
 
     fn condition(&self, name: &str) -> Option<Condition<'a>> {
         self.conditions().find(|c| c.text("type") == name)
+    }
+
+    /// When someone last wrote more than the status, by the field managers' times: RFC 3339 in UTC, to the second.
+    fn written(&self) -> Option<&'a str> {
+        let entries = self.0.pointer("/metadata/managedFields").and_then(Value::as_array);
+        let others = entries.into_iter().flatten().filter(|entry| entry["subresource"] != "status");
+        others.filter_map(|entry| entry["time"].as_str()).max()
     }
 
     fn condition_is(&self, name: &str, status: &str) -> Option<Condition<'a>> {

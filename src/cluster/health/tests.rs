@@ -28,6 +28,9 @@ fn check(kind: &GroupKind, object: &Value, wanted: &str) {
         Verdict::Healthy => wanted == "ok",
         Verdict::Terminating => wanted == "terminating",
         Verdict::Progressing(reason) => wanted.strip_prefix("... ").is_some_and(|part| reason.contains(part)),
+        Verdict::Unbound(class) => {
+            wanted.strip_prefix("unbound: ") == Some(class.as_deref().unwrap_or("default"))
+        }
         Verdict::Failed(reason) => wanted.strip_prefix("failed: ").is_some_and(|part| reason.contains(part)),
     };
     assert!(fits, "{kind}: wanted '{wanted}', got {verdict:?} for {object}");
@@ -283,6 +286,14 @@ fn jobs() {
                 json!({"status": {"conditions": [
             condition("Failed", "True", "BackoffLimitExceeded", "too often")]}}),
             ),
+            (
+                "failed: FailureTarget is True: DeadlineExceeded",
+                json!({"status": {"conditions": [condition("FailureTarget", "True", "DeadlineExceeded", "")]}}),
+            ),
+            (
+                "... 0 of 3 completions",
+                json!({"status": {"conditions": [condition("SuccessCriteriaMet", "True", "SuccessPolicy", "")]}}),
+            ),
         ],
     );
     check(&kind("batch", "CronJob"), &json!({}), "ok");
@@ -314,7 +325,30 @@ fn services_and_volumes() {
         &json!({}),
         &[
             ("ok", json!({"status": {"phase": "Bound"}})),
-            ("... not bound", json!({"status": {"phase": "Pending"}})),
+            ("unbound: default", json!({"status": {"phase": "Pending"}})),
+            ("unbound: default", json!({})),
+            ("unbound: fast", json!({"spec": {"storageClassName": "fast"}, "status": {"phase": "Pending"}})),
+            (
+                "unbound: old",
+                json!({"metadata": {"annotations": {"volume.beta.kubernetes.io/storage-class": "old"}},
+                    "spec": {"storageClassName": "fast"}}),
+            ),
+            ("... only a volume without a class fits", json!({"spec": {"storageClassName": ""}})),
+            (
+                "... not bound to volume pv-1",
+                json!({"spec": {"storageClassName": "fast", "volumeName": "pv-1"}}),
+            ),
+            (
+                "... for node n1",
+                json!({"metadata": {"annotations": {"volume.kubernetes.io/selected-node": "n1"}},
+                    "spec": {"storageClassName": "fast"}}),
+            ),
+            (
+                "... ControllerResizeError is True: quota",
+                json!({"status": {"phase": "Bound", "conditions": [
+                    condition("ControllerResizeError", "True", "", "quota")]}}),
+            ),
+            ("terminating", json!({"metadata": {"deletionTimestamp": "2026-11-23T05:00:00Z"}})),
             ("failed: lost", json!({"status": {"phase": "Lost"}})),
         ],
     );
@@ -371,6 +405,7 @@ fn kinds_that_extend_the_api() {
         &json!({}),
         &[
             ("ok", json!({"status": {"conditions": [condition("Available", "True", "", "")]}})),
+            ("... has not been tried", json!({"status": null})),
             (
                 "... MissingEndpoints",
                 json!({"status": {"conditions": [
@@ -418,6 +453,11 @@ fn all_others_speak_in_standard_conditions() {
             condition("Stalled", "True", "", "")]}}),
             ),
             (
+                "... Ready is False",
+                with(json!([condition("Ready", "False", "", ""),
+            {"type": "Stalled", "status": "True", "observedGeneration": 1}])),
+            ),
+            (
                 "... Ready is not of generation 2",
                 with(json!([
             {"type": "Ready", "status": "True", "observedGeneration": 1}])),
@@ -432,6 +472,128 @@ fn all_others_speak_in_standard_conditions() {
         &json!({"status": {"conditions": [condition("Ready", "False", "", "")]}}),
         "ok",
     );
+}
+
+#[test]
+fn gateways_and_routes() {
+    let with =
+        |conditions: Value| json!({"metadata": {"generation": 2}, "status": {"conditions": conditions}});
+    let old = json!({"type": "Programmed", "status": "True", "observedGeneration": 1});
+    let group = "gateway.networking.k8s.io";
+    for (name, object, wanted) in [
+        ("GatewayClass", json!({}), "ok"),
+        ("GatewayClass", with(json!([condition("Accepted", "Unknown", "Pending", "")])), "ok"),
+        (
+            "GatewayClass",
+            with(json!([condition("Accepted", "False", "InvalidParameters", "no")])),
+            "... InvalidParameters: no",
+        ),
+        ("Gateway", json!({}), "... no controller"),
+        ("Gateway", with(json!([condition("Programmed", "True", "", "")])), "ok"),
+        (
+            "Gateway",
+            with(json!([condition("Programmed", "Unknown", "Pending", "Waiting for controller")])),
+            "... Waiting for controller",
+        ),
+        (
+            "Gateway",
+            with(json!([condition("Programmed", "False", "AddressNotAssigned", "")])),
+            "... AddressNotAssigned",
+        ),
+        (
+            "Gateway",
+            with(json!([
+                condition("Accepted", "False", "Invalid", ""),
+                condition("Programmed", "True", "", "")
+            ])),
+            "... Accepted is False: Invalid",
+        ),
+        ("Gateway", with(json!([old])), "... not of the newest generation"),
+        ("ReferenceGrant", json!({}), "ok"),
+        ("BackendTLSPolicy", json!({}), "ok"),
+    ] {
+        check(&kind(group, name), &object, wanted);
+    }
+    let parents = |conditions: Value| {
+        json!({"metadata": {"generation": 2}, "spec": {"parentRefs": [{"name": "main"}]},
+        "status": {"parents": [{"parentRef": {"name": "main"}, "conditions": conditions}]}})
+    };
+    for name in ["HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute"] {
+        for (object, wanted) in [
+            (json!({}), "ok"),
+            (json!({"spec": {"parentRefs": [{"name": "main"}]}}), "... no gateway has taken it yet"),
+            (
+                parents(json!([
+                    condition("Accepted", "True", "", ""),
+                    condition("ResolvedRefs", "True", "", "")
+                ])),
+                "ok",
+            ),
+            (
+                parents(json!([condition("Accepted", "False", "NoMatchingParent", "")])),
+                "... main: Accepted is False: NoMatchingParent",
+            ),
+            (
+                parents(json!([
+                    condition("Accepted", "True", "", ""),
+                    condition("ResolvedRefs", "False", "BackendNotFound", "")
+                ])),
+                "... BackendNotFound",
+            ),
+            (
+                parents(json!([{"type": "Accepted", "status": "True", "observedGeneration": 1}])),
+                "... main has not looked",
+            ),
+        ] {
+            check(&kind(group, name), &object, wanted);
+        }
+    }
+}
+
+#[test]
+fn any_object_may_be_left_out_of_health() {
+    let ignored = |value: &str, more: Value| {
+        merge(&json!({"metadata": {"annotations": {"fairlead.dev/health": value}}}), &more)
+    };
+    check(&kind("", "Service"), &ignored("ignore", json!({"spec": {"type": "LoadBalancer"}})), "ok");
+    check(&kind("", "PersistentVolumeClaim"), &ignored("ignore", json!({})), "ok");
+    check(
+        &kind("batch", "Job"),
+        &ignored("ignore", json!({"status": {"conditions": [condition("Failed", "True", "", "")]}})),
+        "ok",
+    );
+    check(
+        &kind("example.com", "Database"),
+        &ignored("ignore", json!({"status": {"conditions": [condition("Ready", "False", "", "")]}})),
+        "ok",
+    );
+    check(
+        &kind("", "Service"),
+        &ignored("Ignore", json!({"spec": {"type": "LoadBalancer"}})),
+        "... no address",
+    );
+    let leaving = json!({"metadata": {"deletionTimestamp": "2026-11-23T05:00:00Z"}});
+    check(&kind("", "Service"), &ignored("ignore", leaving), "terminating");
+}
+
+#[test]
+fn an_old_deadline_says_nothing_of_a_newer_change() {
+    let with = |written: &str, exceeded: &str| {
+        json!({
+        "metadata": {"generation": 3, "managedFields": [
+            {"manager": "fairlead-default", "operation": "Apply", "time": written},
+            {"manager": "kube-controller-manager", "operation": "Update", "subresource": "status", "time": "2026-11-23T12:09:00Z"}]},
+        "spec": {"replicas": 1, "progressDeadlineSeconds": 60},
+        "status": {"observedGeneration": 3, "replicas": 2, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1,
+            "conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "lastUpdateTime": exceeded}]}})
+    };
+    let deployment = kind("apps", "Deployment");
+    check(
+        &deployment,
+        &with("2026-11-23T12:00:00Z", "2026-11-23T12:01:00Z"),
+        "failed: progress deadline exceeded",
+    );
+    check(&deployment, &with("2026-11-23T12:02:00Z", "2026-11-23T12:01:00Z"), "... 1 old replica");
 }
 
 #[test]

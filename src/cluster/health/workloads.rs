@@ -28,7 +28,14 @@ pub(super) fn deployment(s: &Status<'_>) -> Verdict {
     }
     let progressing = s.condition("Progressing");
     if let Some(c) = progressing.filter(|c| c.text("reason") == "ProgressDeadlineExceeded") {
-        return Verdict::failed(deadline(s, c.text("message")));
+        // When a change goes back to a replica set that is still there, the controller leaves the condition of the
+        // time before in a status that it says to be of the new generation, until a pod moves.
+        let is_old = s
+            .written()
+            .is_some_and(|at| !c.text("lastUpdateTime").is_empty() && c.text("lastUpdateTime") <= at);
+        if !is_old {
+            return Verdict::failed(deadline(s, c.text("message")));
+        }
     }
     let want = s.number("/spec/replicas").unwrap_or(1);
     let (replicas, updated) = (s.count("/status/replicas"), s.count("/status/updatedReplicas"));
@@ -174,7 +181,8 @@ fn waiting<'a>(s: &Status<'a>) -> Option<(&'a str, &'a str)> {
 /// A job is healthy when it is complete; kstatus is content once it has started, but what depends on a job depends
 /// on its work.
 pub(super) fn job(s: &Status<'_>) -> Verdict {
-    if let Some(c) = s.condition_is("Failed", "True") {
+    // `FailureTarget` is the same, said while the last pods end.
+    if let Some(c) = s.condition_is("Failed", "True").or_else(|| s.condition_is("FailureTarget", "True")) {
         return Verdict::failed(c.say());
     }
     let suspended = s.0.pointer("/spec/suspend") == Some(&Value::Bool(true));

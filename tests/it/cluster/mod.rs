@@ -1,8 +1,10 @@
 //! Workers against a real API server.
 
 mod apply;
+mod causes;
 mod drift;
 mod faults;
+mod health;
 mod holds;
 mod layers;
 pub mod world;

@@ -16,11 +16,12 @@ use fairlead::sim::faults::Script;
 use serde::Deserialize;
 use serde_json::Value;
 
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 8] = [
     "README.md",
     "CONTRIBUTING.md",
     "docs/architecture.md",
     "docs/format.md",
+    "docs/health.md",
     "docs/operations.md",
     "docs/rollouts.md",
     "docs/forges.md",
@@ -83,6 +84,18 @@ fn examples_of_documents_and_settings_validate() {
         }
     }
     assert!(documents >= 5 && settings >= 2 && scripts == 1, "{documents}, {settings}, {scripts}");
+}
+
+#[test]
+fn the_rules_of_health_are_listed() {
+    let page = read("docs/health.md");
+    for (group, kind) in fairlead::cluster::health::kinds_with_a_rule() {
+        let row = page.lines().any(|line| {
+            let first = line.strip_prefix("| ").and_then(|line| line.split(" | ").next());
+            first.is_some_and(|kinds| kinds.split(", ").any(|one| one == format!("`{kind}`")))
+        });
+        assert!(row, "docs/health.md has no row for {kind} of {group:?}");
+    }
 }
 
 fn help(arguments: &[&str]) -> String {

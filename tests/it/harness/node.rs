@@ -17,8 +17,20 @@ pub enum Failure {
     Crash,
     /// The image can't be had: `ImagePullBackOff`.
     Pull,
-    /// The container runs and never becomes ready.
+    /// The container runs and never becomes ready: its probe fails, by an event.
     Unready,
+    /// The container is killed for its memory again and again.
+    OutOfMemory,
+    /// What the container is made from is missing: `CreateContainerConfigError`.
+    Config,
+    /// An init container crashes again and again.
+    Init,
+    /// A volume can't be mounted: an event.
+    Mount,
+    /// The container ends with an error and the pod fails, as where it is not to be restarted.
+    Exit,
+    /// The node throws the pod out.
+    Evict,
 }
 
 impl Failure {
@@ -27,6 +39,12 @@ impl Failure {
             Self::Crash => "crash",
             Self::Pull => "pull",
             Self::Unready => "unready",
+            Self::OutOfMemory => "oom",
+            Self::Config => "config",
+            Self::Init => "init",
+            Self::Mount => "mount",
+            Self::Exit => "exit",
+            Self::Evict => "evict",
         }
     }
 }
