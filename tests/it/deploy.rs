@@ -73,8 +73,14 @@ async fn the_role_is_enough_and_no_more_than_that() {
 /// Why something is not healthy, and what a claim's class says, is asked with the same role; claims are a kind more.
 async fn claims_and_causes(plane: &ControlPlane, daemon: &Daemon, repo: &FleetRepo) {
     let verbs = "--verb=get,list,watch,create,patch,delete";
-    plane.kubectl(&["create", "clusterrole", "claims", verbs, "--resource=persistentvolumeclaims"]).await.unwrap();
-    plane.kubectl(&["create", "clusterrolebinding", "claims", "--clusterrole=claims", "--user=fairlead"]).await.unwrap();
+    plane
+        .kubectl(&["create", "clusterrole", "claims", verbs, "--resource=persistentvolumeclaims"])
+        .await
+        .unwrap();
+    plane
+        .kubectl(&["create", "clusterrolebinding", "claims", "--clusterrole=claims", "--user=fairlead"])
+        .await
+        .unwrap();
     let class = "{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: late}, provisioner: example.test/none, volumeBindingMode: WaitForFirstConsumer}";
     plane.kubectl_with_input(&["create", "-f", "-"], class).await.unwrap();
     let claim = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: cache, namespace: shop}\nspec: {accessModes: [ReadWriteOnce], storageClassName: late, resources: {requests: {storage: 1Gi}}}\n";

@@ -152,7 +152,7 @@ async fn a_failure_is_looked_up_once_before_it_is_said() -> Result<()> {
     assert_eq!(object.name(), "load");
     assert!(message.starts_with("pod load-"), "{message}");
     assert!(
-        message.contains("container main ended with exit code 7: no such table: users (Failed is True"),
+        message.contains("container main ended with exit code 7: no such table: users (Fail"),
         "{message}"
     );
     let asked = world.requests(mark).await?;
