@@ -22,6 +22,8 @@ pub mod forge;
 mod files;
 // Locks on files that one process may hold.
 mod lock;
+// How connections to other machines are made.
+pub mod net;
 // A release and what a cluster has to a plan.
 pub mod plan;
 // Documents, commits and a target to a release.
@@ -36,5 +38,3 @@ pub mod server;
 pub mod sim;
 // What survives a restart and is in neither Git nor a ledger.
 pub mod store;
-// Which certificates are trusted.
-mod tls;

@@ -51,7 +51,7 @@ pub(super) fn refused(error: ForgeError, repository: &str, rights: &str) -> CliE
         ForgeError::Refused { status: 403 | 404, .. } => {
             format!("is there a repository {repository}, and may the token do this? It needs: {rights}")
         }
-        ForgeError::Unreachable(_) => {
+        ForgeError::Unreachable { .. } => {
             "the setting forge.url names the API's address, forge.caFile its certificates".to_owned()
         }
         _ => return CliError::outside(error),

@@ -75,7 +75,8 @@ fn opening(args: &args::Rollback) -> Result<Client, CliError> {
 
 fn block_on_pull(client: &Client, pull: &NewPull) -> Result<String, ForgeError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| ForgeError::Unreachable(error.to_string()))?;
+    let runtime =
+        runtime.map_err(|error| ForgeError::Settings(format!("no task can be started: {error}")))?;
     runtime.block_on(client.new_pull(pull))
 }
 

@@ -5,22 +5,19 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use http::Uri;
-use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::{Connect, HttpConnector, proxy::Tunnel};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::{Body, ConfigExt as _};
 use tower::{BoxError, ServiceBuilder};
+use tracing::warn;
 
 use super::coarse::CoarseTimer;
-use super::credentials::{ConnectError, read_kubeconfig};
+use super::credentials::{Access, ConnectError, read_kubeconfig};
 use super::lanes::Lanes;
 use super::observe::{ObserveLayer, RequestObserver};
 use crate::model::name::TargetName;
+use crate::net::{self, Protocols};
 
-/// Until when a TCP connection must stand.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// After how long a silence an HTTP/2 connection is asked whether it lives, also when idle; as API clients in Go do.
 const PING_EVERY: Duration = Duration::from_secs(30);
 /// Until when it must answer, as there; then every stream on it fails and is started anew on another.
@@ -70,13 +67,19 @@ impl Connector for KubeconfigFolder {
         let (path, trusted, target) = (self.path(target), self.trusted, target.clone());
         let observer = self.observer.clone();
         Box::pin(async move {
-            let config = match read_kubeconfig(&path, trusted).await {
-                Err(ConnectError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                    return Err(ConnectError::UnknownTarget(target));
+            let others = passed_over(&path);
+            let access = match read_kubeconfig(&path, trusted).await {
+                Err(ConnectError::Read { path: missing, source })
+                    if missing == path && source.kind() == std::io::ErrorKind::NotFound =>
+                {
+                    return Err(ConnectError::UnknownTarget { target, passed_over: others });
                 }
                 other => other?,
             };
-            client(&config, &path, observer)
+            for other in others {
+                warn!(file = %other.display(), used = %path.display(), "a kubeconfig is passed over: only <target>.yaml is read");
+            }
+            client(access, &path, observer)
         })
     }
 
@@ -88,6 +91,20 @@ impl Connector for KubeconfigFolder {
     }
 }
 
+/// Files beside a kubeconfig that look as if they were meant for the same target.
+fn passed_over(path: &Path) -> Vec<PathBuf> {
+    let (folder, Some(target)) = (path.parent().unwrap_or(Path::new("")), path.file_stem()) else {
+        return Vec::new();
+    };
+    let target = target.to_string_lossy();
+    let others = OTHER_ENDS.iter().map(|end| folder.join(format!("{target}{end}")));
+    others.filter(|other| other.is_file()).collect()
+}
+
+/// How people end the names of kubeconfigs, beside `.yaml`.
+const OTHER_ENDS: [&str; 8] =
+    ["", ".yml", ".json", ".kubeconfig", ".conf", ".YAML", ".kubeconfig.yaml", "-kubeconfig.yaml"];
+
 /// Several sources of clusters: the first that knows a target's name wins.
 pub struct FirstOf(pub Vec<Box<dyn Connector>>);
 
@@ -96,13 +113,14 @@ impl Connector for FirstOf {
         let attempts: Vec<_> = self.0.iter().map(|connector| connector.connect(target)).collect();
         let target = target.clone();
         Box::pin(async move {
+            let mut all = Vec::new();
             for attempt in attempts {
                 match attempt.await {
-                    Err(ConnectError::UnknownTarget(_)) => {}
+                    Err(ConnectError::UnknownTarget { passed_over, .. }) => all.extend(passed_over),
                     other => return other,
                 }
             }
-            Err(ConnectError::UnknownTarget(target))
+            Err(ConnectError::UnknownTarget { target, passed_over: all })
         })
     }
 
@@ -113,71 +131,23 @@ impl Connector for FirstOf {
 
 /// A client whose requests share one HTTP/2 connection (see [`Lanes`]) if the server speaks it, else HTTP/1.1.
 pub(super) fn client(
-    config: &kube::Config,
+    access: Access,
     path: &Path,
     observer: Option<RequestObserver>,
 ) -> Result<kube::Client, ConnectError> {
-    let mut http = HttpConnector::new();
-    http.enforce_http(false);
-    // Without it HTTP/2 waits out delayed acknowledgements, 40 ms each.
-    http.set_nodelay(true);
-    http.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    http.set_keepalive(Some(PING_EVERY));
-    let Some(proxy) = config.proxy_url.clone() else {
-        return with_tls(config, path, http, observer);
-    };
-    let refuse = |reason: &str| ConnectError::Proxy { path: path.to_owned(), reason: reason.to_owned() };
-    match proxy.scheme_str() {
-        Some("http") => with_tls(config, path, through(&proxy, http).map_err(refuse)?, observer),
-        Some("socks5") => {
-            let socks = hyper_util::client::legacy::connect::proxy::SocksV5::new(proxy, http);
-            with_tls(config, path, socks, observer)
+    let Access { config, trust, server_name, route } = access;
+    let failed = |field: &'static str| {
+        move |error: kube::Error| ConnectError::KubeconfigInvalid {
+            path: path.to_owned(),
+            what: format!("{field} can't be used: {}", super::text::chain(&error)),
         }
-        _ => Err(refuse("only http:// and socks5:// proxies")),
-    }
-}
-
-fn through(proxy: &Uri, http: HttpConnector) -> Result<Tunnel<HttpConnector>, &'static str> {
-    let mut parts = proxy.clone().into_parts();
-    let authority = parts.authority.as_ref().map(ToString::to_string).unwrap_or_default();
-    let Some((user, host)) = authority.rsplit_once('@') else {
-        return Ok(Tunnel::new(proxy.clone(), http));
     };
-    parts.authority = Some(host.parse().map_err(|_| "not a host")?);
-    let address = Uri::from_parts(parts).map_err(|_| "not an address")?;
-    let value = format!("Basic {}", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, user));
-    let mut value = http::HeaderValue::from_str(&value).map_err(|_| "not a user")?;
-    value.set_sensitive(true);
-    Ok(Tunnel::new(address, http).with_auth(value))
-}
-
-fn with_tls<C>(
-    config: &kube::Config,
-    path: &Path,
-    connector: C,
-    observer: Option<RequestObserver>,
-) -> Result<kube::Client, ConnectError>
-where
-    C: tower::Service<Uri> + Clone + Send + Sync + 'static,
-    C::Response: hyper::rt::Read + hyper::rt::Write + legacy::connect::Connection + Send + Unpin + 'static,
-    C::Future: Send + 'static,
-    C::Error: Into<BoxError>,
-    hyper_rustls::HttpsConnector<C>: Connect + Clone + Send + Sync + 'static,
-{
-    let failed = |source| ConnectError::Client { path: path.to_owned(), source: Box::new(source) };
-    let tls = config.rustls_client_config().map_err(failed)?;
-    let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
-    let builder = match &config.tls_server_name {
-        Some(name) => {
-            let name = name.clone().try_into().map_err(|_| ConnectError::KubeconfigRejected {
-                path: path.to_owned(),
-                field: "tls-server-name",
-            })?;
-            builder.with_server_name_resolver(FixedServerNameResolver::new(name))
-        }
-        None => builder,
-    };
-    let https = builder.enable_http1().enable_http2().wrap_connector(connector);
+    // Only a trusted file may name an http:// address.
+    let plain = config.cluster_url.scheme_str() == Some("http");
+    let connector = net::Connector::new(route, trust, Protocols::Http1And2)
+        .keep_alive(PING_EVERY)
+        .server_name(server_name)
+        .allow_plain(plain);
     let mut builder = legacy::Client::builder(TokioExecutor::new());
     builder
         .timer(CoarseTimer)
@@ -188,12 +158,21 @@ where
         // The window that API clients in Go use; hyper's own would be adapted for every connection.
         .http2_initial_stream_window_size(1 << 20)
         .http2_initial_connection_window_size(4 << 20);
-    let transport = Lanes::new(move || builder.build::<_, Body>(https.clone()));
+    let transport = Lanes::new(move || builder.build::<_, Body>(connector.clone()));
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
-        .option_layer(config.auth_layer().map_err(failed)?)
-        .map_err(BoxError::from)
+        .layer(config.extra_headers_layer().map_err(failed("what the user acts as"))?)
+        .option_layer(config.auth_layer().map_err(failed("the user's credentials"))?)
+        .map_err(worded)
         .layer(ObserveLayer(observer))
         .service(transport);
     Ok(kube::Client::new(service, config.default_namespace.clone()))
+}
+
+/// Why there is no connection, in words; other errors as they are.
+fn worded(error: legacy::Error) -> BoxError {
+    match net::connect_failure_of(&error) {
+        Some(failure) => failure.clone().into(),
+        None => error.into(),
+    }
 }

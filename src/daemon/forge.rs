@@ -12,7 +12,7 @@ use super::teller::{Shared, Teller};
 use super::{DaemonError, Settings, Tasks};
 use crate::forge::{Client, CommentRecord, ForgeSettings, Receiver, Reports, Sender, Watched};
 use crate::repo::History;
-use crate::server::{Views, Webhooks};
+use crate::server::{Metrics, Views, Webhooks};
 use crate::store::{self, SaidRecord, Store, StoreError};
 
 /// Pull requests that may be named before more are left to the list.
@@ -51,6 +51,7 @@ impl Forge {
         store: &store::Handle,
         kick: &Kick,
         views: &Views,
+        metrics: &Arc<Metrics>,
         history: History,
     ) -> Result<Self, DaemonError> {
         let Some(forge) = &settings.forge else { return Ok(Self::default()) };
@@ -61,11 +62,11 @@ impl Forge {
         let repository = &settings.repository;
         let client = Client::open(&forge, &access.url)?;
         if let Some(secret) = &forge.webhook_secret_file {
-            let watched = Watched::of(&repository.url, forge.repository.as_deref());
+            let watched = Watched::of(&forge, &access.url);
             let receiver = Receiver::open(forge.kind, secret, watched)?;
             let pulls = client.is_some().then_some(hints);
-            opened.webhooks =
-                Some(Arc::new(Hooks::new(receiver, kick.clone(), repository.branch.clone(), pulls)));
+            let hooks = Hooks::new(receiver, kick.clone(), repository.branch.clone(), pulls, metrics.clone());
+            opened.webhooks = Some(Arc::new(hooks));
         }
         let Some(client) = client else { return Ok(opened) };
         let outbox = Arc::new(Notify::new());

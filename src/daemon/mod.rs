@@ -176,7 +176,7 @@ impl Wired {
         let (orders, orders_in) = mpsc::channel(64);
         let (read, readings) = mpsc::channel(1);
         let kick = Kick::default();
-        let forge = Forge::open(settings, saved.said, &store, &kick, &views, mirror.history())?;
+        let forge = Forge::open(settings, saved.said, &store, &kick, &views, &metrics, mirror.history())?;
 
         let brake = Brake::default();
         let emergency = Arc::new(Emergency::open(&settings.state, brake.clone()));

@@ -37,8 +37,12 @@ pub struct Settings {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RepositorySettings {
-    /// https, ssh, or a local path.
+    /// https, ssh, or a local path; http only with `plainHttp`.
     pub url: String,
+    /// Let `url` be an `http://` address: content and token then go over the network unencrypted, to that host alone.
+    /// Default: false.
+    #[serde(default)]
+    pub plain_http: bool,
     /// Default: main.
     #[serde(default = "main_branch")]
     pub branch: String,
@@ -217,7 +221,7 @@ impl Settings {
             } => Some(Credentials::SshKey { key_file, known_hosts_file }),
             _ => None,
         });
-        let url: RepositoryUrl = repository.url.parse()?;
+        let url = RepositoryUrl::parse(&repository.url, repository.plain_http)?;
         Ok(Access { url, credentials, ca_file: repository.ca_file.clone() })
     }
 

@@ -1,10 +1,13 @@
 //! What a forge must be able to do: the one trait that a new forge implements. Only shapes, no IO: how deliveries are
 //! signed and read, and which requests say what.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
 use jiff::Timestamp;
+use percent_encoding::percent_decode;
 use serde_json::Value;
 
 use super::ForgeError;
@@ -37,6 +40,8 @@ pub struct Reply {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Value,
+    /// What was asked: the method, and the URL without its query.
+    pub asked: String,
 }
 
 impl Reply {
@@ -44,14 +49,26 @@ impl Reply {
         (200..300).contains(&self.status)
     }
 
-    /// What the forge says is wrong, for people.
-    pub fn message(&self) -> String {
+    /// What the forge says is wrong.
+    pub fn said(&self) -> String {
         let text = match &self.body["message"] {
             Value::String(text) => text.clone(),
             Value::Null => self.body["error"].as_str().unwrap_or_default().to_owned(),
             other => other.to_string(),
         };
-        format!("HTTP {} {text}", self.status).trim_end().to_owned()
+        format!("HTTP {} {}", self.status, clean(&text)).trim_end().to_owned()
+    }
+
+    /// The same for people: with what was asked and, where the settings may be wrong, what to look at.
+    pub fn message(&self) -> String {
+        let look = match self.status {
+            300..=399 => "; it redirects, which is not followed: is forge.url right?",
+            401 => "; is the token whole, and not expired?",
+            403 => "; may the token do this?",
+            404 => "; are forge.url and forge.repository right, and may the token see it?",
+            _ => "",
+        };
+        format!("{}: {}{look}", self.asked, self.said())
     }
 
     pub(super) fn refused(&self) -> ForgeError {
@@ -142,16 +159,47 @@ pub struct Delivery<'d> {
     pub now: Timestamp,
 }
 
-/// What a delivery says, whatever the forge. `repository`: its addresses, of which one that is ours is enough.
+impl Delivery<'_> {
+    /// The body; of a form (`application/x-www-form-urlencoded`) its field `payload`.
+    pub fn json(&self) -> Cow<'_, [u8]> {
+        let kind = self.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+            return Cow::Borrowed(self.body);
+        }
+        let fields = self.body.split(|byte| *byte == b'&');
+        let payload = fields.filter_map(|field| field.strip_prefix(b"payload=")).next();
+        let spaced: Vec<u8> =
+            payload.unwrap_or_default().iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+        Cow::Owned(percent_decode(&spaced).collect())
+    }
+}
+
+/// The repository that a delivery is about, as it names it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Named {
+    /// `owner/name`
+    pub name: Option<String>,
+    /// Its addresses, under whatever host and scheme.
+    pub addresses: Vec<String>,
+}
+
+impl Named {
+    pub fn new<const N: usize>(name: Option<String>, addresses: [Option<String>; N]) -> Self {
+        Self { name, addresses: addresses.into_iter().flatten().collect() }
+    }
+}
+
+/// What a delivery says, whatever the forge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     Push {
-        repository: Vec<String>,
+        repository: Named,
         reference: String,
         after: Option<String>,
     },
     Pull {
-        repository: Vec<String>,
+        repository: Named,
         number: u64,
     },
     /// Something that concerns nobody here; its body is not even read.
@@ -176,8 +224,19 @@ pub trait Forge: Send + Sync + 'static {
 
     // --- How it is asked.
 
-    /// The API's address, of a forge whose pages are at `https://<authority>`.
-    fn base(&self, authority: &str) -> String;
+    /// The host of its pages, of one that Git is reached at under another name.
+    fn pages_host<'h>(&self, host: &'h str) -> &'h str {
+        host
+    }
+    /// Parts of a repository's name, where it is always the same: what stands before them in an address is where the
+    /// forge is on its host.
+    fn name_parts(&self) -> Option<usize> {
+        Some(2)
+    }
+    /// The API's address, of a forge whose pages are at `pages`, e.g. `https://example.com/gitea`.
+    fn base(&self, pages: &str) -> String;
+    /// What [`Self::base`] adds, at most.
+    fn base_path(&self) -> &'static str;
     /// Name and value of the header that carries the token.
     fn authorization(&self, token: &str) -> (&'static str, String);
     /// Headers that every request has.
@@ -238,6 +297,12 @@ pub trait Forge: Send + Sync + 'static {
     fn read_hook(&self, value: &Value) -> Option<Hook>;
     /// Makes a webhook, or changes the one that is there.
     fn set_hook(&self, repository: &str, known: Option<&str>, hook: &NewHook<'_>) -> Call;
+}
+
+/// A forge's words on one line, not too long.
+fn clean(text: &str) -> String {
+    let words = text.split(|c: char| c.is_control() || c.is_whitespace()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ").chars().take(300).collect()
 }
 
 /// A path's segment out of a text that may hold anything.

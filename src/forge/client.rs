@@ -7,7 +7,7 @@ use http::HeaderMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::address;
+use super::address::Site;
 use super::api::{Call, Comment, Forge, NewPull, Pull, Reply, Verdict};
 use super::credential::{App, Credential};
 use super::findings::FindingsRecord;
@@ -41,25 +41,19 @@ impl Client {
             (None, Some(app)) => Credential::App(App::open(app)?),
             (None, None) => return Ok(None),
         };
-        let name = settings
-            .repository
-            .clone()
-            .or_else(|| address::place(repository.as_str()).map(|(_, path)| path.to_owned()));
-        let name = name.ok_or_else(|| {
-            ForgeError::Settings(
-                "the repository's url does not say its name; set forge.repository: owner/name".into(),
-            )
-        })?;
         let Some(forge) = settings.kind.forge() else { return Ok(None) };
-        let base = match (&settings.url, authority(repository)) {
-            (Some(url), _) => checked(url)?,
-            (None, Some(authority)) => forge.base(&authority),
+        let site = Site::of(settings, repository);
+        let name = site.named()?;
+        let base = match (&settings.url, &site.pages) {
+            (Some(url), _) => checked(url, settings.plain_http, repository)?,
+            (None, Some(pages)) => forge.base(pages),
             (None, None) => {
                 let text = "the repository's url does not say where the forge's API is; set forge.url";
                 return Err(ForgeError::Settings(text.to_owned()));
             }
         };
-        let http = Http::new(settings.ca_file.as_deref())?;
+        let plain = base.starts_with("http://");
+        let http = Http::new(settings.ca_file.as_deref(), plain)?;
         Ok(Some(Self(Arc::new(Inner { forge, base, http, credential, repository: name }))))
     }
 
@@ -185,24 +179,24 @@ impl Client {
     }
 }
 
-/// Where a repository's pages are: beside Git over https; of ssh, at the same host.
-pub(super) fn authority(repository: &RepositoryUrl) -> Option<String> {
-    let host = repository.host()?;
-    match repository.port().filter(|port| !repository.is_ssh() && *port != 443) {
-        Some(port) => Some(format!("{host}:{port}")),
-        None => Some(host.to_owned()),
-    }
-}
-
-/// An API's address as a person wrote it. A token in the clear goes no further than this machine.
-fn checked(url: &str) -> Result<String, ForgeError> {
+/// An API's address as a person wrote it. A token in the clear goes no further than this machine, but where a setting
+/// says so for that host.
+fn checked(url: &str, plain_http: bool, repository: &RepositoryUrl) -> Result<String, ForgeError> {
     let bad = |what: &str| ForgeError::Settings(format!("forge.url '{url}' {what}"));
     let uri: http::Uri = url.parse().map_err(|_| bad("is not an address"))?;
-    let loopback = matches!(uri.host(), Some("127.0.0.1" | "localhost" | "[::1]"));
+    let host = uri.host().unwrap_or_default();
+    let loopback = matches!(host, "127.0.0.1" | "localhost" | "[::1]");
+    let asked_for =
+        plain_http || repository.is_plain() && repository.host() == Some(&host.to_ascii_lowercase());
     match uri.scheme_str() {
         Some("https") => {}
-        Some("http") if loopback => {}
-        Some("http") => return Err(bad("is not encrypted; use https")),
+        Some("http") if loopback || asked_for => {}
+        Some("http") => {
+            return Err(bad(
+                "is not encrypted; use https, or set forge.plainHttp to true to let the token go over the network \
+                 unencrypted",
+            ));
+        }
         _ => return Err(bad("is not an https address")),
     }
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) || uri.query().is_some() {
@@ -252,7 +246,12 @@ mod tests {
         let header = |(name, value): &(&'static str, &'static str)| {
             (HeaderName::from_static(name), HeaderValue::from_static(value))
         };
-        Reply { status, headers: headers.iter().map(header).collect(), body: Value::Null }
+        Reply {
+            status,
+            headers: headers.iter().map(header).collect(),
+            body: Value::Null,
+            asked: String::new(),
+        }
     }
 
     #[test]
@@ -288,11 +287,20 @@ mod tests {
 
     #[test]
     fn a_token_is_not_sent_in_the_clear() {
+        let repository: RepositoryUrl = "https://git.example.com/platform/fleet.git".parse().unwrap();
         for good in ["https://api.example.com", "http://127.0.0.1:3000/api/v1/", "http://localhost/x"] {
-            assert!(checked(good).is_ok(), "{good}");
+            assert!(checked(good, false, &repository).is_ok(), "{good}");
         }
         for bad in ["http://git.example.com", "ftp://x", "x", "https://me:pw@x", "https://x/?a=b", ""] {
-            assert!(checked(bad).is_err(), "{bad}");
+            assert!(checked(bad, false, &repository).is_err(), "{bad}");
         }
+        // Where a setting says so, and for that host alone.
+        let address = "http://git.example.com/api/v1";
+        let error = checked(address, false, &repository).unwrap_err().to_string();
+        assert!(error.contains("forge.plainHttp"), "{error}");
+        assert!(checked(address, true, &repository).is_ok());
+        let plain = RepositoryUrl::parse("http://git.example.com:3000/platform/fleet.git", true).unwrap();
+        assert!(checked(address, false, &plain).is_ok());
+        assert!(checked("http://api.example.com", false, &plain).is_err());
     }
 }

@@ -11,9 +11,9 @@ pub enum ForgeError {
     Certificates { path: PathBuf, reason: String },
     #[error("forge: {0}")]
     Settings(String),
-    #[error("the forge can't be reached: {0}")]
-    Unreachable(String),
-    #[error("the forge refused: {message}")]
+    #[error("the forge can't be reached: {asked}: {reason}")]
+    Unreachable { asked: String, reason: String },
+    #[error("the forge refused {message}")]
     Refused { status: u16, message: String },
     #[error("the forge's answer can't be understood: {0}")]
     Answer(&'static str),

@@ -1,8 +1,8 @@
 //! The forge's side of the webhook: what a person pastes there, or a token that may puts there.
 
-use super::address;
+use super::address::Site;
 use super::api::{HookGuide, NewHook};
-use super::client::{Client, authority};
+use super::client::Client;
 use super::secret::SecretFile;
 use super::webhook::MIN_SECRET;
 use super::{ForgeError, ForgeSettings};
@@ -30,11 +30,9 @@ pub enum Put {
 impl HookAdvice {
     /// `link`: the address under which the forge reaches the daemon.
     pub fn of(settings: &ForgeSettings, repository: &RepositoryUrl, link: &str) -> Self {
-        let name = settings.repository.clone();
-        let name = name.or_else(|| address::place(repository.as_str()).map(|(_, path)| path.to_owned()));
+        let Site { name, pages } = Site::of(settings, repository);
         let guide = settings.kind.forge().map(|forge| forge.hook_guide());
-        let page = guide
-            .and_then(|guide| Some(format!("https://{}/{}/{}", authority(repository)?, name?, guide.page)));
+        let page = guide.and_then(|guide| Some(format!("{}/{}/{}", pages?, name?, guide.page)));
         Self {
             url: format!("{}/webhooks/{}", link.trim_end_matches('/'), settings.kind.as_str()),
             page,

@@ -8,46 +8,35 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderName, HeaderValue, Request, Uri};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::Value;
 
 use super::ForgeError;
 use super::api::{Call, Reply};
+use crate::net::{Connector, Protocols, Route, Trust, explain};
 
 /// A forge's answers are smaller than this; a page of pull requests has some hundred kilobytes.
 const MAX_BODY: usize = 8 << 20;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// From the request to the last byte of the answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
-pub(super) struct Http(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+pub(super) struct Http(Client<Connector, Full<Bytes>>);
 
 impl Http {
-    /// Trusts the system's certificates, and those of a file.
-    pub(super) fn new(ca_file: Option<&Path>) -> Result<Self, ForgeError> {
-        let tls = crate::tls::client_config(ca_file).map_err(|error| {
+    /// Trusts the system's certificates, and those of a file. `plain`: its one base address is an `http://` one.
+    pub(super) fn new(ca_file: Option<&Path>, plain: bool) -> Result<Self, ForgeError> {
+        let trust = Trust::system_and(ca_file).map_err(|error| {
             let path = ca_file.unwrap_or(Path::new("")).to_owned();
             ForgeError::Certificates { path, reason: error.to_string() }
         })?;
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let https = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .enable_http2()
-            .wrap_connector(tcp);
+        let connector = Connector::new(Route::of_process(), trust, Protocols::Http1And2).allow_plain(plain);
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(30))
-            .build(https);
+            .build(connector);
         Ok(Self(client))
     }
 
@@ -76,21 +65,17 @@ impl Http {
         }
         let request = request.body(Full::new(Bytes::from(body)));
         let request = request.map_err(|error| ForgeError::Settings(error.to_string()))?;
-        match tokio::time::timeout(TIMEOUT, self.exchange(request)).await {
+        let asked = format!("{} {}", call.method, without_query(base, &call.path));
+        match tokio::time::timeout(TIMEOUT, self.exchange(request, &asked)).await {
             Ok(answer) => answer,
-            Err(_) => Err(ForgeError::Unreachable("no answer in 30 s".to_owned())),
+            Err(_) => Err(ForgeError::Unreachable { asked, reason: "no answer in 30 s".to_owned() }),
         }
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Reply, ForgeError> {
-        let failed = |error: &(dyn std::error::Error + 'static)| {
-            let mut text = error.to_string();
-            let mut source = error.source();
-            while let Some(cause) = source {
-                text = format!("{text}: {cause}");
-                source = cause.source();
-            }
-            ForgeError::Unreachable(text)
+    async fn exchange(&self, request: Request<Full<Bytes>>, asked: &str) -> Result<Reply, ForgeError> {
+        let failed = |error: &(dyn std::error::Error + 'static)| ForgeError::Unreachable {
+            asked: asked.to_owned(),
+            reason: explain(error).to_string(),
         };
         let response = self.0.request(request).await.map_err(|error| failed(&error))?;
         let (parts, body) = response.into_parts();
@@ -98,6 +83,10 @@ impl Http {
         let body = body.map_err(|error| failed(error.as_ref()))?.to_bytes();
         // A proxy's page of HTML is no answer of the forge, and its status says enough.
         let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        Ok(Reply { status: parts.status.as_u16(), headers: parts.headers, body })
+        Ok(Reply { status: parts.status.as_u16(), headers: parts.headers, body, asked: asked.to_owned() })
     }
+}
+
+fn without_query(base: &str, path: &str) -> String {
+    format!("{base}{}", path.split('?').next().unwrap_or_default())
 }

@@ -15,6 +15,10 @@ pub struct ForgeSettings {
     /// Its API's address. Default: follows from the repository's `url`.
     #[serde(default)]
     pub url: Option<String>,
+    /// Let `url` be an `http://` address: the token then goes over the network unencrypted. Default: only where it is on
+    /// this machine, or on the host of a repository with `plainHttp`.
+    #[serde(default)]
+    pub plain_http: bool,
     /// `owner/name` of the repository there. Default: follows from the repository's `url`.
     #[serde(default)]
     pub repository: Option<String>,

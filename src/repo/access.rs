@@ -49,11 +49,11 @@ impl Access {
                 Login::Ssh { user, key: read_text(key_file)?, known_hosts: read_text(known_hosts_file)? }
             }
         };
-        let tls = crate::tls::client_config(self.ca_file.as_deref()).map_err(|error| {
+        let trust = crate::net::Trust::system_and(self.ca_file.as_deref()).map_err(|error| {
             let path = self.ca_file.clone().unwrap_or_default();
             RepoError::CredentialFile { path, reason: clean(&error.to_string()) }
         })?;
-        Ok(Session { url: self.url.clone(), login: Rc::new(login), tls, cause: Cause::default() })
+        Ok(Session { url: self.url.clone(), login: Rc::new(login), trust, cause: Cause::default() })
     }
 }
 
@@ -72,7 +72,7 @@ fn basic(file: &Path, user: &str, token: &str) -> Result<HeaderValue, RepoError>
 pub(super) struct Session {
     url: RepositoryUrl,
     login: Rc<Login>,
-    tls: rustls::ClientConfig,
+    trust: crate::net::Trust,
     cause: Cause,
 }
 
@@ -94,8 +94,8 @@ impl Session {
             Login::Token(value) => Some(value.clone()),
             _ => None,
         };
-        let (url, tls, cause) = (self.url.clone(), self.tls.clone(), self.cause.clone());
-        OnWay::go(Way { url, authorization, tls, limits, cause })
+        let (url, trust, cause) = (self.url.clone(), self.trust.clone(), self.cause.clone());
+        OnWay::go(Way { url, authorization, trust, limits, cause })
     }
 
     pub(super) fn callbacks(&self, limits: FetchLimits) -> RemoteCallbacks<'static> {

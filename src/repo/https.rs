@@ -1,4 +1,4 @@
-//! Git's smart protocol over https, with the HTTP and TLS of the rest of Fairlead.
+//! Git's smart protocol over https (and http, where a setting asks for it), with the HTTP and TLS of the rest of Fairlead.
 //!
 //! libgit2 has a client of its own for it, which costs every fetch that a webhook asks for 40 ms and more: it sends a
 //! request's head and body apart without `TCP_NODELAY`, so that the body waits for the server's delayed
@@ -16,26 +16,24 @@ use futures::future::BoxFuture;
 use git2::Remote;
 use git2::transport::{Service, SmartSubtransport, SmartSubtransportStream, Transport};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION, USER_AGENT};
-use http::{HeaderValue, Request, Response, StatusCode, Uri};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper_rustls::HttpsConnectorBuilder;
-use hyper_util::client::legacy::connect::proxy::Tunnel;
-use hyper_util::client::legacy::connect::{Connect, Connection, HttpConnector};
 use hyper_util::client::legacy::{Client, Error as ClientError};
-use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::ClientConfig;
 use tokio::runtime::Runtime;
-use tower::BoxError;
 
 use super::error::{RepoError, clean};
 use super::settings::FetchLimits;
-use super::store::{CONNECT_TIMEOUT, SILENCE_TIMEOUT};
+use super::store::SILENCE_TIMEOUT;
 use super::url::RepositoryUrl;
+use crate::net::{ConnectFailure, Connector, Failed, Protocols, Route, Trust, explain};
 
 /// Some forges serve the smart protocol to nobody whose name does not begin like Git's own.
 const AGENT: &str = concat!("git/2.0 (fairlead ", env!("CARGO_PKG_VERSION"), ")");
+
+/// After how long a silence the peer is asked whether it is there.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 thread_local! {
     /// The way that the transport takes which libgit2 is about to make, on the thread that asked it to fetch.
@@ -47,7 +45,7 @@ thread_local! {
 pub(super) struct Way {
     pub url: RepositoryUrl,
     pub authorization: Option<HeaderValue>,
-    pub tls: ClientConfig,
+    pub trust: Trust,
     pub limits: FetchLimits,
     pub cause: Cause,
 }
@@ -66,7 +64,7 @@ impl Cause {
     }
 }
 
-/// For as long as it lives, connections of this thread to `https://` take one way.
+/// For as long as it lives, connections of this thread to `https://` and `http://` take one way.
 pub(super) struct OnWay;
 
 impl OnWay {
@@ -82,17 +80,13 @@ impl Drop for OnWay {
     }
 }
 
-/// What libgit2 calls for every remote whose URL begins with `https://`.
+/// What libgit2 calls for every remote whose URL begins with `https://` or `http://`.
 pub(super) fn transport(remote: &Remote<'_>) -> Result<Transport, git2::Error> {
     let way = NEXT.with_borrow(Clone::clone);
-    let way = way.ok_or_else(|| git2::Error::from_str("nothing said how to connect over https"))?;
+    let way = way.ok_or_else(|| git2::Error::from_str("nothing said how to connect over http"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| git2::Error::from_str(&error.to_string()))?;
-    let ask = connect(&way, &Matcher::from_env()).map_err(|error| {
-        let text = error.to_string();
-        way.cause.set(error);
-        git2::Error::from_str(&text)
-    })?;
+    let ask = connect(&way, Route::of_process());
     let line = Line { runtime, ask, began: Instant::now(), received: AtomicU64::default(), way };
     Transport::smart(remote, true, Smart(Arc::new(line)))
 }
@@ -271,58 +265,22 @@ impl Line {
     }
 }
 
-/// A client that goes through a proxy, if one is for this address; it sees only an encrypted tunnel.
-pub(super) fn connect(way: &Way, proxies: &Matcher) -> Result<Box<Ask>, RepoError> {
-    let refused = |reason: String| RepoError::Unreachable { url: way.url.clone(), reason };
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_keepalive(Some(Duration::from_secs(60)));
-    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let uri: Uri = way.url.as_str().parse().map_err(|_| refused("it is not an address".to_owned()))?;
-    let Some(proxy) = proxies.intercept(&uri) else { return Ok(client(way, tcp)) };
-    if proxy.uri().scheme_str() != Some("http") {
-        return Err(refused("the proxy that the environment names is not an http:// one".to_owned()));
-    }
-    let tunnel = Tunnel::new(proxy.uri().clone(), tcp);
-    Ok(match proxy.basic_auth() {
-        Some(login) => client(way, tunnel.with_auth(login.clone())),
-        None => client(way, tunnel),
-    })
-}
-
-fn client<C>(way: &Way, connector: C) -> Box<Ask>
-where
-    C: tower::Service<Uri> + Clone + Send + Sync + 'static,
-    C::Response: hyper::rt::Read + hyper::rt::Write + Connection + Send + Unpin + 'static,
-    C::Future: Send + 'static,
-    C::Error: Into<BoxError>,
-    hyper_rustls::HttpsConnector<C>: Connect + Clone + Send + Sync + 'static,
-{
-    let https = HttpsConnectorBuilder::new().with_tls_config(way.tls.clone()).https_only().enable_http1();
-    let https = https.wrap_connector(connector);
-    let client = Client::builder(TokioExecutor::new()).timer(TokioTimer::new()).build(https);
+/// A client of one repository.
+pub(super) fn connect(way: &Way, route: Route) -> Box<Ask> {
+    let connector = Connector::new(route, way.trust.clone(), Protocols::Http1)
+        .keep_alive(KEEP_ALIVE)
+        .allow_plain(way.url.is_plain());
+    let client = Client::builder(TokioExecutor::new()).timer(TokioTimer::new()).build(connector);
     Box::new(move |request| Box::pin(client.request(request)))
 }
 
 /// What an error of the connection means.
-fn failed(url: &RepositoryUrl, error: &(dyn std::error::Error + 'static)) -> RepoError {
-    let (mut text, mut next) = (String::new(), Some(error));
-    let url = url.clone();
-    while let Some(error) = next {
-        let (io, said) = (error.downcast_ref::<io::Error>(), error.to_string());
-        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
-            return RepoError::CertificateRejected { url, reason: clean(&said) };
-        }
-        if io.is_some_and(|io| io.kind() == io::ErrorKind::TimedOut) {
-            return RepoError::Timeout { url, reason: clean(&said) };
-        }
-        if !text.ends_with(&said) {
-            text = if text.is_empty() { said } else { format!("{text}: {said}") };
-        }
-        // What an io::Error wraps is not its source; that of what it wraps is.
-        let inner = io.and_then(io::Error::get_ref).map(|inner| inner as &(dyn std::error::Error + 'static));
-        next = inner.or_else(|| error.source());
+pub(super) fn failed(url: &RepositoryUrl, error: &(dyn std::error::Error + 'static)) -> RepoError {
+    let ConnectFailure { kind, text } = explain(error);
+    let (url, reason) = (url.clone(), clean(&text));
+    match kind {
+        Failed::Certificate => RepoError::CertificateRejected { url, reason },
+        Failed::Timeout => RepoError::Timeout { url, reason },
+        Failed::Unreachable | Failed::Tls | Failed::Proxy => RepoError::Unreachable { url, reason },
     }
-    RepoError::Unreachable { url, reason: clean(&text) }
 }

@@ -42,6 +42,9 @@ fn set(options: Options) -> Result<(), Error> {
         opts::set_cache_max_size(isize::try_from(options.object_cache).unwrap_or(isize::MAX))?;
     }
     // SAFETY: as above, nothing makes a transport yet.
-    unsafe { git2::transport::register("https", super::https::transport) }?;
+    unsafe {
+        git2::transport::register("https", super::https::transport)?;
+        git2::transport::register("http", super::https::transport)?;
+    }
     Ok(())
 }

@@ -12,7 +12,7 @@ use super::error::{RepoError, clean_to};
 /// Longest URL; longer ones are no addresses.
 const MAX_URL: usize = 2_048;
 
-/// The address of a repository: https, ssh, or a local path. Never holds a credential, so it may be shown.
+/// The address of a repository: https, ssh, a local path, or http where that is asked for. Never holds a credential, so it may be shown.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RepositoryUrl(Arc<Address>);
@@ -27,8 +27,17 @@ struct Address {
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Place {
     Local(PathBuf),
-    Https { host: String, port: u16 },
-    Ssh { host: String, port: u16, user: Option<String> },
+    /// `plain`: over http.
+    Https {
+        host: String,
+        port: u16,
+        plain: bool,
+    },
+    Ssh {
+        host: String,
+        port: u16,
+        user: Option<String>,
+    },
 }
 
 impl RepositoryUrl {
@@ -52,6 +61,10 @@ impl RepositoryUrl {
             Place::Local(_) => None,
             Place::Https { port, .. } | Place::Ssh { port, .. } => Some(*port),
         }
+    }
+    /// Whether it is spoken to without encryption.
+    pub fn is_plain(&self) -> bool {
+        matches!(self.0.place, Place::Https { plain: true, .. })
     }
     pub fn is_ssh(&self) -> bool {
         matches!(self.0.place, Place::Ssh { .. })
@@ -91,6 +104,16 @@ impl FromStr for RepositoryUrl {
     type Err = RepoError;
 
     fn from_str(text: &str) -> Result<Self, RepoError> {
+        Self::parse(text, false)
+    }
+}
+
+impl RepositoryUrl {
+    /// As [`str::parse`], which refuses `http://`.
+    ///
+    /// # Errors
+    /// It is no address of a repository, or one that is not allowed.
+    pub fn parse(text: &str, plain_http: bool) -> Result<Self, RepoError> {
         let refused = |reason: &str| RepoError::UrlNotAllowed { url: shown(text), reason: reason.to_owned() };
         if text.is_empty() || text.len() > MAX_URL {
             return Err(refused("it is empty or longer than 2048 bytes"));
@@ -101,18 +124,23 @@ impl FromStr for RepositoryUrl {
         if text.starts_with('-') {
             return Err(refused("it begins with '-', which tools take for an option"));
         }
-        let place = parse(text).map_err(refused)?;
+        let place = parse(text, plain_http).map_err(refused)?;
         Ok(Self(Arc::new(Address { text: text.to_owned(), place })))
     }
 }
 
-fn parse(text: &str) -> Result<Place, &'static str> {
+fn parse(text: &str, plain_http: bool) -> Result<Place, &'static str> {
     if let Some((scheme, rest)) = text.split_once("://") {
         return match scheme.to_ascii_lowercase().as_str() {
-            "https" => https(rest),
+            "https" => https(rest, false),
+            "http" if plain_http => https(rest, true),
             "ssh" => ssh(rest),
             "file" => local(rest),
-            "http" | "git" => Err("it is not encrypted; use https or ssh"),
+            "http" => Err(
+                "it is not encrypted; use https or ssh, or set repository.plainHttp to true to let its content and \
+                 the token go over the network unencrypted",
+            ),
+            "git" => Err("it is not encrypted; use https or ssh"),
             _ => Err("only https, ssh and local paths are allowed"),
         };
     }
@@ -140,7 +168,7 @@ fn local(path: &str) -> Result<Place, &'static str> {
     if path.is_empty() { Err("it names no folder") } else { Ok(Place::Local(PathBuf::from(path))) }
 }
 
-fn https(rest: &str) -> Result<Place, &'static str> {
+fn https(rest: &str, plain: bool) -> Result<Place, &'static str> {
     let (authority, path) = rest.split_once('/').ok_or("it names no repository after the host")?;
     if authority.contains('@') {
         return Err("it holds a user or a secret; name a file with the token under 'credentials'");
@@ -148,9 +176,9 @@ fn https(rest: &str) -> Result<Place, &'static str> {
     if path.contains(['?', '#', '\\']) {
         return Err("'?', '#' and '\\' are not allowed in it");
     }
-    let (host, port) = host_port(authority, 443)?;
+    let (host, port) = host_port(authority, if plain { 80 } else { 443 })?;
     non_empty_path(path)?;
-    Ok(Place::Https { host, port })
+    Ok(Place::Https { host, port, plain })
 }
 
 fn ssh(rest: &str) -> Result<Place, &'static str> {

@@ -13,6 +13,7 @@
 //! | `fairlead_drift_healed_total` | counter | objects put right after someone else changed them |
 //! | `fairlead_facts_total{kind}` | counter | what clusters' workers said |
 //! | `fairlead_facts_waiting` | gauge | what they said and was not taken in yet |
+//! | `fairlead_webhooks_total{result}` | counter | deliveries of the forge; `result` is `taken`, `ignored`, `other-repository`, `refused` (no good signature) or `malformed` |
 //! | `process_resident_memory_bytes`, `process_cpu_seconds_total`, `process_open_fds`, `process_start_time_seconds` | | of this process |
 //!
 //! No label has a value that the outside makes up: fleets are named in Git, all else is a closed list.
@@ -60,6 +61,7 @@ pub struct Metrics {
     drift_healed: Counter,
     facts: Family<Labels<1>, Counter>,
     facts_waiting: Gauge,
+    webhooks: Family<Labels<1>, Counter>,
 }
 
 impl Metrics {
@@ -75,6 +77,7 @@ impl Metrics {
             drift_healed: Counter::default(),
             facts: Family::default(),
             facts_waiting: Gauge::default(),
+            webhooks: Family::default(),
         };
         metrics.register(views);
         metrics
@@ -96,6 +99,7 @@ impl Metrics {
         registry.register("drift_healed", "Objects put right", self.drift_healed.clone());
         registry.register("facts", "What clusters' workers said", self.facts.clone());
         registry.register("facts_waiting", "Facts not taken in yet", self.facts_waiting.clone());
+        registry.register("webhooks", "Deliveries of the forge", self.webhooks.clone());
     }
 
     /// A new commit of the control branch was seen.
@@ -125,6 +129,12 @@ impl Metrics {
 
     pub fn fact(&self, fact: &FactBody) {
         self.facts.get_or_create(&[("kind", fact_kind(fact))]).inc();
+    }
+
+    /// A delivery of the forge came, and what became of it: one of a closed list of words. Gives how many came to the
+    /// same end before.
+    pub fn webhook(&self, result: &'static str) -> u64 {
+        self.webhooks.get_or_create(&[("result", result)]).inc()
     }
 
     /// How many facts wait to be taken in.

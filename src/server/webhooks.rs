@@ -31,7 +31,7 @@ pub enum Delivery {
     /// It hints at something, which is looked at now.
     Taken,
     /// Its signature is good, and there is nothing to do.
-    Ignored(&'static str),
+    Ignored(String),
     NoSource,
     Unauthorized,
     Malformed(String),

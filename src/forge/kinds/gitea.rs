@@ -1,5 +1,7 @@
 //! Gitea and Forgejo. The API is GitHub's in most shapes, below another address.
 
+use std::borrow::Cow;
+
 use http::Method;
 use serde_json::{Value, json};
 
@@ -12,22 +14,28 @@ use crate::rollout::CommitState;
 pub struct Gitea;
 
 impl Forge for Gitea {
-    fn is_signed(&self, secret: &str, Delivery { headers, body, .. }: Delivery<'_>) -> bool {
-        let bare = |name| single(headers, name).is_some_and(|hex| hmac_sha256_hex(secret, hex, body));
-        bare("x-gitea-signature")
-            || bare("x-forgejo-signature")
-            || github::is_signed(secret, headers, body, github::SIGNATURE)
+    fn is_signed(&self, secret: &str, delivery: Delivery<'_>) -> bool {
+        let Delivery { headers, body, .. } = delivery;
+        let signed = |body: &[u8]| {
+            let bare = |name| single(headers, name).is_some_and(|hex| hmac_sha256_hex(secret, hex, body));
+            bare("x-gitea-signature")
+                || bare("x-forgejo-signature")
+                || github::is_signed(secret, headers, body, github::SIGNATURE)
+        };
+        // Of a form, it signs what is in the field.
+        signed(body) || matches!(delivery.json(), Cow::Owned(payload) if signed(&payload))
     }
 
     fn numbers(&self) -> &'static [&'static str] {
         &["x-gitea-delivery", "x-forgejo-delivery"]
     }
 
-    fn read(&self, Delivery { headers, body, .. }: Delivery<'_>) -> Result<Event, String> {
+    fn read(&self, delivery: Delivery<'_>) -> Result<Event, String> {
+        let headers = delivery.headers;
         match single(headers, "x-gitea-event").or_else(|| single(headers, "x-forgejo-event")) {
-            Some("push") => github::read_push(body),
+            Some("push") => github::read_push(&delivery.json()),
             // Of its kinds of events about pull requests, those two change the commits or the state.
-            Some("pull_request" | "pull_request_sync") => github::read_pull_event(body),
+            Some("pull_request" | "pull_request_sync") => github::read_pull_event(&delivery.json()),
             Some(_) => Ok(Event::Other),
             None => Err("no header names the event".to_owned()),
         }
@@ -44,8 +52,12 @@ impl Forge for Gitea {
         }
     }
 
-    fn base(&self, authority: &str) -> String {
-        format!("https://{authority}/api/v1")
+    fn base(&self, pages: &str) -> String {
+        format!("{pages}{}", self.base_path())
+    }
+
+    fn base_path(&self) -> &'static str {
+        "/api/v1"
     }
 
     fn authorization(&self, token: &str) -> (&'static str, String) {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::forge::api::{
-    Call, Comment, Delivery, Event, Forge, Hook, HookGuide, NewHook, NewPull, Pull, Reply, Verdict,
+    Call, Comment, Delivery, Event, Forge, Hook, HookGuide, Named, NewHook, NewPull, Pull, Reply, Verdict,
 };
 use crate::forge::findings::FindingsRecord;
 use crate::forge::status::Status;
@@ -29,10 +29,10 @@ impl Forge for Github {
         &["x-github-delivery"]
     }
 
-    fn read(&self, Delivery { headers, body, .. }: Delivery<'_>) -> Result<Event, String> {
-        match single(headers, "x-github-event") {
-            Some("push") => read_push(body),
-            Some("pull_request") => read_pull_event(body),
+    fn read(&self, delivery: Delivery<'_>) -> Result<Event, String> {
+        match single(delivery.headers, "x-github-event") {
+            Some("push") => read_push(&delivery.json()),
+            Some("pull_request") => read_pull_event(&delivery.json()),
             Some(_) => Ok(Event::Other),
             None => Err("no header names the event".to_owned()),
         }
@@ -49,11 +49,25 @@ impl Forge for Github {
         }
     }
 
-    fn base(&self, authority: &str) -> String {
-        match authority {
-            "github.com" => "https://api.github.com".to_owned(),
-            enterprise => format!("https://{enterprise}/api/v3"),
+    /// Where port 22 is closed, Git is reached by ssh under a name of its own.
+    fn pages_host<'h>(&self, host: &'h str) -> &'h str {
+        match host {
+            "ssh.github.com" | "www.github.com" => "github.com",
+            other => other,
         }
+    }
+
+    fn base(&self, pages: &str) -> String {
+        match pages.strip_prefix("https://") {
+            Some("github.com") => "https://api.github.com".to_owned(),
+            // GitHub Enterprise Cloud with data residency.
+            Some(host) if host.ends_with(".ghe.com") => format!("https://api.{host}"),
+            _ => format!("{pages}{}", self.base_path()),
+        }
+    }
+
+    fn base_path(&self) -> &'static str {
+        "/api/v3"
     }
 
     fn authorization(&self, token: &str) -> (&'static str, String) {
@@ -212,26 +226,27 @@ struct PullEvent {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Repository {
+    full_name: Option<String>,
     clone_url: Option<String>,
     ssh_url: Option<String>,
     html_url: Option<String>,
 }
 
 impl Repository {
-    fn addresses(self) -> Vec<String> {
-        [self.clone_url, self.ssh_url, self.html_url].into_iter().flatten().collect()
+    fn named(self) -> Named {
+        Named::new(self.full_name, [self.clone_url, self.ssh_url, self.html_url])
     }
 }
 
 pub(super) fn read_push(body: &[u8]) -> Result<Event, String> {
     let PushEvent { reference, after, repository } = json(body)?;
-    let repository = repository.ok_or("the push names no repository")?.addresses();
+    let repository = repository.ok_or("the push names no repository")?.named();
     Ok(Event::Push { repository, reference, after })
 }
 
 pub(super) fn read_pull_event(body: &[u8]) -> Result<Event, String> {
     let PullEvent { number, repository } = json(body)?;
-    Ok(Event::Pull { repository: repository.addresses(), number })
+    Ok(Event::Pull { repository: repository.named(), number })
 }
 
 pub(super) fn read_pull(value: &Value) -> Option<Pull> {

@@ -5,7 +5,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::forge::api::{
-    Call, Comment, Delivery, Event, Forge, Hook, HookGuide, NewHook, NewPull, Pull, Reply, Verdict, segment,
+    Call, Comment, Delivery, Event, Forge, Hook, HookGuide, Named, NewHook, NewPull, Pull, Reply, Verdict,
+    segment,
 };
 use crate::forge::status::Status;
 use crate::forge::webhook::{SIGNING_KEY, is_same_secret, json, single, standard_webhook};
@@ -34,15 +35,16 @@ impl Forge for Gitlab {
         &["webhook-id", "idempotency-key", "x-gitlab-event-uuid"]
     }
 
-    fn read(&self, Delivery { headers, body, .. }: Delivery<'_>) -> Result<Event, String> {
-        match single(headers, "x-gitlab-event") {
+    fn read(&self, delivery: Delivery<'_>) -> Result<Event, String> {
+        let body = &*delivery.json();
+        match single(delivery.headers, "x-gitlab-event") {
             Some("Push Hook" | "Tag Push Hook") => {
                 let PushEvent { reference, after, project } = json(body)?;
-                Ok(Event::Push { repository: project.addresses(), reference, after })
+                Ok(Event::Push { repository: project.named(), reference, after })
             }
             Some("Merge Request Hook") => {
                 let MergeEvent { object_attributes, project } = json(body)?;
-                Ok(Event::Pull { repository: project.addresses(), number: object_attributes.iid })
+                Ok(Event::Pull { repository: project.named(), number: object_attributes.iid })
             }
             Some(_) => Ok(Event::Other),
             None => Err("no header names the event".to_owned()),
@@ -60,8 +62,22 @@ impl Forge for Gitlab {
         }
     }
 
-    fn base(&self, authority: &str) -> String {
-        format!("https://{authority}/api/v4")
+    /// Where port 22 is closed, Git is reached by ssh under a name of its own.
+    fn pages_host<'h>(&self, host: &'h str) -> &'h str {
+        if host == "altssh.gitlab.com" { "gitlab.com" } else { host }
+    }
+
+    /// Groups are nested.
+    fn name_parts(&self) -> Option<usize> {
+        None
+    }
+
+    fn base(&self, pages: &str) -> String {
+        format!("{pages}{}", self.base_path())
+    }
+
+    fn base_path(&self) -> &'static str {
+        "/api/v4"
     }
 
     fn authorization(&self, token: &str) -> (&'static str, String) {
@@ -83,11 +99,11 @@ impl Forge for Gitlab {
     }
 
     fn judge(&self, reply: &Reply) -> Option<Verdict> {
-        let message = reply.message();
+        let said = reply.said();
         match reply.status {
             // It has that state already.
-            400 if message.contains("Cannot transition status") => Some(Verdict::Done),
-            404 if message.contains("Commit") => Some(Verdict::Never(message)),
+            400 if said.contains("Cannot transition status") => Some(Verdict::Done),
+            404 if said.contains("Commit") => Some(Verdict::Never(reply.message())),
             _ => None,
         }
     }
@@ -206,13 +222,14 @@ struct MergeAttributes {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Project {
+    path_with_namespace: Option<String>,
     git_http_url: Option<String>,
     git_ssh_url: Option<String>,
     web_url: Option<String>,
 }
 
 impl Project {
-    fn addresses(self) -> Vec<String> {
-        [self.git_http_url, self.git_ssh_url, self.web_url].into_iter().flatten().collect()
+    fn named(self) -> Named {
+        Named::new(self.path_with_namespace, [self.git_http_url, self.git_ssh_url, self.web_url])
     }
 }

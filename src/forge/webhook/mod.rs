@@ -12,11 +12,12 @@ use std::sync::{Mutex, PoisonError};
 use http::HeaderMap;
 use jiff::Timestamp;
 
-use super::address::{bare, place};
-use super::api::Delivery;
+use super::address::{Site, bare, place};
+use super::api::{Delivery, Named};
 use super::secret::SecretFile;
-use super::{ForgeError, ForgeKind};
+use super::{ForgeError, ForgeKind, ForgeSettings};
 use crate::model::digest::CommitId;
+use crate::repo::RepositoryUrl;
 use deliveries::Deliveries;
 pub(super) use payload::json;
 pub(super) use signature::{SIGNING_KEY, hmac_sha256_hex, is_same_secret, single, standard_webhook};
@@ -33,6 +34,8 @@ pub enum Hint {
     Tag,
     /// Something about this pull request changed.
     Pull { number: u64 },
+    /// It is about another repository, which it calls so.
+    OtherRepository { named: String },
     /// Nothing to do, and why.
     Ignored(&'static str),
 }
@@ -50,34 +53,46 @@ pub enum Refused {
     Unavailable(String),
 }
 
-/// The repository that is watched, as deliveries name it.
+/// The repository that is watched, as deliveries name it. Under which host does not matter: the same one is reached under
+/// many names, and whoever signs a delivery is believed to know the repository that he tells of.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Watched {
-    /// Any, of a repository whose address has none.
-    pub host: Option<String>,
-    /// `owner/name`. None: none is.
-    pub path: Option<String>,
+    /// `owner/name`, in lower case. None: none is.
+    name: Option<String>,
+    /// The path of the address that is followed, if it has one.
+    path: Option<String>,
+    /// Whether the name follows from the path, so that it may have less of it: a forge in a folder of its host.
+    derived: bool,
 }
 
 impl Watched {
-    /// Takes host and path from a repository's address; `path` replaces the one that follows from it.
-    pub fn of(url: &str, path: Option<&str>) -> Self {
-        let place = place(url);
-        let given = path.map(normal);
-        match place {
-            Some((host, found)) => {
-                Self { host: Some(host.to_ascii_lowercase()), path: given.or(Some(normal(found))) }
-            }
-            None => Self { host: None, path: given },
+    /// What follows from the repository's address, where the settings don't say otherwise.
+    pub fn of(settings: &ForgeSettings, repository: &RepositoryUrl) -> Self {
+        Self {
+            name: Site::of(settings, repository).name.as_deref().map(normal),
+            path: place(repository.as_str()).map(|(_, path)| normal(path)),
+            derived: settings.repository.is_none(),
         }
     }
 
-    /// Whether an address is that of this repository: the same host and path, whatever the scheme, port and user.
-    /// Compared as text: no name is a pattern.
-    fn is(&self, address: &str) -> bool {
-        let Some((host, path)) = place(address) else { return false };
-        let host_is_ours = self.host.as_ref().is_none_or(|ours| ours.eq_ignore_ascii_case(host));
-        host_is_ours && self.path.as_ref() == Some(&normal(path))
+    /// Whether a delivery is about this repository. Compared as text: no name is a pattern.
+    fn is(&self, named: &Named) -> bool {
+        if let Some(name) = named.name.as_deref().map(normal) {
+            let inside = || {
+                let path = self.path.as_deref().filter(|_| self.derived)?;
+                path.strip_suffix(&name)?.strip_suffix('/').filter(|_| name.contains('/'))
+            };
+            return self.name.as_ref() == Some(&name) || inside().is_some();
+        }
+        named.addresses.iter().filter_map(|address| place(address)).any(|(_, path)| {
+            let path = normal(path);
+            self.name.as_ref() == Some(&path) || self.path.as_ref() == Some(&path)
+        })
+    }
+
+    /// For people.
+    pub fn name(&self) -> &str {
+        self.name.as_deref().or(self.path.as_deref()).unwrap_or("a repository without a name")
     }
 }
 
@@ -101,6 +116,11 @@ impl Receiver {
     pub fn open(kind: ForgeKind, secret: &Path, watched: Watched) -> Result<Self, ForgeError> {
         let secret = SecretFile::open(secret, MIN_SECRET)?;
         Ok(Self { kind, secret, watched, seen: Mutex::default() })
+    }
+
+    /// The repository that deliveries must be about.
+    pub fn watched(&self) -> &Watched {
+        &self.watched
     }
 
     /// Checks a delivery's signature over its raw bytes, and only then reads it.
@@ -132,7 +152,7 @@ impl Receiver {
     fn read(&self, delivery: Delivery<'_>) -> Result<Hint, String> {
         match self.kind.forge() {
             Some(forge) => payload::hint(forge.read(delivery)?, &self.watched),
-            None => payload::generic(delivery.body, &self.watched),
+            None => payload::generic(&delivery.json(), &self.watched),
         }
     }
 }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{Hint, Watched};
-use crate::forge::api::Event;
+use crate::forge::api::{Event, Named};
 use crate::model::digest::CommitId;
 
 /// Longest name of a branch or tag that is looked at.
@@ -15,16 +15,22 @@ const MAX_REF: usize = 1_024;
 /// # Errors
 /// What is malformed, for the sender's log.
 pub(super) fn hint(event: Event, watched: &Watched) -> Result<Hint, String> {
-    let ours = |addresses: &[String]| addresses.iter().any(|address| watched.is(address));
     match event {
         Event::Other => Ok(Hint::Ignored("this event concerns nobody here")),
-        Event::Push { repository, reference, after } if ours(&repository) => {
-            push(&reference, after.as_deref())
+        Event::Push { repository, .. } | Event::Pull { repository, .. } if !watched.is(&repository) => {
+            Ok(other(repository))
         }
-        Event::Push { .. } => Ok(Hint::Ignored("a push to another repository")),
-        Event::Pull { repository, number } if ours(&repository) => Ok(Hint::Pull { number }),
-        Event::Pull { .. } => Ok(Hint::Ignored("a pull request of another repository")),
+        Event::Push { reference, after, .. } => push(&reference, after.as_deref()),
+        Event::Pull { number, .. } => Ok(Hint::Pull { number }),
     }
+}
+
+/// Of a repository that is not ours: its name, cut and without what could not be printed.
+fn other(repository: Named) -> Hint {
+    let Named { name, addresses } = repository;
+    let named = name.or_else(|| addresses.into_iter().next()).unwrap_or_default();
+    let plain = named.chars().filter(|c| c.is_ascii_alphanumeric() || "-._/:@~".contains(*c));
+    Hint::OtherRepository { named: plain.take(100).collect() }
 }
 
 /// As the generic webhook has it; it may leave out the repository.
@@ -39,14 +45,16 @@ struct Generic {
 #[derive(Deserialize)]
 struct Repository {
     #[serde(default)]
+    full_name: Option<String>,
+    #[serde(default)]
     clone_url: Option<String>,
 }
 
 pub(super) fn generic(body: &[u8], watched: &Watched) -> Result<Hint, String> {
     let Generic { reference, after, repository } = json(body)?;
-    let named = repository.and_then(|repository| repository.clone_url);
-    if named.is_some_and(|address| !watched.is(&address)) {
-        return Ok(Hint::Ignored("a push to another repository"));
+    let named = repository.map(|repository| Named::new(repository.full_name, [repository.clone_url]));
+    if let Some(named) = named.filter(|named| *named != Named::default() && !watched.is(named)) {
+        return Ok(other(named));
     }
     push(&reference, after.as_deref())
 }
@@ -56,7 +64,7 @@ pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     // The error names keys and places of the body, never a value that is longer than a word.
     serde_json::from_slice(body).map_err(|error| {
         let place = format!("line {} column {}", error.line(), error.column());
-        format!("the body is not the JSON of this event ({place}); choose the content type application/json")
+        format!("the body is not the JSON of this event ({place})")
     })
 }
 

@@ -29,8 +29,17 @@ fn receiver(kind: ForgeKind, url: &str) -> World {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("secret");
     std::fs::write(&path, SECRET).unwrap();
-    let receiver = Receiver::open(kind, &path, Watched::of(url, None)).unwrap();
+    let receiver = Receiver::open(kind, &path, watched(kind, url, None)).unwrap();
     World { receiver, _folder: folder }
+}
+
+fn settings(kind: ForgeKind, repository: Option<&str>) -> ForgeSettings {
+    let settings = json!({"kind": kind, "repository": repository});
+    serde_json::from_value(settings).unwrap()
+}
+
+fn watched(kind: ForgeKind, url: &str, repository: Option<&str>) -> Watched {
+    Watched::of(&settings(kind, repository), &url.parse().unwrap())
 }
 
 fn signed(kind: ForgeKind, event: &str, id: &str, body: &[u8]) -> HeaderMap {
@@ -119,34 +128,121 @@ fn pushes_and_pull_requests_of_every_forge_become_the_same_hints() {
 }
 
 #[test]
-fn threat_regex_injection_an_address_is_compared_as_text() {
+fn threat_regex_injection_a_repository_is_compared_as_text_and_under_any_host() {
     let ours = "https://git.example.com/platform/fleet.git";
     let cases = [
         (ours, true),
         ("https://git.example.com/Platform/Fleet", true),
         ("ssh://git@git.example.com:2222/platform/fleet.git", true),
         ("git@git.example.com:platform/fleet.git", true),
+        // The same forge under another name; a sender who knows the secret is believed.
+        ("ssh://git@altssh.example.com:443/platform/fleet.git", true),
         ("https://git.example.com/platform/fleets.git", false),
         ("https://git.example.com/platform/a.*", false),
         ("https://git.example.com/.*", false),
-        ("https://gitXexample.com/platform/fleet.git", false),
-        ("https://evil.example.com/platform/fleet.git", false),
-        ("https://git.example.com@evil.example.com/platform/fleet.git", false),
-        ("https://evil.example.com/git.example.com/platform/fleet.git", false),
+        ("https://git.example.com/git.example.com/platform/fleet.git", false),
         ("platform/fleet", false),
         ("", false),
     ];
+    let push = |name: Option<&str>, address: &str| {
+        let mut body = github_push("refs/heads/main", AFTER, address);
+        body["repository"]["full_name"] = json!(name);
+        body.to_string()
+    };
     for (named, watched) in cases {
-        let body = github_push("refs/heads/main", AFTER, named).to_string();
+        let body = push(None, named);
         let found = deliver(&receiver(ForgeKind::Github, ours), "push", "1", body.as_bytes()).unwrap();
-        assert_eq!(matches!(found, Hint::Branch { .. }), watched, "{named}");
+        assert_eq!(matches!(found, Hint::Branch { .. }), watched, "{named}: {found:?}");
     }
     // A repository that is called like a pattern watches itself and nothing else.
-    let pattern = receiver(ForgeKind::Github, "https://git.example.com/a.*");
-    for (named, watched) in [("https://git.example.com/a.*", true), ("https://git.example.com/abc", false)] {
-        let body = github_push("refs/heads/main", AFTER, named).to_string();
-        let found = deliver(&pattern, "push", named, body.as_bytes()).unwrap();
-        assert_eq!(matches!(found, Hint::Branch { .. }), watched, "{named}");
+    let pattern = receiver(ForgeKind::Github, "https://git.example.com/a/a.*");
+    for (named, watched) in
+        [("https://git.example.com/a/a.*", true), ("https://git.example.com/a/abc", false)]
+    {
+        let found = deliver(&pattern, "push", named, push(None, named).as_bytes()).unwrap();
+        assert_eq!(matches!(found, Hint::Branch { .. }), watched, "{named}: {found:?}");
+    }
+    // The name decides where there is one.
+    let receiver = receiver(ForgeKind::Github, ours);
+    let found = deliver(&receiver, "push", "2", push(Some("evil/fleet\n\u{1b}[31m"), ours).as_bytes());
+    assert_eq!(found, Ok(Hint::OtherRepository { named: "evil/fleet31m".to_owned() }));
+    let found =
+        deliver(&receiver, "push", "3", push(Some("Platform/Fleet"), "https://elsewhere/x").as_bytes());
+    assert!(matches!(found, Ok(Hint::Branch { .. })), "{found:?}");
+}
+
+#[test]
+fn the_signature_and_the_name_decide_whatever_the_host_is_called() {
+    use ForgeKind::{Gitea, Github, Gitlab};
+    // What is followed, forge.repository, and the name in the delivery.
+    let cases = [
+        (Github, "ssh://git@ssh.github.com:443/org/fleet.git", None, "org/fleet", true),
+        (Github, "ssh://git@localhost:1/org/fleet.git", Some("org/fleet"), "org/fleet", true),
+        (Github, "https://git.internal/mirrors/x.git", Some("Org/Fleet"), "org/fleet", true),
+        (Github, "https://git.internal/org/fleet.git", Some("org/other"), "org/fleet", false),
+        (Github, "https://git.internal/org/fleet.git", None, "org/other", false),
+        (Gitlab, "git@altssh.gitlab.com:group/sub/fleet.git", None, "group/sub/fleet", true),
+        (Gitlab, "https://example.com/gitlab/group/fleet.git", None, "group/fleet", true),
+        (Gitlab, "https://example.com/group/sub/fleet.git", None, "fleet", false),
+        (Gitea, "https://example.com/gitea/org/fleet.git", None, "org/fleet", true),
+        (Gitea, "https://example.com/gitea/org/fleet.git", Some("org/fleet"), "org/fleet", true),
+    ];
+    for (kind, url, repository, named, ours) in cases {
+        let is = watched(kind, url, repository).is(&Named::new(Some(named.to_owned()), [None]));
+        assert_eq!(is, ours, "{kind:?} {url} {repository:?} {named}");
+    }
+    // Without a name, by the path of an address.
+    let address = |kind, url: &str, named: &str| {
+        watched(kind, url, None).is(&Named::new(None, [Some(named.to_owned())]))
+    };
+    assert!(address(Gitea, "https://example.com/gitea/org/fleet.git", "https://other/gitea/org/fleet"));
+    assert!(address(Gitea, "https://example.com/gitea/org/fleet.git", "git@other:org/fleet.git"));
+    assert!(!address(Gitea, "https://example.com/gitea/org/fleet.git", "https://other/x/org/fleet"));
+}
+
+/// As GitHub and Gitea send what was asked for with the content type of a form.
+#[test]
+fn a_form_is_read_like_json() {
+    let encoded = |text: &str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._*".contains(&byte);
+        let encode = |byte: u8| match byte {
+            b' ' => "+".to_owned(),
+            byte if plain(byte) => char::from(byte).to_string(),
+            byte => format!("%{byte:02X}"),
+        };
+        text.bytes().map(encode).collect::<String>()
+    };
+    let mut body = github_push("refs/heads/main", AFTER, URL);
+    body["head_commit"] = json!({"message": "100% of a+b & c=d \u{e9}"});
+    let payload = body.to_string();
+    let form = format!("payload={}", encoded(&payload));
+    for kind in [ForgeKind::Github, ForgeKind::Gitea, ForgeKind::Forgejo] {
+        let receiver = receiver(kind, URL);
+        let receive = |signed_over: &[u8], id: &str, body: &str, content_type: &'static str| {
+            let mut headers = signed(kind, "push", id, signed_over);
+            headers.insert("content-type", HeaderValue::from_static(content_type));
+            receiver.receive(kind.as_str(), &headers, body.as_bytes(), Timestamp::UNIX_EPOCH)
+        };
+        let form_type = "application/x-www-form-urlencoded; charset=utf-8";
+        assert!(
+            matches!(receive(form.as_bytes(), "1", &form, form_type), Ok(Hint::Branch { .. })),
+            "{kind:?}"
+        );
+        // Gitea signs what is in the field.
+        let over_payload = receive(payload.as_bytes(), "2", &form, form_type);
+        match kind {
+            ForgeKind::Github => assert_eq!(over_payload, Err(Refused::Unauthorized)),
+            _ => assert!(matches!(over_payload, Ok(Hint::Branch { .. })), "{kind:?} {over_payload:?}"),
+        }
+        assert_eq!(receive(b"else", "3", &form, form_type), Err(Refused::Unauthorized));
+        for bad in ["", "payload=", "payload=%7", "payload=%zz", "else=1", "payload"] {
+            let found = receive(bad.as_bytes(), "4", bad, form_type);
+            assert!(matches!(found, Err(Refused::Malformed(_))), "{kind:?} {bad}: {found:?}");
+        }
+        assert!(matches!(
+            receive(form.as_bytes(), "5", &form, "application/json"),
+            Err(Refused::Malformed(_))
+        ));
     }
 }
 

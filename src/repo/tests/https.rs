@@ -9,9 +9,8 @@ use std::time::Instant;
 
 use http::{Request, StatusCode};
 use http_body_util::Full;
-use hyper_util::client::proxy::matcher::Matcher;
 
-use super::super::https::{Way, connect};
+use super::super::https::{Way, connect, failed};
 use super::super::settings::FetchLimits;
 use super::super::{
     Author, Credentials, History, Mirror, MirrorSettings, RepoError, commit_restoring, create_branch, push,
@@ -19,6 +18,7 @@ use super::super::{
 use super::World;
 use super::server::{Manner, Server};
 use crate::model::tree::Tree;
+use crate::net::{Proxies, Route, Trust};
 
 /// A world whose source is served over https.
 struct Served {
@@ -174,38 +174,52 @@ fn a_proxy_of_the_environment_sees_only_a_tunnel() {
     let world = World::new();
     let server = Server::start(world.dir.path(), Manner::Status(404));
     let url = server.url("x.git");
-    let tls = crate::tls::client_config(Some(&server.ca)).unwrap();
+    let trust = Trust::system_and(Some(&server.ca)).unwrap();
     let (limits, cause) = (FetchLimits::default(), Default::default());
-    let way = Way { url: url.parse().unwrap(), authorization: None, tls, limits, cause };
-    let status = |proxies: Matcher| {
+    let way = Way { url: url.parse().unwrap(), authorization: None, trust, limits, cause };
+    let status = |variables: &[(&str, &str)]| {
+        let value =
+            |name: &str| variables.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
+        let ask = connect(&way, Route::Environment(Arc::new(Proxies::read(value))));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let ask = connect(&way, &proxies).map_err(|error| error.label())?;
         let request = Request::get(&url).body(Full::default()).unwrap();
-        Ok::<StatusCode, &str>(runtime.block_on(ask(request)).unwrap().status())
+        let answer = runtime.block_on(ask(request)).map_err(|error| failed(&way.url, &error));
+        answer.map(|answer| answer.status())
     };
     let (port, proxy) = proxy();
-    let named = |address: String| Matcher::builder().https(address).build();
-    assert_eq!(status(named(format!("http://user:word@127.0.0.1:{port}"))), Ok(StatusCode::NOT_FOUND));
+    let named = format!("http://user:word@127.0.0.1:{port}");
+    assert_eq!(status(&[("HTTPS_PROXY", &named)]), Ok(StatusCode::NOT_FOUND));
     let asked = proxy.join().unwrap().to_lowercase();
     assert!(asked.starts_with(&format!("connect 127.0.0.1:{} ", server.port)), "{asked}");
     assert!(asked.contains("proxy-authorization: basic dxnlcjp3b3jk"), "{asked}");
     assert_eq!(server.seen.lock().unwrap().len(), 1);
-    // One for others only, and one of a kind that is not spoken.
-    let others = Matcher::builder().https("http://127.0.0.1:1").no("127.0.0.1").build();
-    assert_eq!(status(others), Ok(StatusCode::NOT_FOUND));
-    assert_eq!(status(named("socks5://127.0.0.1:1".to_owned())), Err("unreachable"));
+    // One for others only, and one that is not there.
+    let others = [("ALL_PROXY", "http://127.0.0.1:1"), ("NO_PROXY", "127.0.0.0/8")];
+    assert_eq!(status(&others), Ok(StatusCode::NOT_FOUND));
+    let error = status(&others[..1]).unwrap_err();
+    assert_eq!(label(&error), "unreachable");
+    assert!(
+        error.to_string().contains("the proxy 127.0.0.1:1 (ALL_PROXY): the connection was refused"),
+        "{error}"
+    );
 }
 
 #[test]
-fn a_certificate_that_is_an_authoritys_itself_is_refused() {
+fn a_certificate_that_is_an_authoritys_itself_is_taken_where_it_is_pinned() {
     let served = Served::new();
-    served.world.commit("main", &[("a", Some("1"))]);
+    let head = served.world.commit("main", &[("a", Some("1"))]);
     let root = served.world.dir.path().to_owned();
     let manner = Manner::Serve { root, token: Arc::clone(&served.token) };
     let server = Server::start_with(served.world.dir.path(), manner, true);
-    let settings = settings(&served.world, &server, "source.git");
+    let mut settings = settings(&served.world, &server, "source.git");
     let mut mirror = Mirror::open(&settings, &served.world.mirror_path()).unwrap();
-    assert_eq!(label(&mirror.fetch(&[]).unwrap_err()), "certificate-rejected");
+    assert_eq!(mirror.fetch(&[]).unwrap().head, head);
+    settings.access.ca_file = Some(served.server.ca.clone());
+    drop(mirror);
+    let mut mirror = Mirror::open(&settings, &served.world.mirror_path()).unwrap();
+    let error = mirror.fetch(&[]).unwrap_err();
+    assert_eq!(label(&error), "certificate-rejected");
+    assert!(error.to_string().contains("caFile"), "{error}");
 }
 
 #[test]

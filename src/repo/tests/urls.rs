@@ -88,3 +88,19 @@ fn threat_git_url_tricks() {
     }
     assert!(parse(&format!("https://example.com/{}", "a".repeat(3_000))).is_err());
 }
+
+#[test]
+fn http_is_allowed_only_where_it_is_asked_for() {
+    let text = "http://gitea.gitea.svc:3000/platform/fleet.git";
+    let error = parse(text).unwrap_err().to_string();
+    assert!(error.contains("repository.plainHttp"), "{error}");
+    let url = RepositoryUrl::parse(text, true).unwrap();
+    assert_eq!((url.host(), url.port(), url.is_plain()), (Some("gitea.gitea.svc"), Some(3000), true));
+    let url = RepositoryUrl::parse("http://gitea/x", true).unwrap();
+    assert_eq!((url.port(), url.is_ssh(), url.local()), (Some(80), false, None));
+    assert!(!RepositoryUrl::parse("https://gitea/x", true).unwrap().is_plain());
+    for bad in ["http://user:hunter2@gitea/x", "http://gitea", "http://gitea/x?token=hunter2"] {
+        let error = RepositoryUrl::parse(bad, true).unwrap_err().to_string();
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
