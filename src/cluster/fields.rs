@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::text::clean;
 use crate::model::digest::FieldsDigest;
+use crate::model::field_path::{self, names_item};
 
 type Object = Map<String, Value>;
 
@@ -76,13 +77,11 @@ pub fn other_managers(object: &Value, manager: &str) -> Vec<String> {
     names
 }
 
-/// Which other managers own the field at a JSON pointer, or anything below it. `shape` is the object whose lists
-/// the pointer's indices count in: our manifest, or the live object. Without the list that an index needs, nobody
-/// is found.
-pub fn owners(object: &Value, manager: &str, pointer: &str, shape: &Value) -> Vec<String> {
+/// Which other managers own the field that a pattern names, or anything in it.
+pub fn owners(object: &Value, manager: &str, pattern: &str) -> Vec<String> {
     let mut names = Vec::new();
     for entry in entries(object).filter(|entry| !is_ours(entry, manager)) {
-        if !owned(entry, pointer, shape).is_empty() {
+        if !owned(entry, pattern, None).is_empty() {
             names.push(clean(text(entry, "manager")));
         }
     }
@@ -91,18 +90,18 @@ pub fn owners(object: &Value, manager: &str, pointer: &str, shape: &Value) -> Ve
     names
 }
 
-/// Those of the ignored `pointers` that another manager owns, as the fields to leave out of what we send: the
-/// pointer itself where it is owned as a whole, else what is owned below it. Sorted, each once.
+/// What other managers own of the fields that the ignored `patterns` can name, as paths (see
+/// [`field_path`]): which of them are named is told by the list in Git that an index counts in. Sorted, each once.
 pub fn yielded<'a>(
     object: &Value,
     manager: &str,
-    pointers: impl IntoIterator<Item = &'a str>,
-    shape: &Value,
+    patterns: impl IntoIterator<Item = &'a str>,
 ) -> Vec<String> {
     let mut fields = Vec::new();
-    for pointer in pointers {
+    for pattern in patterns {
+        let ours = our_entry(object, manager).and_then(set_of);
         for entry in entries(object).filter(|entry| !is_ours(entry, manager)) {
-            fields.extend(owned(entry, pointer, shape));
+            fields.extend(owned(entry, pattern, ours));
         }
     }
     fields.sort_unstable();
@@ -110,31 +109,77 @@ pub fn yielded<'a>(
     fields
 }
 
-fn owned(entry: &Object, pointer: &str, shape: &Value) -> Vec<String> {
-    let mut found = Vec::new();
-    let Some(mut set) = entry.get("fieldsV1").and_then(Value::as_object) else { return found };
-    if !pointer.starts_with('/') {
-        return found;
-    }
-    let mut shape = Some(shape);
-    for raw in pointer.split('/').skip(1) {
-        let token = raw.replace("~1", "/").replace("~0", "~");
-        let Some(step) = step(set, &token, shape) else { return found };
-        let Some(below) = set.get(&step).and_then(Value::as_object) else { return found };
-        shape = shape.and_then(|value| child(value, &token));
-        set = below;
-        if set.is_empty() {
-            // A leaf: this field is owned with all that is in it.
-            found.push(pointer.to_owned());
-            return found;
+/// Whether another manager owns a field that our entry owns too, other than through a subresource.
+pub fn is_shared(object: &Value, manager: &str) -> bool {
+    let Some(ours) = our_entry(object, manager).and_then(set_of) else { return false };
+    let others =
+        entries(object).filter(|entry| !is_ours(entry, manager) && text(entry, "subresource").is_empty());
+    others.filter_map(set_of).any(|theirs| overlap(ours, theirs))
+}
+
+fn overlap(ours: &Object, theirs: &Object) -> bool {
+    theirs.iter().filter(|(element, _)| *element != ".").any(|(element, theirs)| {
+        match (ours.get(element).and_then(Value::as_object), theirs.as_object()) {
+            (Some(ours), Some(theirs)) => (ours.is_empty() && theirs.is_empty()) || overlap(ours, theirs),
+            _ => false,
         }
+    })
+}
+
+/// The fields of an entry.
+fn set_of(entry: &Object) -> Option<&Object> {
+    entry.get("fieldsV1").and_then(Value::as_object)
+}
+
+fn owned(entry: &Object, pattern: &str, ours: Option<&Object>) -> Vec<String> {
+    let mut found = Vec::new();
+    if let (Some(set), Some(pattern)) = (set_of(entry), field_path::tokens(pattern)) {
+        owned_below(set, &pattern, "", ours, &[], &mut found);
     }
-    if set.contains_key(".") && set.len() == 1 {
-        found.push(pointer.to_owned());
-        return found;
-    }
-    leaves(set, pointer, shape, &mut found);
     found
+}
+
+/// Collects what `set`, the fields at `path`, owns of what the rest of a pattern can name. `keys` are the merge keys of
+/// the item that `path` names: without them it would be no item.
+fn owned_below(
+    set: &Object,
+    pattern: &[String],
+    path: &str,
+    ours: Option<&Object>,
+    keys: &[String],
+    found: &mut Vec<String>,
+) {
+    for (element, below) in set.iter().filter(|(element, _)| *element != ".") {
+        let (Some(below), token) = (below.as_object(), field_path::token_of(element)) else { continue };
+        let rest = match pattern.split_first() {
+            Some((wanted, rest)) if field_path::fits(wanted, token, Err(())) => Some(rest),
+            Some(_) => continue,
+            None => None,
+        };
+        if element.strip_prefix("f:").is_some_and(|field| keys.iter().any(|key| key == field)) {
+            continue;
+        }
+        let path = format!("{path}/{}", field_path::escape(token));
+        let ours = ours.and_then(|ours| ours.get(element)).and_then(Value::as_object);
+        let owns_more = |set: &Object| set.keys().any(|name| name != ".");
+        if !owns_more(below) {
+            // A leaf is owned with all that is in it, unless we own something in it alone: then it was an empty map.
+            // That a map or an item is there (`.`) is no field.
+            let inside = rest.is_some_and(|rest| !rest.is_empty()) && ours.is_some_and(owns_more);
+            if below.is_empty() && !inside {
+                found.push(path);
+            }
+            continue;
+        }
+        let named = rest.is_some_and(<[String]>::is_empty);
+        let item_keys: Vec<String> =
+            field_path::keys(element).into_iter().flatten().map(|(name, _)| name).collect();
+        if named && !item_keys.is_empty() && below.contains_key(".") {
+            found.push(path);
+            continue;
+        }
+        owned_below(below, rest.unwrap_or_default(), &path, ours, &item_keys, found);
+    }
 }
 
 fn child<'a>(value: &'a Value, token: &str) -> Option<&'a Value> {
@@ -142,39 +187,6 @@ fn child<'a>(value: &'a Value, token: &str) -> Option<&'a Value> {
         Value::Object(map) => map.get(token),
         Value::Array(items) => token.parse::<usize>().ok().and_then(|index| items.get(index)),
         _ => None,
-    }
-}
-
-/// The name in a field set under which the child `token` of the value `shape` stands.
-fn step(set: &Object, token: &str, shape: Option<&Value>) -> Option<String> {
-    let field = format!("f:{token}");
-    if set.contains_key(&field) {
-        return Some(field);
-    }
-    let index: usize = token.parse().ok()?;
-    let item = shape?.as_array()?.get(index)?;
-    set.keys().find(|name| names_item(name, index, item)).cloned()
-}
-
-/// Whether a path element of a field set (`k:`, `v:`, `i:`) stands for this item of a list.
-pub(super) fn names_item(element: &str, index: usize, item: &Value) -> bool {
-    let Some((kind, rest)) = element.split_once(':') else { return false };
-    match kind {
-        "i" => rest.parse() == Ok(index),
-        "v" => serde_json::from_str::<Value>(rest).is_ok_and(|value| value == *item),
-        "k" => match serde_json::from_str::<Value>(rest) {
-            Ok(Value::Object(keys)) => keys.iter().all(|(name, value)| key_fits(item, name, value)),
-            _ => false,
-        },
-        _ => false,
-    }
-}
-
-/// A key that has a default (a port's `protocol: TCP`) may be left out of a manifest.
-fn key_fits(item: &Value, name: &str, value: &Value) -> bool {
-    match item.get(name) {
-        Some(has) => has == value,
-        None => name == "protocol" && value == "TCP",
     }
 }
 
@@ -257,64 +269,6 @@ fn quoted(message: &str) -> String {
         }
     }
     name
-}
-
-/// Why an object's bytes are no JSON; they are our own, so this is a fault of Fairlead or of its cache.
-#[derive(Debug, thiserror::Error)]
-#[error("an object of the release is not JSON")]
-pub struct NotJson(#[from] serde_json::Error);
-
-/// The object without the fields at `pointers` (see [`yielded`]). Pointers to what it does not have are passed
-/// over; without pointers the bytes come back as they are.
-pub fn body_without(bytes: &[u8], pointers: &[String]) -> Result<Vec<u8>, NotJson> {
-    if pointers.is_empty() {
-        return Ok(bytes.to_vec());
-    }
-    let mut object: Value = serde_json::from_slice(bytes)?;
-    let mut paths: Vec<Vec<String>> = pointers.iter().map(|pointer| tokens(pointer)).collect();
-    // From the last item of a list to the first, so that indices stay right.
-    paths.sort_unstable_by(|a, b| order(b, a));
-    for path in paths {
-        remove(&mut object, &path);
-    }
-    Ok(serde_json::to_vec(&object)?)
-}
-
-fn tokens(pointer: &str) -> Vec<String> {
-    pointer.split('/').skip(1).map(|raw| raw.replace("~1", "/").replace("~0", "~")).collect()
-}
-
-/// By token, numbers as numbers.
-fn order(a: &[String], b: &[String]) -> std::cmp::Ordering {
-    let key = |path: &[String]| -> Vec<(Option<usize>, String)> {
-        path.iter().map(|token| (token.parse().ok(), token.clone())).collect()
-    };
-    key(a).cmp(&key(b))
-}
-
-fn remove(value: &mut Value, path: &[String]) {
-    let Some((last, parents)) = path.split_last() else { return };
-    let mut at = value;
-    for token in parents {
-        let next = match at {
-            Value::Object(map) => map.get_mut(token),
-            Value::Array(items) => token.parse::<usize>().ok().and_then(|index| items.get_mut(index)),
-            _ => None,
-        };
-        let Some(next) = next else { return };
-        at = next;
-    }
-    match at {
-        Value::Object(map) => {
-            map.remove(last);
-        }
-        Value::Array(items) => {
-            if let Some(index) = last.parse::<usize>().ok().filter(|index| *index < items.len()) {
-                items.remove(index);
-            }
-        }
-        _ => {}
-    }
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ fn the_digest_sees_fields_and_not_the_time() {
 }
 
 #[test]
-fn owners_of_a_pointer_are_found_through_lists() {
+fn owners_of_a_field_are_found_through_lists() {
     let object = deployment();
     let table: &[(&str, &[&str])] = &[
         ("/spec/replicas", &["kube-controller-manager"]),
@@ -89,20 +89,20 @@ fn owners_of_a_pointer_are_found_through_lists() {
         ("/metadata/annotations", &["kube-controller-manager"]),
         ("/metadata/annotations/deployment.kubernetes.io~1revision", &["kube-controller-manager"]),
         ("/metadata/annotations/fairlead.dev~1digest", &[]),
-        ("/spec/template/spec/containers/1/image", &[]),
-        ("/spec/template/spec/containers/1/env", &["kubectl-set"]),
-        ("/spec/template/spec/containers/1/env/0/value", &["kubectl-set"]),
-        // A key's default may be missing in the shape; a leaf is owned with all that is in it.
-        ("/spec/template/spec/containers/1/ports/1/name", &["kubectl-set"]),
-        ("/spec/template/spec/containers/1/ports/0/name", &[]),
-        ("/spec/template/spec/containers/0/resources/limits/cpu", &["kubectl-set"]),
-        ("/spec/template/spec/containers/7/image", &[]),
+        ("/spec/template/spec/containers/[name=web]/image", &[]),
+        ("/spec/template/spec/containers/[name=web]/env", &["kubectl-set"]),
+        ("/spec/template/spec/containers/*/env/*/value", &["kubectl-set"]),
+        ("/spec/template/spec/containers/*/ports/[containerPort=443]/name", &["kubectl-set"]),
+        ("/spec/template/spec/containers/*/ports/[containerPort=80]/name", &[]),
+        // A leaf is owned with all that is in it.
+        ("/spec/template/spec/containers/[name=sidecar]/resources/limits/cpu", &["kubectl-set"]),
+        ("/spec/template/spec/containers/[name=none]/image", &[]),
         ("/nothing", &[]),
         ("spec/replicas", &[]),
         ("", &[]),
     ];
-    for (pointer, expected) in table {
-        assert_eq!(owners(&object, US, pointer, &object), *expected, "{pointer}");
+    for (pattern, expected) in table {
+        assert_eq!(owners(&object, US, pattern), *expected, "{pattern}");
     }
 }
 
@@ -122,21 +122,10 @@ fn our_own_fields_are_told_as_pointers() {
 }
 
 #[test]
-fn indices_count_in_the_shape() {
-    let object = deployment();
-    // In our manifest `web` is the only container: the injected sidecar is not there.
-    let manifest =
-        json!({"spec": {"template": {"spec": {"containers": [{"name": "web", "env": [{"name": "A"}]}]}}}});
-    let pointer = "/spec/template/spec/containers/0/env/0/value";
-    assert_eq!(owners(&object, US, pointer, &manifest), ["kubectl-set"]);
-    assert!(owners(&object, US, pointer, &object).is_empty());
-    assert!(owners(&object, US, pointer, &Value::Null).is_empty());
-}
-
-#[test]
 fn what_is_yielded_is_no_more_than_what_others_own() {
     let object = deployment();
-    let yields = |pointers: &[&str]| yielded(&object, US, pointers.iter().copied(), &object);
+    let yields = |patterns: &[&str]| yielded(&object, US, patterns.iter().copied());
+    let web = r#"/spec/template/spec/containers/k:{"name":"web"}"#;
     assert_eq!(yields(&["/spec/replicas", "/spec/selector"]), ["/spec/replicas"]);
     assert_eq!(
         yields(&["/metadata/annotations"]),
@@ -146,30 +135,63 @@ fn what_is_yielded_is_no_more_than_what_others_own() {
         yields(&["/spec/strategy", "/spec/strategy/rollingUpdate/maxSurge"]),
         ["/spec/strategy/rollingUpdate/maxSurge"]
     );
+    // A merge key is never left out: without it an item is none. `A` is theirs as a whole.
     assert_eq!(
-        yields(&["/spec/template/spec/containers/1"]),
-        ["/spec/template/spec/containers/1/env/0/value", "/spec/template/spec/containers/1/ports/1/name"]
+        yields(&["/spec/template/spec/containers/[name=web]"]),
+        [
+            format!(r#"{web}/env/k:{{"name":"A"}}/value"#),
+            format!(r#"{web}/ports/k:{{"containerPort":443,"protocol":"TCP"}}/name"#),
+        ]
     );
+    assert_eq!(
+        yields(&["/spec/template/spec/containers/[name=sidecar]"]),
+        [r#"/spec/template/spec/containers/k:{"name":"sidecar"}"#]
+    );
+    assert_eq!(
+        yields(&["/spec/template/spec/containers/[name=web]/env/*"]),
+        [format!(r#"{web}/env/k:{{"name":"A"}}"#)]
+    );
+    // Which item an index means is not known without Git's list: any may be.
+    assert_eq!(
+        yields(&["/spec/template/spec/containers/0/resources/limits"]),
+        [r#"/spec/template/spec/containers/k:{"name":"sidecar"}/resources"#]
+    );
+    assert_eq!(yields(&["/metadata/finalizers/0"]), [r#"/metadata/finalizers/v:"example.com~1guard""#]);
     assert!(yields(&[]).is_empty());
 }
 
 #[test]
-fn a_body_is_sent_without_what_is_yielded() {
-    let body = br#"{"metadata":{"annotations":{"a/b":"1","c":"2"}},"spec":{"list":[0,1,2,3,4,5,6,7,8,9,10],"replicas":3}}"#;
-    let without = |pointers: &[&str]| {
-        let pointers: Vec<String> = pointers.iter().map(|p| (*p).to_owned()).collect();
-        String::from_utf8(body_without(body, &pointers).unwrap()).unwrap()
+fn an_empty_map_of_others_is_no_claim_to_what_we_have_in_it() {
+    let object = |ours: Value| {
+        json!({"metadata": {"managedFields": [
+            {"manager": US, "operation": "Apply", "fieldsV1": {"f:spec": {"f:emptyDir": ours}}},
+            {"manager": "x", "operation": "Update", "fieldsV1": {"f:spec": {"f:emptyDir": {}}}},
+        ]}})
     };
-    assert_eq!(without(&[]).as_bytes(), body);
-    assert_eq!(
-        without(&["/spec/replicas", "/metadata/annotations/a~1b", "/spec/none/deeper", "/spec/list/99"]),
-        r#"{"metadata":{"annotations":{"c":"2"}},"spec":{"list":[0,1,2,3,4,5,6,7,8,9,10]}}"#
-    );
-    assert_eq!(
-        without(&["/metadata", "/spec/list/2", "/spec/list/10", "/spec/list/9"]),
-        r#"{"spec":{"list":[0,1,3,4,5,6,7,8],"replicas":3}}"#
-    );
-    assert!(body_without(b"{", &["/a".to_owned()]).is_err());
+    let yields = |object: Value| yielded(&object, US, ["/spec/emptyDir/sizeLimit"]);
+    assert!(yields(object(json!({"f:sizeLimit": {}}))).is_empty());
+    assert_eq!(yields(object(json!({}))), ["/spec/emptyDir"], "atomic: it is theirs as a whole");
+}
+
+#[test]
+fn co_ownership_is_of_fields_and_not_through_subresources() {
+    let object = |theirs: Value, subresource: &str| {
+        json!({"metadata": {"managedFields": [
+            {"manager": US, "operation": "Apply", "fieldsV1": {"f:data": {"f:a": {}}, "f:l": {"k:{\"name\":\"x\"}": {".": {}, "f:i": {}}}}},
+            {"manager": "x", "operation": "Update", "subresource": subresource, "fieldsV1": theirs},
+        ]}})
+    };
+    for (theirs, subresource, expected) in [
+        (json!({"f:data": {".": {}, "f:a": {}}}), "", true),
+        (json!({"f:data": {".": {}, "f:b": {}}}), "", false),
+        (json!({"f:data": {}}), "", false),
+        (json!({"f:data": {"f:a": {}}}), "status", false),
+        (json!({"f:l": {"k:{\"name\":\"x\"}": {".": {}}}}), "", false),
+        (json!({"f:l": {"k:{\"name\":\"x\"}": {".": {}, "f:i": {}}}}), "", true),
+    ] {
+        assert_eq!(is_shared(&object(theirs.clone(), subresource), US), expected, "{theirs} {subresource}");
+    }
+    assert!(!is_shared(&json!({}), US));
 }
 
 #[test]

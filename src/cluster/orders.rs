@@ -44,8 +44,11 @@ pub struct WorkerSettings {
     pub verify_every: Duration,
     /// How often credentials are looked at for a change.
     pub credentials_every: Duration,
-    /// More heals of one object than this within [`Self::contest_window`] are a fight.
+    /// First and longest wait before an object is healed again; doubled in between. The first heal is at once.
+    pub heal_pace: (Duration, Duration),
+    /// More heals of one object in a row than this are a fight.
     pub contest_heals: usize,
+    /// An object that stood this long as it should starts anew.
     pub contest_window: Duration,
     /// Shared by all workers.
     pub brake: Brake,
@@ -61,8 +64,9 @@ impl WorkerSettings {
             retry: (Duration::from_secs(1), Duration::from_secs(60)),
             verify_every: Duration::from_secs(6 * 3_600),
             credentials_every: Duration::from_secs(10),
+            heal_pace: (Duration::from_secs(1), Duration::from_secs(300)),
             contest_heals: 5,
-            contest_window: Duration::from_secs(300),
+            contest_window: Duration::from_secs(3_600),
             brake: Brake::default(),
             discoveries: Discoveries::default(),
         }

@@ -3,15 +3,17 @@
 use serde_json::{Value, json};
 
 use super::ledger::PART_OF;
+use crate::model::field_path;
 use crate::model::object::ObjectKey;
 use crate::model::release::ReleaseObject;
+use crate::plan::leave_to_controllers;
 use crate::plan::offline::fold_string_data;
 
 /// Annotation that names the bytes of an object before stamping.
 pub const DIGEST: &str = "fairlead.dev/digest";
 
 /// The body of an apply: the object, a member of `set`, with its digest, in the namespace that it really has,
-/// without the fields at the JSON pointers `leave_out`.
+/// without what controllers own and the fields at the paths `leave_out`.
 pub fn body(
     object: &ReleaseObject,
     key: &ObjectKey,
@@ -21,9 +23,8 @@ pub fn body(
     let mut body: Value = serde_json::from_slice(&object.bytes)?;
     // Sent as `stringData`, our entry would not have the field in which others change the value.
     fold_string_data(&mut body);
-    for pointer in leave_out {
-        remove(&mut body, pointer);
-    }
+    leave_to_controllers(&mut body);
+    field_path::remove(&mut body, leave_out);
     if !body.is_object() {
         body = json!({});
     }
@@ -44,22 +45,6 @@ fn map_in<'a>(map: &'a mut Value, field: &str) -> &'a mut Value {
         *inner = json!({});
     }
     inner
-}
-
-fn remove(value: &mut Value, pointer: &str) {
-    let Some((parent, last)) = pointer.rsplit_once('/') else { return };
-    let name = last.replace("~1", "/").replace("~0", "~");
-    match value.pointer_mut(parent) {
-        Some(Value::Object(map)) => {
-            map.remove(&name);
-        }
-        Some(Value::Array(items)) => {
-            if let Some(index) = name.parse().ok().filter(|index: &usize| *index < items.len()) {
-                items.remove(index);
-            }
-        }
-        _ => {}
-    }
 }
 
 /// Whether everything that was sent is in the live object. What the server or others added is no difference; a
@@ -111,14 +96,15 @@ mod tests {
     fn objects_are_stamped_and_ignored_fields_left_out() {
         let (object, key) = object(&json!({
             "metadata": {"name": "web", "labels": {"app": "web"}, "annotations": null},
-            "spec": {"replicas": 3, "list": [1, 2, 3]},
+            "spec": {"replicas": 3, "list": [{"name": "a", "x": 1}, {"name": "b", "x": 1}]},
         }));
-        let body = body(&object, &key, "set", &["/spec/replicas".into(), "/spec/list/1".into()]).unwrap();
+        let left_out = ["/spec/replicas".into(), r#"/spec/list/k:{"name":"b"}/x"#.into()];
+        let body = body(&object, &key, "set", &left_out).unwrap();
         let expected = json!({
             "metadata": {"name": "web", "namespace": "default",
                 "labels": {"app": "web", PART_OF: "set"},
                 "annotations": {DIGEST: object.digest.to_string()}},
-            "spec": {"list": [1, 3]},
+            "spec": {"list": [{"name": "a", "x": 1}, {"name": "b"}]},
         });
         assert_eq!(body, expected);
     }

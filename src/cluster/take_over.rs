@@ -6,8 +6,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::fields::{names_item, our_entry};
+use super::fields::{our_entry, owners};
+use crate::model::field_path;
 use crate::model::object::ObjectKey;
+use crate::plan::Stay;
 
 type Set = Map<String, Value>;
 
@@ -77,13 +79,7 @@ pub fn take_over(live: &Value, manager: &str, body: &Value, extent: Extent) -> O
 
 /// The value of `body` that a path element stands for.
 fn child<'a>(body: &'a Value, element: &str) -> Option<&'a Value> {
-    match element.strip_prefix("f:") {
-        Some(field) => body.get(field),
-        None => {
-            let mut items = body.as_array()?.iter().enumerate();
-            items.find(|(index, item)| names_item(element, *index, item)).map(|(_, item)| item)
-        }
-    }
+    field_path::child(body, field_path::token_of(element))
 }
 
 /// Whether a field of the set has a value in `body`. That a map or a list is there (`.`) is nobody's field.
@@ -133,6 +129,171 @@ fn without_theirs(set: &Set) -> (Set, Set) {
         }
     }
     (moved, left)
+}
+
+/// What becomes of fields that Git drops and that others own too.
+#[derive(Debug, Default, PartialEq)]
+pub struct LetGo {
+    /// All managed fields, without what people own of these; None: nobody has to let go.
+    pub entries: Option<Vec<Value>>,
+    /// Paths of what the others keep.
+    pub stays: Vec<String>,
+}
+
+/// Finds out which fields of ours `manifest`, what Git has now, drops and others own as well.
+///
+/// People, whose tools write once and claim nothing, let go: kubectl in all its ways, and whoever else updated the
+/// object. Who applies it, and controllers, keep what they own, for they mean it.
+pub fn let_go(live: &Value, manager: &str, manifest: &Value) -> LetGo {
+    let all = live.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let entries: Vec<&Value> = all.into_iter().flatten().collect();
+    let Some(ours) = our_entry(live, manager) else { return LetGo::default() };
+    let Some(our_set) = ours.get("fieldsV1").and_then(Value::as_object) else { return LetGo::default() };
+    let (mut rest, mut stays, mut taken) = (Vec::new(), Vec::new(), false);
+    for entry in &entries {
+        let is_ours = entry.as_object() == Some(ours);
+        let same = entry["apiVersion"] == ours["apiVersion"] && subresource(entry).is_empty();
+        let theirs = entry["fieldsV1"].as_object().filter(|_| same && !is_ours);
+        let dropped = theirs.map(|theirs| dropped(theirs, our_set, Some(manifest))).unwrap_or_default();
+        if dropped.is_empty() {
+            rest.push((*entry).clone());
+        } else if is_person(entry, &entries) {
+            taken = true;
+            let left = theirs.map(|theirs| minus(theirs, &dropped)).unwrap_or_default();
+            if !left.is_empty() {
+                let mut entry = (*entry).clone();
+                entry["fieldsV1"] = Value::Object(left);
+                rest.push(entry);
+            }
+        } else {
+            rest.push((*entry).clone());
+            leaves(&dropped, "", &mut stays);
+        }
+    }
+    stays.sort_unstable();
+    stays.dedup();
+    LetGo { entries: taken.then_some(rest), stays }
+}
+
+/// Of fields that stayed, those that are still there after an apply of `body`, and who owns them.
+pub fn still_there(paths: Vec<String>, live: &Value, manager: &str, body: &Value) -> Vec<Stay> {
+    let mut stays: Vec<Stay> = Vec::new();
+    for path in paths {
+        let tokens = field_path::tokens(&path).unwrap_or_default();
+        let in_git = tokens.iter().try_fold(body, |value, token| field_path::child(value, token));
+        let managers = owners(live, manager, &path);
+        if in_git.is_none_or(Value::is_null)
+            && !managers.is_empty()
+            && stays.iter().all(|stay| stay.path != path)
+        {
+            stays.push(Stay { path, managers });
+        }
+    }
+    stays
+}
+
+fn subresource(entry: &Value) -> &str {
+    entry["subresource"].as_str().unwrap_or_default()
+}
+
+/// Parts of the names of controllers, and of tools that keep what they once wrote so.
+const MACHINES: [&str; 24] = [
+    "controller",
+    "operator",
+    "autoscaler",
+    "injector",
+    "webhook",
+    "scheduler",
+    "kubelet",
+    "kube-",
+    "cloud-",
+    "agent",
+    "manager",
+    "daemon",
+    "helm",
+    "argocd",
+    "flux",
+    "terraform",
+    "hashicorp",
+    "pulumi",
+    "ansible",
+    "kapp",
+    "kluctl",
+    "fleet",
+    "pilot-discovery",
+    "vpa-",
+];
+
+/// Whether an entry is that of a person, by the name of the tool.
+fn is_person(entry: &Value, all: &[&Value]) -> bool {
+    let name = entry["manager"].as_str().unwrap_or_default();
+    if name == "kubectl" || name.starts_with("kubectl-") || name == "before-first-apply" {
+        return true;
+    }
+    let lower = name.to_lowercase();
+    // Who writes a status, or scales, is a controller.
+    let controls = all.iter().any(|other| other["manager"] == name && !subresource(other).is_empty());
+    entry["operation"] == "Update" && !controls && !MACHINES.iter().any(|part| lower.contains(part))
+}
+
+/// What of `theirs` is ours as well, and not in `manifest` any more (None: all that holds it is not).
+fn dropped(theirs: &Set, ours: &Set, manifest: Option<&Value>) -> Set {
+    let mut found = Set::new();
+    for (element, below) in theirs {
+        let (Some(our_below), Some(below)) =
+            (ours.get(element).and_then(Value::as_object), below.as_object())
+        else {
+            continue;
+        };
+        if element == "." {
+            if manifest.is_none() {
+                found.insert(element.clone(), json!({}));
+            }
+            continue;
+        }
+        let has = manifest.and_then(|value| child(value, element)).filter(|value| !value.is_null());
+        if below.is_empty() || our_below.is_empty() {
+            if has.is_none() && below.is_empty() && our_below.is_empty() {
+                found.insert(element.clone(), json!({}));
+            }
+            continue;
+        }
+        let inner = dropped(below, our_below, has);
+        if !inner.is_empty() {
+            found.insert(element.clone(), Value::Object(inner));
+        }
+    }
+    found
+}
+
+fn minus(set: &Set, gone: &Set) -> Set {
+    let mut left = Set::new();
+    for (element, below) in set {
+        match (gone.get(element).and_then(Value::as_object), below.as_object()) {
+            (None, _) => {
+                left.insert(element.clone(), below.clone());
+            }
+            (Some(gone), Some(below)) if !gone.is_empty() => {
+                let inner = minus(below, gone);
+                if !inner.is_empty() {
+                    left.insert(element.clone(), Value::Object(inner));
+                }
+            }
+            _ => {}
+        }
+    }
+    left
+}
+
+/// The paths of the fields of a set; of an item that goes as a whole, the item's own.
+fn leaves(set: &Set, path: &str, found: &mut Vec<String>) {
+    for (element, below) in set.iter().filter(|(element, _)| *element != ".") {
+        let path = format!("{path}/{}", field_path::escape(field_path::token_of(element)));
+        match below.as_object().filter(|below| !below.is_empty() && !below.contains_key(".")) {
+            Some(below) => leaves(below, &path, found),
+            None => found.push(path),
+        }
+    }
 }
 
 fn merge(into: &mut Set, from: Set) {
@@ -218,5 +379,107 @@ mod tests {
         let object = live(json!([entry("bot", "Update", fields), old]));
         assert_eq!(take_over(&object, "fairlead", &body(), Extent::All), None);
         assert_eq!(take_over(&json!({}), "fairlead", &body(), Extent::All), None);
+    }
+
+    fn dropped_by(manifest: Value, entries: Value) -> LetGo {
+        let mut all = vec![entry(
+            "fairlead",
+            "Apply",
+            json!({
+            "f:metadata": {"f:labels": {"f:a": {}}},
+            "f:data": {"f:color": {}, "f:size": {}},
+            "f:list": {"k:{\"name\":\"x\"}": {".": {}, "f:name": {}, "f:v": {}}}}),
+        )];
+        all.extend(entries.as_array().unwrap().clone());
+        let mut manifest = manifest;
+        manifest["metadata"] = json!({"labels": {"a": "b"}});
+        let_go(&live(json!(all)), "fairlead", &manifest)
+    }
+
+    #[test]
+    fn what_git_drops_is_taken_out_of_the_entries_of_people() {
+        let theirs = json!({"f:data": {".": {}, "f:size": {}, "f:other": {}}});
+        for (manager, operation, goes) in [
+            ("kubectl-client-side-apply", "Update", true),
+            ("kubectl-edit", "Update", true),
+            ("kubectl", "Apply", true),
+            ("before-first-apply", "Update", true),
+            ("someone", "Update", true),
+            ("curl", "Update", true),
+            ("someone", "Apply", false),
+            ("helm", "Update", false),
+            ("argocd-controller", "Apply", false),
+            ("kube-controller-manager", "Update", false),
+            ("cert-manager-cainjector", "Update", false),
+            ("manager", "Update", false),
+        ] {
+            let found = dropped_by(
+                json!({"data": {"color": "blue"}}),
+                json!([entry(manager, operation, theirs.clone())]),
+            );
+            let left = found.entries.as_deref().and_then(|entries| of(entries, manager).cloned());
+            if goes {
+                assert_eq!(left, Some(json!({"f:data": {".": {}, "f:other": {}}})), "{manager}");
+                assert!(found.stays.is_empty(), "{manager}");
+            } else {
+                assert_eq!((found.entries, found.stays), (None, vec!["/data/size".to_owned()]), "{manager}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_taken_that_git_has_or_that_is_theirs_alone() {
+        let theirs = json!([entry(
+            "kubectl-edit",
+            "Update",
+            json!({"f:data": {".": {}, "f:size": {}, "f:other": {}}})
+        )]);
+        assert_eq!(dropped_by(json!({"data": {"size": "9"}}), theirs), LetGo::default());
+        let other = json!([entry("kubectl-edit", "Update", json!({"f:data": {".": {}, "f:other": {}}}))]);
+        assert_eq!(dropped_by(json!({}), other), LetGo::default());
+        let mut status = entry("someone", "Update", json!({"f:data": {"f:size": {}}}));
+        status["subresource"] = json!("status");
+        let both = json!([status, entry("someone", "Update", json!({"f:data": {"f:size": {}}}))]);
+        assert_eq!(dropped_by(json!({}), both).stays, ["/data/size"], "who writes a status is a controller");
+    }
+
+    #[test]
+    fn an_item_that_git_drops_goes_as_a_whole_unless_more_of_it_is_theirs() {
+        let item = |more: Value| {
+            let mut fields = json!({".": {}, "f:name": {}, "f:v": {}});
+            fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            json!([entry("kubectl", "Apply", json!({"f:list": {"k:{\"name\":\"x\"}": fields}}))])
+        };
+        let gone = dropped_by(json!({"data": {"color": "", "size": ""}, "list": []}), item(json!({})));
+        assert_eq!(of(&gone.entries.unwrap(), "kubectl"), None);
+        let kept = dropped_by(json!({"data": {"color": "", "size": ""}}), item(json!({"f:more": {}})));
+        assert_eq!(
+            of(&kept.entries.unwrap(), "kubectl"),
+            Some(&json!({"f:list": {"k:{\"name\":\"x\"}": {"f:more": {}}}}))
+        );
+    }
+
+    #[test]
+    fn what_stays_is_said_as_long_as_others_own_it() {
+        let entries = json!([
+            entry("helm", "Update", json!({"f:data": {"f:size": {}}})),
+            entry("fairlead", "Apply", json!({}))
+        ]);
+        let still = |body: Value, entries: &Value| {
+            still_there(
+                vec!["/data/size".into(), "/data/size".into(), "/data/gone".into()],
+                &live(entries.clone()),
+                "fairlead",
+                &body,
+            )
+        };
+        let stays = still(json!({"data": {}}), &entries);
+        assert_eq!(stays, [Stay { path: "/data/size".into(), managers: vec!["helm".into()] }]);
+        assert_eq!(
+            stays[0].to_string(),
+            "the field .data.size stays though Git dropped it, because helm owns it too"
+        );
+        assert!(still(json!({"data": {"size": "1"}}), &entries).is_empty(), "Git has it again");
+        assert!(still(json!({}), &json!([])).is_empty());
     }
 }

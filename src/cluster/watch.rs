@@ -46,6 +46,8 @@ pub enum News {
     Gone {
         key: ObjectKey,
         version: u64,
+        /// It was a Job that had completed.
+        finished: bool,
     },
     /// The kind can't be read: what there is of it is unknown. The watch goes on trying.
     Unread {
@@ -245,7 +247,11 @@ impl Watch {
         }
         let Some(reduced) = self.reduce(object) else { return Ok(()) };
         let item = match kind {
-            "DELETED" => News::Gone { key: reduced.key, version: version_number(version) },
+            "DELETED" => News::Gone {
+                key: reduced.key,
+                version: version_number(version),
+                finished: reduced.object.finished,
+            },
             _ => News::Seen(Box::new(reduced)),
         };
         news.send(item).await.map_err(|_| Stop::Over)

@@ -158,6 +158,7 @@ impl Worker {
             online: BTreeMap::new(),
             running: BTreeSet::new(),
             tasks: JoinSet::new(),
+            rereads: BTreeMap::new(),
             orders: self.orders.clone(),
         };
         fleets.say_ledgers().await;
@@ -196,6 +197,9 @@ impl Worker {
     }
 }
 
+/// A fleet's task that ends sooner than this did not get far.
+const SOON_ENDED: Duration = Duration::from_secs(30);
+
 /// The fleets of a session.
 struct Fleets {
     session: Arc<Session>,
@@ -205,6 +209,8 @@ struct Fleets {
     online: BTreeMap<FleetName, u32>,
     running: BTreeSet<FleetName>,
     tasks: JoinSet<(FleetName, FleetEnd)>,
+    /// Of fleets whose ledger was read again, how long that waits next, and when the last task began.
+    rereads: BTreeMap<FleetName, (Backoff, Option<tokio::time::Instant>)>,
     orders: watch::Receiver<Orders>,
 }
 
@@ -270,6 +276,32 @@ impl Fleets {
         });
     }
 
+    /// Reads a fleet's ledger again and goes on: at once, and later each time where its tasks end soon after they
+    /// began, for a ledger that stays missing must not be looked for in a hot loop.
+    fn reread(&mut self, fleet: FleetName) {
+        let retry = self.session.settings.retry;
+        let (backoff, began) =
+            self.rereads.entry(fleet.clone()).or_insert_with(|| (Backoff::new(retry), None));
+        let wait = match *began {
+            Some(began) if began.elapsed() < SOON_ENDED => backoff.next_wait(),
+            _ => {
+                backoff.reset();
+                Duration::ZERO
+            }
+        };
+        *began = Some(tokio::time::Instant::now() + wait);
+        let (session, orders) = (Arc::clone(&self.session), self.orders.clone());
+        let greeted = self.online.get(&fleet).copied().unwrap_or_default();
+        self.tasks.spawn(async move {
+            tokio::time::sleep(wait).await;
+            let end = match session.store.read(&fleet).await {
+                Ok(ledger) => fleet::run(session, fleet.clone(), ledger, orders, greeted).await,
+                Err(error) => FleetEnd::Lost(super::session::lost(&error)),
+            };
+            (fleet, end)
+        });
+    }
+
     /// A fleet's task has ended: what that means for the session.
     async fn ended(&mut self, ended: Result<(FleetName, FleetEnd), tokio::task::JoinError>) -> Option<Lost> {
         let (fleet, end) = match ended {
@@ -278,10 +310,7 @@ impl Fleets {
         };
         match end {
             FleetEnd::Lost(lost) => return Some(lost),
-            FleetEnd::Reread => match self.session.store.read(&fleet).await {
-                Ok(ledger) => self.spawn(fleet, ledger),
-                Err(error) => return Some(super::session::lost(&error)),
-            },
+            FleetEnd::Reread => self.reread(fleet),
         }
         None
     }

@@ -1,5 +1,7 @@
 //! Fleet: targets, the profiles they run, and how a change reaches them.
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -242,7 +244,8 @@ pub struct IgnoredPath {
     /// Name of the object; none: any name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// JSON pointer (RFC 6901), e.g. `/spec/replicas`.
+    /// JSON pointer (RFC 6901), e.g. `/spec/replicas`. An item of a list: by its index in Git's list, by merge keys
+    /// (`/spec/template/spec/containers/[name=web]/image`), or `*` for all.
     #[schemars(regex(pattern = r"^(/[^/]+)+$"))]
     pub path: String,
 }
@@ -253,6 +256,15 @@ impl IgnoredPath {
         fits(&self.kind, object.kind())
             && fits(&self.group, object.group())
             && fits(&self.name, object.name())
+    }
+
+    /// The pattern (see [`field_path`](super::field_path)) in the form in which the object is sent: of a Secret,
+    /// `stringData` is.
+    pub fn pattern(&self, object: &ObjectKey) -> Cow<'_, str> {
+        match self.path.strip_prefix("/stringData").filter(|_| object.is("", "Secret")) {
+            Some(rest) => Cow::Owned(format!("/data{rest}")),
+            None => Cow::Borrowed(&self.path),
+        }
     }
 }
 

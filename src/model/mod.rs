@@ -6,6 +6,7 @@
 pub mod assignment;
 pub mod diagnostic;
 pub mod digest;
+pub mod field_path;
 pub mod fleet;
 pub mod labels;
 pub mod name;

@@ -163,6 +163,32 @@ pub fn split_api_version(api_version: &str) -> (&str, &str) {
     api_version.split_once('/').unwrap_or(("", api_version))
 }
 
+/// Groups that every API server serves by itself. Others may end in `.k8s.io` too, so they are listed.
+pub fn is_built_in_group(group: &str) -> bool {
+    const DOTTED: [&str; 18] = [
+        "admissionregistration",
+        "apiextensions",
+        "apiregistration",
+        "authentication",
+        "authorization",
+        "certificates",
+        "coordination",
+        "discovery",
+        "events",
+        "flowcontrol.apiserver",
+        "internal.apiserver",
+        "networking",
+        "node",
+        "rbac.authorization",
+        "resource",
+        "scheduling",
+        "storage",
+        "storagemigration",
+    ];
+    let plain = matches!(group, "" | "apps" | "autoscaling" | "batch" | "extensions" | "policy");
+    plain || group.strip_suffix(".k8s.io").is_some_and(|group| DOTTED.contains(&group))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,7 @@
 //! under our own label, and dropped by the release; a kind that could not be read is never taken as empty.
 //! Assumes that `Observed` was read after the ledger. Pure.
 
+pub mod controllers;
 mod immutable;
 mod live;
 mod live_rules;
@@ -15,11 +16,12 @@ pub mod offline;
 mod redact;
 mod yaml;
 
+pub use controllers::leave_to_controllers;
 pub use immutable::immutable_changes;
 pub use live::{
     Action, Context, HoldUntil, Inventory, InventoryEntry, Judgement, Kept, KeptWhy, LivePlan, Observed,
-    ObservedObject, Origin, PlannedLayer, Precondition, Scope, Served, Sibling, Verb, Wanted, Why, applied,
-    crds_leaving, judge, leave, live, resolve_key, was_there_before,
+    ObservedObject, Origin, PlannedLayer, Precondition, Scope, Served, Sibling, Stay, Verb, Wanted, Why,
+    applied, crds_leaving, judge, leave, live, resolve_key, was_there_before, yields,
 };
 pub use redact::scrub;
 pub use yaml::diff;

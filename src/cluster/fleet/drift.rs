@@ -14,7 +14,7 @@ use crate::cluster::session::Lost;
 use crate::cluster::text::chain;
 use crate::model::assignment::{Cause, FactBody, Hold};
 use crate::model::object::ObjectKey;
-use crate::plan::{Context, Judgement, Verb, Wanted, Why, judge};
+use crate::plan::{Context, Judgement, Verb, Wanted, Why, judge, yields};
 
 /// How long a converged fleet may be unhealthy before that is said: a heal or a restart of a Pod is no news.
 pub const UNHEALTHY_AFTER: Duration = Duration::from_secs(3);
@@ -52,6 +52,8 @@ impl Fleet {
         let healthy = self.is_healthy(key);
         let Some(run) = &mut self.run else { return Ok(()) };
         run.touch(item, healthy);
+        self.note_finished(item);
+        let Some(run) = &mut self.run else { return Ok(()) };
         let leaving = run.items.get(item).is_some_and(|entry| entry.state == State::Leaving);
         if leaving && self.eye.get(key).is_some_and(|seen| !seen.object.terminating) {
             // Another object stands under the name now: look at it as at any other.
@@ -67,6 +69,7 @@ impl Fleet {
     /// Our watch no longer sees an object.
     fn vanished(&mut self, key: ObjectKey) {
         if let Some(item) = self.item(&key) {
+            self.note_finished(item);
             let state =
                 self.run.as_ref().and_then(|run| run.items.get(item)).map(|entry| entry.state.clone());
             match state {
@@ -138,13 +141,29 @@ impl Fleet {
             return Ok(());
         }
         self.meet_siblings(item);
+        let waits = self.waits_to_heal(item);
+        let done =
+            self.run.as_ref().and_then(|run| run.items.get(item)).is_some_and(|i| i.state == State::Done);
+        if !waits && !done {
+            return Ok(());
+        }
         let Some((key, judgement)) = self.judgement(item) else { return Ok(()) };
         match judgement.verb {
             Verb::Unchanged => {
                 if matches!(judgement.why, Why::HandedOver { .. }) {
                     self.handed_over(item, judgement.why);
+                } else if waits {
+                    self.stands_again(item, key).await;
+                } else {
+                    let healthy = self.is_healthy(&key);
+                    if let Some(run) = &mut self.run {
+                        run.touch(item, healthy);
+                    }
                 }
             }
+            // At its time.
+            _ if waits => {}
+            Verb::Compare if self.was_compared(item, &key) => {}
             Verb::Report => self.report(item, key).await,
             Verb::Held => {
                 if let Why::ForeignOwner { owner } = judgement.why {
@@ -172,14 +191,27 @@ impl Fleet {
         }
     }
 
+    /// The ignored fields of an item that others own now.
+    pub(super) fn yields(&self, item: usize) -> Vec<String> {
+        let wanted = self.run.as_ref().and_then(|run| {
+            let (entry, object) = (run.items.get(item)?, run.object(item)?);
+            let owned = &self.eye.get(&entry.action.key)?.object.yielded;
+            Some(yields(owned, object, &entry.action.key, &run.assignment.policy.drift.ignore))
+        });
+        wanted.unwrap_or_default()
+    }
+
+    /// What is to be done to an item that is done, or waits to be healed.
     fn judgement(&self, item: usize) -> Option<(ObjectKey, Judgement)> {
         let run = self.run.as_ref()?;
-        let entry = run.items.get(item).filter(|entry| entry.state == State::Done)?;
+        let entry = run.items.get(item)?;
         let key = entry.action.key.clone();
+        let yielded = self.yields(item);
         let wanted = Wanted {
             digest: run.object(item)?.digest,
             adopt: run.adopts(item),
             unread: self.eye.unread().contains(&key.group_kind()),
+            yields: &yielded,
         };
         let seen = self.eye.get(&key).map(|seen| &seen.object);
         if wanted.unread || (seen.is_none() && !self.eye.watches(&key.group_kind())) {
@@ -218,14 +250,12 @@ impl Fleet {
         self.say(FactBody::Drift { objects: vec![key], healed: false }).await;
     }
 
-    /// Puts an object right at once; later, when that was done too often.
+    /// Puts an object right at its pace: at once, and later each time that it has to be done again.
     async fn put_right(&mut self, item: usize, key: ObjectKey, judgement: Judgement) {
-        let leave_out = self.eye.get(&key).map(|seen| seen.object.yielded.clone()).unwrap_or_default();
-        let (most, window) = (self.cx.settings.contest_heals, self.cx.settings.contest_window);
-        let Some(run) = &mut self.run else { return };
+        let leave_out = self.yields(item);
         let compares = judgement.verb == Verb::Compare;
         let recreates = judgement.verb == Verb::Recreate;
-        if let Some(entry) = run.items.get_mut(item) {
+        if let Some(entry) = self.run.as_mut().and_then(|run| run.items.get_mut(item)) {
             let action = &mut entry.action;
             action.verb = judgement.verb;
             action.why = judgement.why;
@@ -234,19 +264,98 @@ impl Fleet {
             action.leave_out = leave_out;
             entry.healing = !compares;
         }
-        if recreates {
-            run.set(item, State::Leaving, false);
-            return;
+        let wait = self.paces.step(&key, Instant::now());
+        if !compares {
+            self.count_heal(item, &key).await;
         }
-        let wait = if compares { None } else { run.contested(item, Instant::now(), most, window) };
-        match wait {
-            None => run.set(item, State::Todo, false),
-            Some(wait) => {
-                let why = "someone else keeps changing it".to_owned();
-                run.set(item, State::Later { at: Instant::now() + wait, why }, false);
-                tracing::warn!(cluster = %self.cx.settings.target, fleet = %self.name, object = %key, "contested");
-                self.say(FactBody::Contested { objects: vec![key] }).await;
+        self.heal_after(item, &key, wait, recreates);
+    }
+
+    /// Counts a heal, and says so when there were too many.
+    pub(super) async fn count_heal(&mut self, item: usize, key: &ObjectKey) {
+        let heal = self.paces.heal(key);
+        if let Some(entry) = self.run.as_mut().and_then(|run| run.items.get_mut(item)) {
+            entry.log = heal.log;
+        }
+        if heal.contested {
+            let rival = self.rival(key);
+            tracing::warn!(cluster = %self.cx.settings.target, fleet = %self.name, object = %key, "contested: {rival}");
+            self.say(FactBody::Contested { objects: vec![key.clone()] }).await;
+        }
+    }
+
+    /// Sets an item to be healed after a while; what is being deleted (`recreates`), once that is over.
+    pub(super) fn heal_after(&mut self, item: usize, key: &ObjectKey, wait: Duration, recreates: bool) {
+        let at = Instant::now() + wait;
+        let why = self.rival(key);
+        let Some(run) = &mut self.run else { return };
+        let state = match (recreates, wait.is_zero()) {
+            (true, _) => State::Leaving,
+            (false, true) => State::Todo,
+            (false, false) => State::Later { at, why },
+        };
+        if let Some(entry) = run.items.get_mut(item).filter(|_| recreates) {
+            entry.not_before = Some(at);
+        }
+        run.set(item, state, false);
+    }
+
+    /// Who is at it, for people.
+    fn rival(&self, key: &ObjectKey) -> String {
+        let Some(seen) = self.eye.get(key) else {
+            return "something else removed it again after it was put right".to_owned();
+        };
+        let managers: Vec<&str> = seen.object.managers.iter().map(|name| &**name).collect();
+        let by = if managers.is_empty() {
+            String::new()
+        } else {
+            format!(" (other field managers: {})", managers.join(", "))
+        };
+        format!("someone else keeps changing it{by}")
+    }
+
+    /// Whether an item only waits for its time to be healed.
+    fn waits_to_heal(&self, item: usize) -> bool {
+        let entry = self.run.as_ref().and_then(|run| run.items.get(item));
+        entry.is_some_and(|entry| {
+            matches!(entry.state, State::Later { .. })
+                && entry.tries == 0
+                && !entry.by_value
+                && matches!(entry.action.verb, Verb::Heal | Verb::Compare)
+        })
+    }
+
+    /// Whether a comparison has found this very version as it should be: the proof can't be had, then.
+    fn was_compared(&self, item: usize, key: &ObjectKey) -> bool {
+        let compared = self.run.as_ref().and_then(|run| run.items.get(item)?.compared.as_ref());
+        compared.is_some() && compared == self.eye.get(key).map(|seen| &seen.object.resource_version)
+    }
+
+    /// What was to be healed is as it should be: someone else has put it right.
+    pub(super) async fn stands_again(&mut self, item: usize, key: ObjectKey) {
+        let healthy = self.is_healthy(&key);
+        let Some(run) = &mut self.run else { return };
+        run.set(item, State::Done, healthy);
+        if let Some(entry) = run.items.get_mut(item) {
+            entry.healing = false;
+        }
+        if self.paces.is_contested(&key) {
+            self.say(FactBody::Drift { objects: vec![key], healed: true }).await;
+        }
+    }
+
+    /// Whether what waited to be healed is as it should be by now.
+    pub(super) async fn needs_no_heal(&mut self, item: usize) -> bool {
+        let entry = self.run.as_ref().and_then(|run| run.items.get(item));
+        if !entry.is_some_and(|entry| entry.healing && !entry.by_value && entry.action.verb == Verb::Heal) {
+            return false;
+        }
+        match self.judgement(item) {
+            Some((key, judgement)) if judgement.verb == Verb::Unchanged => {
+                self.stands_again(item, key).await;
+                true
             }
+            _ => false,
         }
     }
 

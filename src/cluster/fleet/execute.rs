@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::jobs::How;
 use super::prepare::reorder;
 use super::run::State;
 use super::{Fleet, FleetEnd, Phase};
@@ -12,7 +13,7 @@ use crate::cluster::discovery::Resource;
 use crate::cluster::ledger::{Converged, Ledger, Stored};
 use crate::model::assignment::{Cause, FactBody};
 use crate::model::object::ObjectKey;
-use crate::model::release::LayerId;
+use crate::model::release::{LayerId, ReleaseObject};
 use crate::plan::{Action, Origin, Precondition, Served, Verb};
 
 /// How often discovery is read again for a kind that is not served: one that a CRD of ours brings, another.
@@ -43,13 +44,17 @@ impl Fleet {
 
     /// Starts the next request for an object of the release.
     async fn start(&mut self, item: usize) -> Result<(), FleetEnd> {
+        if self.needs_no_heal(item).await {
+            return Ok(());
+        }
         let Some(action) = self.action(item) else { return Ok(()) };
         let Some(resource) = self.resource(item, &action).await? else { return Ok(()) };
         self.eye.add(resource.clone());
         let Some(run) = &mut self.run else { return Ok(()) };
         let Some(object) = run.object(item).cloned() else { return Ok(()) };
-        let leave_out = action.leave_out.clone();
         run.set(item, State::Running, false);
+        // As others own them now, and not when the plan was made.
+        let leave_out = self.yields(item);
         let hand = self.hand();
         let key = action.key.clone();
         match action.verb {
@@ -62,7 +67,12 @@ impl Fleet {
                 self.jobs.spawn(hand.delete(resource, key, only))
             }
             _ => {
-                let how = (action.force && self.may_force(item, &key), self.takes(item, &key));
+                let how = How {
+                    force: action.force && self.may_force(item, &key),
+                    take: self.takes(item, &key),
+                    drops: self.drops_shared(&key, &object),
+                    stays: self.stays(&key),
+                };
                 self.jobs.spawn(hand.apply(resource, key, object, how, leave_out))
             }
         };
@@ -75,6 +85,22 @@ impl Fleet {
         let known =
             self.stored.ledger.inventory.objects.get(key).is_some_and(|entry| entry.applied.is_some());
         known || self.run.as_ref().and_then(|run| run.items.get(item)).is_some_and(|entry| entry.may_force)
+    }
+
+    /// Whether what an apply drops of an object may stay, because others own it too.
+    fn drops_shared(&self, key: &ObjectKey, object: &ReleaseObject) -> bool {
+        let applied = self.stored.ledger.inventory.objects.get(key).and_then(|entry| entry.applied);
+        let shared = match self.eye.get(key) {
+            Some(seen) => seen.object.shared,
+            None => self.eye.unread().contains(&key.group_kind()),
+        };
+        shared && applied.is_some_and(|applied| applied != object.digest)
+    }
+
+    /// Fields that stay though Git dropped them earlier.
+    fn stays(&self, key: &ObjectKey) -> Vec<String> {
+        let entry = self.stored.ledger.inventory.objects.get(key);
+        entry.map(|entry| entry.stays.iter().map(|stay| stay.path.clone()).collect()).unwrap_or_default()
     }
 
     /// Whether an object that may have been there before becomes ours in full: a layer or a person says so, and it is
@@ -161,7 +187,14 @@ impl Fleet {
         if let Some(entry) = run.items.get_mut(item) {
             entry.action.verb = Verb::Create;
         }
-        run.set(item, State::Todo, false);
+        let at = run.items.get_mut(item).and_then(|entry| entry.not_before.take());
+        let state = match at.filter(|at| *at > Instant::now()) {
+            Some(at) => {
+                State::Later { at, why: "something else removed it again after it was put right".to_owned() }
+            }
+            None => State::Todo,
+        };
+        run.set(item, state, false);
     }
 
     /// Works on the present stage of pruning; a stage ends when everything of it is gone.
@@ -353,6 +386,7 @@ impl Fleet {
             Some(Verdict::Unbound(_)) => Some("is not bound to a volume yet".to_owned()),
             // Nobody can tell: that it was applied must do.
             None if !self.eye.watches(&kind) || self.eye.unread().contains(&kind) => None,
+            None if self.is_finished(key) => None,
             None => Some("is not there".to_owned()),
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::finished::is_job;
 use crate::cluster::api::Api;
 use crate::cluster::discovery::Resource;
 use crate::cluster::error::ApiError;
@@ -48,6 +49,8 @@ pub struct Eye {
     glass: BTreeSet<ObjectKey>,
     /// Of what was seen, claims without a volume.
     unbound: BTreeSet<ObjectKey>,
+    /// Jobs whose end was seen, and whether they had completed.
+    ended: BTreeMap<ObjectKey, bool>,
     listed: BTreeSet<GroupKind>,
     unread: BTreeSet<GroupKind>,
     watches: BTreeMap<GroupKind, AbortHandle>,
@@ -67,6 +70,7 @@ impl Eye {
             seen: BTreeMap::new(),
             glass: BTreeSet::new(),
             unbound: BTreeSet::new(),
+            ended: BTreeMap::new(),
             listed: BTreeSet::new(),
             unread: BTreeSet::new(),
             watches: BTreeMap::new(),
@@ -189,9 +193,12 @@ impl Eye {
                     changes.push(Change::Object(reduced.key));
                 }
             }
-            News::Gone { key, version } => {
+            News::Gone { key, version, finished } => {
                 let newer = |seen: &Seen| version_of(seen) > version && version > 0;
                 if !self.seen.get(&key).is_some_and(newer) {
+                    if is_job(&key) {
+                        self.ended.insert(key.clone(), finished);
+                    }
                     self.forget(&key);
                     changes.push(Change::Vanished(key));
                 }
@@ -216,6 +223,9 @@ impl Eye {
         };
         let vanished: Vec<ObjectKey> = self.seen.iter().filter(missing).map(|(key, _)| key.clone()).collect();
         for key in vanished {
+            if self.seen.get(&key).is_some_and(|seen| seen.object.finished) {
+                self.ended.insert(key.clone(), true);
+            }
             self.forget(&key);
             changes.push(Change::Vanished(key));
         }
@@ -265,6 +275,7 @@ impl Eye {
     }
 
     fn keep(&mut self, key: ObjectKey, seen: Seen) {
+        self.ended.remove(&key);
         if seen.object.glass.is_some() {
             self.glass.insert(key.clone());
         } else {
@@ -276,6 +287,11 @@ impl Eye {
             self.unbound.remove(&key);
         }
         self.seen.insert(key, seen);
+    }
+
+    /// Whether a Job that is gone had completed, if its end was seen.
+    pub fn ended(&self, key: &ObjectKey) -> Option<bool> {
+        self.ended.get(key).copied()
     }
 
     /// Takes a read that found nothing.

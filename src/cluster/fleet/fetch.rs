@@ -184,6 +184,8 @@ async fn recover(
                 // It carries our label. Whether it was there before is not known any more.
                 origin: Origin::Created { generation: 0 },
                 left_out: Vec::new(),
+                stays: Vec::new(),
+                finished: false,
             };
             found.push((reduced.key, entry));
         }

@@ -13,12 +13,13 @@ use crate::cluster::health::{Observer, Reduced};
 use crate::cluster::ledger::PART_OF;
 use crate::cluster::session::Session;
 use crate::cluster::stamp;
-use crate::cluster::take_over::{Extent, take_over};
+use crate::cluster::take_over::{Extent, let_go, still_there, take_over};
 use crate::model::digest::ObjectDigest;
 use crate::model::fleet::IgnoredPath;
 use crate::model::object::ObjectKey;
 use crate::model::release::ReleaseObject;
-use crate::plan::Precondition;
+use crate::plan::offline::fold_string_data;
+use crate::plan::{Precondition, Stay};
 
 pub const APPLY: &str = "application/apply-patch+yaml";
 const MERGE: &str = "application/merge-patch+json";
@@ -33,7 +34,8 @@ pub enum Done {
         key: ObjectKey,
         digest: ObjectDigest,
         left_out: Vec<String>,
-        answer: Result<Reduced, ApiError>,
+        /// With the fields that stay though Git dropped them.
+        answer: Result<(Reduced, Vec<Stay>), ApiError>,
     },
     /// Whether everything of the release is in the live object; None: there is no live object.
     Compared {
@@ -58,6 +60,19 @@ pub enum Done {
     },
     /// Objects that are not as they should be.
     Verified(Result<Vec<ObjectKey>, ApiError>),
+}
+
+/// How an object is applied.
+#[derive(Debug, Clone, Default)]
+pub struct How {
+    pub force: bool,
+    /// What others own of the object becomes ours first.
+    pub take: bool,
+    /// Others own fields of ours too: what Git drops of these is taken out of their entries first, where they are
+    /// people's.
+    pub drops: bool,
+    /// Paths of fields that stayed when Git dropped them.
+    pub stays: Vec<String>,
 }
 
 /// What all requests of a run share.
@@ -85,29 +100,69 @@ impl Hand {
         format!("{path}?fieldManager={}&force={force}&fieldValidation=Strict", escape(&manager))
     }
 
-    /// One server-side apply. The answer is asked for as metadata: nothing else of it is needed. With `take`, what
-    /// others own of the object becomes ours first.
+    /// One server-side apply. The answer is asked for as metadata: nothing else of it is needed.
     pub async fn apply(
         self,
         resource: Resource,
         key: ObjectKey,
         object: ReleaseObject,
-        (force, take): (bool, bool),
+        how: How,
         left_out: Vec<String>,
     ) -> Done {
         let answer = async {
             let body = stamp::body(&object, &key, &self.set, &left_out).map_err(ApiError::Decode)?;
-            if take {
+            let mut stays = how.stays;
+            if how.drops {
+                let whole: Value = serde_json::from_slice(&object.bytes).map_err(ApiError::Decode)?;
+                stays.extend(self.let_go(&resource, &key, whole).await?);
+            }
+            if how.take {
                 let extent = if left_out.is_empty() { Extent::of(&key) } else { Extent::Shared };
                 self.take_over(&resource, &key, &body, extent).await?;
             }
-            let path = self.apply_path(&resource, &key, force);
+            let path = self.apply_path(&resource, &key, how.force);
             let call = Call::send(Method::PATCH, path, APPLY, body.to_string()).accept(METADATA_ONLY);
             let answer = self.session.api.json(call).await?;
-            self.reduce(&resource, &answer)
+            let manager = self.session.settings.manager();
+            let stays = still_there(stays, &answer, &manager, &body);
+            Ok((self.reduce(&resource, &answer)?, stays))
         };
         let answer = answer.await;
         Done::Applied { key, digest: object.digest, left_out, answer }
+    }
+
+    /// Takes what Git drops out of the entries of people who own it too; the paths of what others keep.
+    async fn let_go(
+        &self,
+        resource: &Resource,
+        key: &ObjectKey,
+        mut manifest: Value,
+    ) -> Result<Vec<String>, ApiError> {
+        fold_string_data(&mut manifest);
+        let path = resource.object(key);
+        let live = match self.session.api.json(Call::get(path.clone()).accept(METADATA_ONLY)).await {
+            Err(error) if error.is_not_found() => return Ok(Vec::new()),
+            other => other?,
+        };
+        let manager = self.session.settings.manager();
+        let gone = let_go(&live, &manager, &manifest);
+        if let Some(fields) = gone.entries {
+            self.write_managers(path, &live, fields).await?;
+        }
+        Ok(gone.stays)
+    }
+
+    /// Replaces the managed fields of just the object that was looked at.
+    async fn write_managers(&self, path: String, live: &Value, fields: Vec<Value>) -> Result<(), ApiError> {
+        let metadata = &live["metadata"];
+        let patch = json!({"metadata": {
+            "uid": metadata["uid"],
+            "resourceVersion": metadata["resourceVersion"],
+            "managedFields": fields,
+        }});
+        let path = format!("{path}?fieldManager={}", escape(&self.session.settings.manager()));
+        let call = Call::send(Method::PATCH, path, MERGE, patch.to_string()).accept(METADATA_ONLY);
+        self.session.api.call(call).await.map(drop)
     }
 
     /// Merges the managers before us into our own entry. An object of another set is left as it is: the apply says
@@ -130,14 +185,7 @@ impl Hand {
         }
         let manager = self.session.settings.manager();
         let Some(fields) = take_over(&live, &manager, body, extent) else { return Ok(()) };
-        let patch = json!({"metadata": {
-            "uid": metadata["uid"],
-            "resourceVersion": metadata["resourceVersion"],
-            "managedFields": fields,
-        }});
-        let path = format!("{path}?fieldManager={}", escape(&manager));
-        let call = Call::send(Method::PATCH, path, MERGE, patch.to_string()).accept(METADATA_ONLY);
-        self.session.api.call(call).await.map(drop)
+        self.write_managers(path, &live, fields).await
     }
 
     /// Reads an object and compares it with what would be sent.

@@ -11,9 +11,11 @@ mod drift;
 mod execute;
 mod eye;
 mod fetch;
+mod finished;
 mod glass;
 mod jobs;
 mod outcome;
+mod pace;
 mod prepare;
 mod run;
 mod say;
@@ -36,6 +38,7 @@ use self::diagnose::Look;
 use self::eye::{Change, Eye};
 use self::fetch::{Expected, Prepared};
 use self::jobs::Done;
+use self::pace::Paces;
 use self::prepare::Goal;
 use self::run::Run;
 use super::backoff::Backoff;
@@ -91,6 +94,8 @@ struct Said {
     /// The progress after whose standstill the cause was looked up.
     diagnosed: Option<Instant>,
     kept: Option<(u64, Vec<KeptObject>)>,
+    /// What the present plan keeps, under which order.
+    kept_by_plan: (u64, Vec<KeptObject>),
     glass: Vec<BreakGlass>,
     /// Something may have moved since.
     moved: bool,
@@ -132,6 +137,8 @@ struct Fleet {
     /// Since when a converged fleet is not healthy.
     unhealthy: Option<Instant>,
     verify_at: Instant,
+    /// How often objects are healed; outlives plans.
+    paces: Paces,
 }
 
 /// Works on one fleet's share until the session or its ledger is lost. What the ledger says was said after
@@ -189,6 +196,7 @@ pub async fn run(
         said: Said::default(),
         unhealthy: None,
         verify_at,
+        paces: Paces::new(settings.heal_pace, settings.contest_heals, settings.contest_window),
     };
     fleet.work().await
 }

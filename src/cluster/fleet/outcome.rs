@@ -17,7 +17,7 @@ use crate::cluster::text::chain;
 use crate::model::assignment::{Cause, FactBody, Hold};
 use crate::model::digest::ObjectDigest;
 use crate::model::object::ObjectKey;
-use crate::plan::{InventoryEntry, Origin, Verb, was_there_before};
+use crate::plan::{InventoryEntry, Origin, Stay, Verb, was_there_before};
 
 /// The field of our label, as a conflict names it.
 const LABEL_FIELD: &str = "applyset.kubernetes.io/part-of";
@@ -30,7 +30,7 @@ impl Fleet {
             Done::Applied { key, digest, left_out, answer } => {
                 let Some(item) = self.item(&key) else { return Ok(()) };
                 match answer {
-                    Ok(reduced) => self.applied(item, reduced, digest, left_out).await,
+                    Ok((reduced, stays)) => self.applied(item, reduced, digest, (left_out, stays)).await,
                     Err(error) => self.trouble(item, &error).await,
                 }
             }
@@ -64,15 +64,19 @@ impl Fleet {
         item: usize,
         reduced: Reduced,
         digest: ObjectDigest,
-        left_out: Vec<String>,
+        (left_out, stays): (Vec<String>, Vec<Stay>),
     ) -> Result<(), FleetEnd> {
         let key = reduced.key.clone();
-        self.record(item, &reduced, digest, left_out);
+        self.record(item, &reduced, digest, (left_out, stays));
+        self.say_stays().await;
         self.eye.wrote(reduced);
         self.said.stalled = false;
+        let log = self.run.as_ref().and_then(|run| run.items.get(item)).is_some_and(|entry| entry.log);
         let healed = self.settle(item);
         if healed {
-            tracing::info!(cluster = %self.cx.settings.target, fleet = %self.name, object = %key, "healed");
+            if log {
+                tracing::info!(cluster = %self.cx.settings.target, fleet = %self.name, object = %key, "healed");
+            }
             self.say(FactBody::Drift { objects: vec![key], healed: true }).await;
         }
         // Someone may have changed it again while we wrote.
@@ -86,12 +90,18 @@ impl Fleet {
         let Some(run) = &mut self.run else { return false };
         run.set(item, State::Done, healthy);
         let Some(entry) = run.items.get_mut(item) else { return false };
-        entry.tries = 0;
+        (entry.tries, entry.by_value) = (0, false);
         std::mem::take(&mut entry.healing)
     }
 
     /// Notes in the inventory what was applied.
-    fn record(&mut self, item: usize, reduced: &Reduced, digest: ObjectDigest, left_out: Vec<String>) {
+    fn record(
+        &mut self,
+        item: usize,
+        reduced: &Reduced,
+        digest: ObjectDigest,
+        (left_out, stays): (Vec<String>, Vec<Stay>),
+    ) {
         let Some(run) = &self.run else { return };
         let (Some(entry), Some(layer)) = (run.items.get(item), run.layer_id(item)) else { return };
         let action = &entry.action;
@@ -115,6 +125,8 @@ impl Fleet {
             fields: reduced.object.fields,
             origin,
             left_out,
+            stays,
+            finished: reduced.object.finished,
         };
         // The proof of a heal need not be written at once: losing it costs one comparison.
         self.dirty |= old.is_none_or(|old| {
@@ -122,6 +134,7 @@ impl Fleet {
                 || old.origin != new.origin
                 || old.layer != new.layer
                 || old.uid != new.uid
+                || old.stays != new.stays
         });
         self.stored.ledger.inventory.objects.insert(action.key.clone(), new);
     }
@@ -136,7 +149,12 @@ impl Fleet {
         let Some(action) = self.action(item) else { return Ok(()) };
         match found {
             Some((reduced, true)) if reduced.object.part_of.as_deref() == Some(&*self.set()) => {
-                self.record(item, &reduced, digest, left_out);
+                let known = self.stored.ledger.inventory.objects.get(&action.key);
+                let stays = known.map(|entry| entry.stays.clone()).unwrap_or_default();
+                self.record(item, &reduced, digest, (left_out, stays));
+                if let Some(entry) = self.run.as_mut().and_then(|run| run.items.get_mut(item)) {
+                    entry.compared = Some(reduced.object.resource_version.clone());
+                }
                 self.eye.note(reduced);
                 self.settle(item);
                 self.rejudge(item).await?;
@@ -156,23 +174,15 @@ impl Fleet {
                 entry.action.verb = Verb::Heal;
                 entry.healing = true;
             }
-            self.put_off(item, Duration::ZERO);
+            self.count_heal(item, &action.key).await;
+            if let Some(run) = &mut self.run {
+                run.set(item, State::Todo, false);
+            }
             return Ok(());
         }
         self.settle(item);
         self.say(FactBody::Drift { objects: vec![action.key], healed: false }).await;
         Ok(())
-    }
-
-    fn put_off(&mut self, item: usize, wait: Duration) {
-        if let Some(run) = &mut self.run {
-            let state = if wait.is_zero() {
-                State::Todo
-            } else {
-                State::Later { at: Instant::now() + wait, why: "tried again".to_owned() }
-            };
-            run.set(item, state, false);
-        }
     }
 
     /// A delete was answered: of what leaves, or of what is replaced.

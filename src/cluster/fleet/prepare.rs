@@ -246,6 +246,9 @@ impl Fleet {
         let (Some(goal), Some(discovery)) = (self.goal.clone(), self.discovery.clone()) else {
             return Ok(());
         };
+        if let Some(release) = &goal.release {
+            self.note_jobs(release);
+        }
         let siblings = self.siblings();
         let adopt = self.adoptable(goal.release.as_deref(), &discovery);
         let back_to = self.stored.ledger.back_to(&goal.assignment.release.digest);
@@ -282,10 +285,27 @@ impl Fleet {
         }
         self.say_kept(generation, &plan.kept).await;
         self.execute(goal, plan, siblings, adopt, back_to);
+        self.pace_plan().await;
         for item in 0..self.run.as_ref().map_or(0, |run| run.items.len()) {
             self.judge_health(item).await;
         }
         Ok(())
+    }
+
+    /// What a plan heals is healed at its pace, too: plans are made again and again.
+    async fn pace_plan(&mut self) {
+        let heals = |(number, item): (usize, &super::run::Item)| {
+            let recreates = item.action.verb == Verb::Recreate;
+            (recreates || item.action.verb == Verb::Heal)
+                .then(|| (number, item.action.key.clone(), recreates))
+        };
+        let items =
+            self.run.as_ref().map(|run| run.items.iter().enumerate().filter_map(heals).collect::<Vec<_>>());
+        for (item, key, recreates) in items.unwrap_or_default() {
+            let wait = self.paces.step(&key, tokio::time::Instant::now());
+            self.count_heal(item, &key).await;
+            self.heal_after(item, &key, wait, recreates);
+        }
     }
 
     /// Kinds of which nothing is known: they can't be listed, or their group does not answer.
@@ -360,6 +380,8 @@ impl Fleet {
                 fields: None,
                 origin,
                 left_out: Vec::new(),
+                stays: Vec::new(),
+                finished: false,
             };
             ledger.inventory.objects.insert(key, entry);
         }

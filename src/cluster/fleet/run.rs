@@ -1,8 +1,7 @@
 //! A plan in execution, as a state machine without IO: what may be started now, and what is still open.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -49,8 +48,14 @@ pub struct Item {
     pub healing: bool,
     /// Whether this assignment wrote it, or is to.
     pub ours: bool,
-    /// When it was healed lately.
-    pub heals: VecDeque<Instant>,
+    /// Whether the present heal is logged.
+    pub log: bool,
+    /// What is being deleted is not made anew before this.
+    pub not_before: Option<Instant>,
+    /// Found wrong by its values, of which the proof of unchanged says nothing.
+    pub by_value: bool,
+    /// The version that a comparison found as it should be.
+    pub compared: Option<Box<str>>,
     /// The version whose drift was reported.
     pub reported: Option<Box<str>>,
 }
@@ -159,7 +164,6 @@ impl Run {
         }
         let healing = action.verb == Verb::Heal;
         let ours = action.verb.applies() && !healing;
-        let (heals, reported) = (VecDeque::new(), None);
         let (tries, why, may_force) = (0, None, false);
         self.items.push(Item {
             layer,
@@ -171,8 +175,11 @@ impl Run {
             may_force,
             healing,
             ours,
-            heals,
-            reported,
+            log: true,
+            not_before: None,
+            by_value: false,
+            compared: None,
+            reported: None,
         });
         self.layers[layer].open.insert(number);
         if first {
@@ -332,24 +339,5 @@ impl Run {
             Some(Waiting { layer: layer.id.clone(), object: item.action.key.clone(), reason })
         });
         Progress { applied: self.applied, total: self.total, waiting: waiting.take(NAMED).collect() }
-    }
-
-    /// Counts a heal of an item; how long to wait when there were too many lately.
-    pub fn contested(
-        &mut self,
-        item: usize,
-        now: Instant,
-        most: usize,
-        window: Duration,
-    ) -> Option<Duration> {
-        let entry = self.items.get_mut(item)?;
-        while entry.heals.front().is_some_and(|at| now.duration_since(*at) > window.saturating_mul(4)) {
-            entry.heals.pop_front();
-        }
-        let lately = entry.heals.iter().filter(|at| now.duration_since(**at) <= window).count();
-        entry.heals.push_back(now);
-        let over = lately.checked_sub(most)?;
-        // The window's tenth, doubled with each heal beyond the bound, up to the window twice.
-        Some((window / 10).saturating_mul(1 << over.min(5)).min(window * 2))
     }
 }

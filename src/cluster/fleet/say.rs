@@ -66,6 +66,20 @@ impl Fleet {
                 approvable: kept.why.is_protected(),
             })
             .collect();
+        self.said.kept_by_plan = (generation, objects);
+        self.say_stays().await;
+    }
+
+    /// What the plan keeps, and fields that stay though Git dropped them.
+    pub(super) async fn say_stays(&mut self) {
+        let (generation, mut objects) = self.said.kept_by_plan.clone();
+        for (object, entry) in &self.stored.ledger.inventory.objects {
+            objects.extend(entry.stays.iter().map(|stay| KeptObject {
+                object: object.clone(),
+                reason: stay.to_string(),
+                approvable: false,
+            }));
+        }
         let news = Some((generation, objects));
         let said = self.said.kept.as_ref().is_some_and(|(_, objects)| !objects.is_empty());
         let empty = news.as_ref().is_some_and(|(_, objects)| objects.is_empty());

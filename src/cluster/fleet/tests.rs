@@ -116,18 +116,6 @@ fn what_someone_changed_is_put_right_whatever_its_layer_waits_for() {
 }
 
 #[test]
-fn too_many_heals_are_a_fight() {
-    let mut run = run(vec![layer("a", &[], 0, vec![action("x", Verb::Unchanged)])], vec![]);
-    let (start, window) = (Instant::now(), Duration::from_secs(300));
-    let at = |seconds: u64| start + Duration::from_secs(seconds);
-    let waits: Vec<_> = (0..8).map(|n| run.contested(0, at(n), 5, window)).collect();
-    assert!(waits[..5].iter().all(Option::is_none), "{waits:?}");
-    let seconds: Vec<_> = waits[5..].iter().map(|w| w.unwrap().as_secs()).collect();
-    assert_eq!(seconds, [30, 60, 120]);
-    assert_eq!(run.contested(0, at(10_000), 5, window), None, "peace is made");
-}
-
-#[test]
 fn a_stage_is_done_when_all_of_it_is_gone() {
     let stage = |names: &[&str]| names.iter().map(|name| action(name, Verb::Delete)).collect();
     let mut run = run(vec![], vec![stage(&["a", "b"]), stage(&["c"])]);

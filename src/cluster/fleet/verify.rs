@@ -177,8 +177,10 @@ impl Fleet {
             };
             entry.action.verb = Verb::Heal;
             entry.action.force = true;
-            entry.healing = true;
-            run.set(item, State::Todo, false);
+            (entry.healing, entry.by_value) = (true, true);
+            let wait = self.paces.step(&key, tokio::time::Instant::now());
+            self.count_heal(item, &key).await;
+            self.heal_after(item, &key, wait, false);
         }
         Ok(())
     }

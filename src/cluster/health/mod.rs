@@ -14,7 +14,7 @@ mod workloads;
 use serde_json::Value;
 
 use super::text::clean;
-use crate::model::object::GroupKind;
+use crate::model::object::{GroupKind, is_built_in_group};
 
 pub use reduce::{Observer, Reduced};
 
@@ -89,33 +89,7 @@ fn rule(kind: &GroupKind) -> Option<Rule> {
 /// Whether objects of a kind are watched whole: those with a rule, and all that a CRD or an aggregated server
 /// brings, for their conditions. The others are healthy once they are there; their metadata is enough.
 pub fn needs_whole(kind: &GroupKind) -> bool {
-    rule(kind).is_some() || !is_built_in(&kind.group)
-}
-
-/// Groups that every API server serves by itself. Others may end in `.k8s.io` too, so they are listed.
-fn is_built_in(group: &str) -> bool {
-    const DOTTED: [&str; 18] = [
-        "admissionregistration",
-        "apiextensions",
-        "apiregistration",
-        "authentication",
-        "authorization",
-        "certificates",
-        "coordination",
-        "discovery",
-        "events",
-        "flowcontrol.apiserver",
-        "internal.apiserver",
-        "networking",
-        "node",
-        "rbac.authorization",
-        "scheduling",
-        "resource",
-        "storage",
-        "storagemigration",
-    ];
-    let plain = matches!(group, "" | "apps" | "autoscaling" | "batch" | "extensions" | "policy");
-    plain || group.strip_suffix(".k8s.io").is_some_and(|g| DOTTED.contains(&g))
+    rule(kind).is_some() || !is_built_in_group(&kind.group)
 }
 
 /// Judges a whole object. Kinds for which [`needs_whole`] is false may be given by their metadata.
@@ -129,7 +103,7 @@ pub fn verdict(kind: &GroupKind, object: &Value) -> Verdict {
     let status = Status(object);
     match rule(kind) {
         Some(rule) => status.unobserved().unwrap_or_else(|| rule(&status)),
-        None if is_built_in(&kind.group) => Verdict::Healthy,
+        None if is_built_in_group(&kind.group) => Verdict::Healthy,
         None => status.unobserved().unwrap_or_else(|| conditions::standard(&status)),
     }
 }

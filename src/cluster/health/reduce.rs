@@ -47,7 +47,8 @@ impl Observer<'_> {
         let annotation = |name: &str| metadata.get("annotations")?.get(name)?.as_str();
         let namespace = text("namespace").unwrap_or_default();
         let key = ObjectKey::new(&kind.group, &kind.kind, namespace, text("name")?);
-        let ignored = self.ignored.iter().filter(|path| path.applies_to(&key)).map(|i| i.path.as_str());
+        let ignored = self.ignored.iter().filter(|path| path.applies_to(&key)).map(|i| i.pattern(&key));
+        let ignored: Vec<_> = ignored.collect();
         let reduced = ObservedObject {
             uid: text("uid")?.into(),
             resource_version: text("resourceVersion").unwrap_or_default().into(),
@@ -57,10 +58,12 @@ impl Observer<'_> {
             part_of: metadata.get("labels").and_then(|l| l.get(PART_OF)?.as_str()).map(|id| self.shared(id)),
             fields: fields::our_digest(object, self.manager),
             managers: fields::other_managers(object, self.manager).into_iter().map(Arc::from).collect(),
-            yielded: fields::yielded(object, self.manager, ignored, object),
+            yielded: fields::yielded(object, self.manager, ignored.iter().map(|pattern| &**pattern)),
             prune_allowed: annotation(PRUNE) == Some("allow"),
             replace_allowed: annotation(REPLACE) == Some("allow"),
             terminating: text("deletionTimestamp").is_some(),
+            shared: fields::is_shared(object, self.manager),
+            finished: key.is("batch", "Job") && is_finished(object),
             glass: annotation(HOLD_UNTIL).map(|until| Box::new(self.glass(object, until))),
         };
         Some(Reduced { verdict: verdict(kind, object), object: reduced, key })
@@ -68,10 +71,18 @@ impl Observer<'_> {
 
     fn glass(&self, object: &Value, until: &str) -> HoldUntil {
         let pointer = format!("/metadata/annotations/{}", HOLD_UNTIL.replace('/', "~1"));
-        HoldUntil { until: until.parse().ok(), by: fields::owners(object, self.manager, &pointer, object) }
+        HoldUntil { until: until.parse().ok(), by: fields::owners(object, self.manager, &pointer) }
     }
 
     fn shared(&self, set: &str) -> Arc<str> {
         self.set.filter(|ours| ***ours == *set).map_or_else(|| Arc::from(set), Arc::clone)
     }
+}
+
+/// A Job that has completed, and is removed by its time to live.
+fn is_finished(job: &Value) -> bool {
+    let conditions = job.pointer("/status/conditions").and_then(Value::as_array);
+    let complete = |c: &Value| c["type"] == "Complete" && c["status"] == "True";
+    job.pointer("/spec/ttlSecondsAfterFinished").is_some_and(Value::is_number)
+        && conditions.is_some_and(|conditions| conditions.iter().any(complete))
 }

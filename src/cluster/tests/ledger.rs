@@ -43,6 +43,8 @@ fn ledger(objects: u32) -> Ledger {
             fields: Some(FieldsDigest::from_bytes([n as u8; 16])),
             origin: if n % 2 == 0 { Origin::Adopted } else { Origin::Created { generation: 3 } },
             left_out: vec![],
+            stays: vec![],
+            finished: false,
         };
         ledger.inventory.objects.insert(key, entry);
     }

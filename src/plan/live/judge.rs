@@ -14,12 +14,14 @@ use super::types::{Context, HoldUntil, InventoryEntry, ObservedObject, Origin, V
 
 /// An object as the release wants it.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted {
+pub struct Wanted<'a> {
     pub digest: ObjectDigest,
     /// Whether conflicts may be forced on the first apply: the layer says `adopt: true`, or a person said so.
     pub adopt: bool,
     /// Whether objects of its kind could not be read: then `observed` says nothing.
     pub unread: bool,
+    /// The ignored fields that other managers own (see [`yields`](super::yields)).
+    pub yields: &'a [String],
 }
 
 /// See [`Action`](super::Action) for the fields.
@@ -42,7 +44,7 @@ pub fn was_there_before(created: Option<Timestamp>, intended: Timestamp) -> bool
 /// label. The entry comes from `ctx.inventory`.
 pub fn judge(
     key: &ObjectKey,
-    wanted: &Wanted,
+    wanted: &Wanted<'_>,
     observed: Option<&ObservedObject>,
     ctx: &Context<'_>,
 ) -> Judgement {
@@ -59,7 +61,7 @@ pub fn judge(
 
 struct Case<'a> {
     key: &'a ObjectKey,
-    wanted: &'a Wanted,
+    wanted: &'a Wanted<'a>,
     entry: Option<&'a InventoryEntry>,
     /// The entry, if a result was recorded: the object is known to have been ours.
     recorded: Option<&'a InventoryEntry>,
@@ -109,6 +111,9 @@ impl Case<'_> {
     fn missing(&self, why: Option<Why>) -> Judgement {
         match self.recorded {
             None => self.say(Verb::Create, why.unwrap_or(Why::New), self.wanted.adopt, None),
+            Some(entry) if self.done() && entry.finished => {
+                self.say(Verb::Unchanged, Why::Finished, false, Some(entry.origin))
+            }
             Some(entry) if self.done() => self.drift(why.unwrap_or(Why::Missing), Some(entry.origin)),
             Some(entry) => {
                 let origin = Some(self.after_force(entry.origin));
@@ -174,7 +179,7 @@ impl Case<'_> {
             }
             Some(fields) if seen.fields == Some(fields) => self.proved(seen, origin),
             Some(_) => {
-                let paths = not_in(&seen.yielded, self.left_out());
+                let paths = not_in(self.wanted.yields, self.left_out());
                 if paths.is_empty() {
                     return self.drift(Why::Drifted, Some(origin));
                 }
@@ -188,7 +193,7 @@ impl Case<'_> {
             let managers = seen.managers.iter().map(ToString::to_string).collect();
             return self.say(Verb::Adopt, Why::ThereBefore { managers }, true, Some(Origin::Taken));
         }
-        let paths = not_in(self.left_out(), &seen.yielded);
+        let paths = not_in(self.left_out(), self.wanted.yields);
         if paths.is_empty() || !self.heals() {
             return self.say(Verb::Unchanged, Why::Same, false, Some(origin));
         }

@@ -6,6 +6,7 @@ mod order;
 mod prune;
 mod resolve;
 mod types;
+mod yields;
 
 use std::collections::BTreeMap;
 
@@ -19,8 +20,10 @@ pub use prune::{crds_leaving, leave};
 pub use resolve::resolve_key;
 pub use types::{
     Action, Context, HoldUntil, Inventory, InventoryEntry, Kept, KeptWhy, LivePlan, Observed, ObservedObject,
-    Origin, PlannedLayer, Precondition, Scope, Served, Sibling, Verb, Why,
+    Origin, PlannedLayer, Precondition, Scope, Served, Sibling, Stay, Verb, Why,
 };
+
+pub use yields::yields;
 
 use resolve::{Resolved, Resolver};
 
@@ -69,10 +72,13 @@ fn action(
 ) -> Action {
     let key = resolved.key;
     let seen = observed.objects.get(&key);
+    let owned = seen.map(|seen| seen.yielded.as_slice()).unwrap_or_default();
+    let leave_out = yields(owned, object, &key, &ctx.assignment.policy.drift.ignore);
     let wanted = Wanted {
         digest: object.digest,
         adopt: layer.adopt || ctx.adopt.contains(&key),
         unread: observed.unread.contains(&key.group_kind()),
+        yields: &leave_out,
     };
     let judgement = judge(&key, &wanted, seen, ctx);
     let replace = judge::may_replace(object, seen);
@@ -84,7 +90,7 @@ fn action(
         force: judgement.force,
         object: Some(index),
         served: resolved.served,
-        leave_out: seen.map(|o| o.yielded.clone()).unwrap_or_default(),
+        leave_out,
         may_replace: replace,
         precondition,
         origin: judgement.origin,

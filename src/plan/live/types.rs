@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::assignment::{Assignment, Cause, Hold};
 use crate::model::digest::{FieldsDigest, ObjectDigest, ReleaseDigest};
+use crate::model::field_path::for_people;
 use crate::model::name::FleetName;
 use crate::model::object::{GroupKind, ObjectKey};
 use crate::model::release::LayerId;
@@ -54,7 +55,8 @@ pub struct ObservedObject {
     pub fields: Option<FieldsDigest>,
     /// Names of the other field managers, sorted, each once.
     pub managers: Box<[Arc<str>]>,
-    /// Those of the policy's ignored paths that apply to this object and that another manager owns.
+    /// What other managers own of the fields that the policy's ignored patterns can name, as paths (see
+    /// [`field_path`](crate::model::field_path)).
     pub yielded: Vec<String>,
     /// The annotation `fairlead.dev/prune` is `allow`.
     pub prune_allowed: bool,
@@ -62,6 +64,10 @@ pub struct ObservedObject {
     pub replace_allowed: bool,
     /// A deletionTimestamp is set.
     pub terminating: bool,
+    /// Another manager owns a field that our entry owns too.
+    pub shared: bool,
+    /// A Job that has completed and that its time to live will remove.
+    pub finished: bool,
     /// The annotation `fairlead.dev/hold-until`; boxed, for few objects have it.
     pub glass: Option<Box<HoldUntil>>,
 }
@@ -106,9 +112,31 @@ pub struct InventoryEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fields: Option<FieldsDigest>,
     pub origin: Origin,
-    /// Ignored paths that the last apply left out because another manager owned them.
+    /// Paths of ignored fields that the last apply left out because another manager owned them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
+    /// Fields that Git dropped and that stay, because others own them too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stays: Vec<Stay>,
+    /// A Job that completed as it was applied last, and that its time to live removes: it is not made again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub finished: bool,
+}
+
+/// A field that stays in the cluster though Git dropped it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stay {
+    /// See [`field_path`](crate::model::field_path).
+    pub path: String,
+    /// Names of the field managers that own it.
+    pub managers: Vec<String>,
+}
+
+impl fmt::Display for Stay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (path, managers) = (for_people(&self.path), self.managers.join(", "));
+        write!(f, "the field {path} stays though Git dropped it, because {managers} owns it too")
+    }
 }
 
 /// How an object came to be ours.
@@ -236,6 +264,8 @@ pub enum Why {
     },
     #[error("someone else removed it or its label")]
     Missing,
+    #[error("it completed and its time to live removed it")]
+    Finished,
     #[error("another manager owns ignored paths: {}", list(.paths))]
     Yields { paths: Vec<String> },
     #[error("no other manager owns ignored paths any more: {}", list(.paths))]
@@ -303,7 +333,7 @@ pub struct Action {
     /// Index into the objects of the layer in the release; None for what leaves.
     pub object: Option<usize>,
     pub served: Served,
-    /// JSON pointers of ignored paths to leave out of what is sent.
+    /// Paths of ignored fields to leave out of what is sent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leave_out: Vec<String>,
     /// Whether a refusal as immutable may be answered by delete and create (`fairlead.dev/replace: allow`), as

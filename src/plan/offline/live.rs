@@ -7,10 +7,11 @@ use serde_json::Value;
 use super::compare::immutable_note;
 use super::project::{comparable, project};
 use super::{Change, LayerChange, Membership, ObjectChange, What};
+use crate::model::field_path;
 use crate::model::object::ObjectKey;
 use crate::model::release::{LayerId, Release, ReleaseObject};
 use crate::plan::notes::{Note, NoteKind};
-use crate::plan::{Action, Inventory, Kept, LivePlan, Verb, yaml};
+use crate::plan::{Action, Inventory, Kept, LivePlan, Verb, leave_to_controllers, yaml};
 
 /// What executing `plan` changes in a cluster, for people. Only fields that the release says, or that we own and
 /// would remove, are compared; what is equal in the end is left out.
@@ -75,7 +76,9 @@ fn applied(
     notes: &mut Vec<Note>,
 ) -> Option<ObjectChange> {
     let mut desired = comparable(&serde_json::from_slice(&object.bytes).ok()?);
-    leave_out(&mut desired, &action.leave_out);
+    // What others own is not sent, so it is not part of what is wanted.
+    leave_to_controllers(&mut desired);
+    field_path::remove(&mut desired, &action.leave_out);
     let has = live.map(|live| without_stamps(project(&desired, live, owned)));
     let what = match &action.verb {
         Verb::Unchanged => return None,
@@ -114,16 +117,6 @@ fn without_stamps(mut live: Value) -> Value {
         }
     }
     live
-}
-
-/// Fields that others own are not sent, so they are not part of what is wanted.
-fn leave_out(desired: &mut Value, pointers: &[String]) {
-    for pointer in pointers {
-        let Some((parent, last)) = pointer.rsplit_once('/') else { continue };
-        if let Some(Value::Object(map)) = desired.pointer_mut(parent) {
-            map.remove(&last.replace("~1", "/").replace("~0", "~"));
-        }
-    }
 }
 
 fn left(action: &Action, live: &BTreeMap<ObjectKey, Value>, notes: &mut Vec<Note>) -> ObjectChange {

@@ -207,20 +207,41 @@ fn objects_change_hands_between_siblings() {
 fn ignored_paths_are_left_to_others_without_a_fight() {
     let replicas = || vec!["/spec/replicas".to_owned()];
     says("compare! (another manager owns ignored paths: /spec/replicas)", |w| {
+        w.ignore("/spec/replicas");
         w.see(WEB).yielded = replicas();
         w.see(WEB).fields = Some(fields(2));
     });
     says("unchanged (as it should be)", |w| {
+        w.ignore("/spec/replicas");
         w.see(WEB).yielded = replicas();
         w.remembers(WEB).left_out = replicas();
     });
     says("heal! (someone else changed it)", |w| {
+        w.ignore("/spec/replicas");
         w.see(WEB).yielded = replicas();
         w.remembers(WEB).left_out = replicas();
         w.see(WEB).fields = Some(fields(2));
     });
     says("heal! (no other manager owns ignored paths any more: /spec/replicas)", |w| {
+        w.ignore("/spec/replicas");
         w.remembers(WEB).left_out = replicas();
+    });
+}
+
+#[test]
+fn a_job_that_completed_and_is_gone_is_done() {
+    let gone = |w: &mut World| {
+        w.observed.objects.clear();
+        w.remembers(WEB).finished = true;
+    };
+    says("unchanged (it completed and its time to live removed it)", gone);
+    says("create! (someone else removed it or its label)", |w| {
+        gone(w);
+        w.remembers(WEB).applied = other_digest();
+    });
+    says("heal! (someone else changed it)", |w| {
+        w.remembers(WEB).finished = true;
+        w.see(WEB).digest = None;
     });
 }
 

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use crate::model::assignment::{Assignment, ClusterPolicy, Purpose};
 use crate::model::diagnostic::Place;
 use crate::model::digest::{CommitId, FieldsDigest, LayerDigest, ObjectDigest, ReleaseDigest};
+use crate::model::fleet::IgnoredPath;
 use crate::model::object::{GroupKind, ObjectKey, split_api_version};
 use crate::model::profile::LayerType;
 use crate::model::release::{LayerId, Release, ReleaseLayer, ReleaseObject, ReleaseRef, RenderedLayer};
@@ -130,6 +131,8 @@ pub(super) fn entry(layer: &str, object: &ReleaseObject) -> InventoryEntry {
         fields: Some(fields(1)),
         origin: Origin::Created { generation: 1 },
         left_out: Vec::new(),
+        stays: Vec::new(),
+        finished: false,
     }
 }
 
@@ -220,6 +223,12 @@ impl World {
 
     pub fn see(&mut self, text: &str) -> &mut ObservedObject {
         self.observed.objects.get_mut(&key(text)).unwrap()
+    }
+
+    /// Lets others own a field.
+    pub fn ignore(&mut self, path: &str) {
+        let ignored = IgnoredPath { kind: None, group: None, name: None, path: path.into() };
+        self.assignment.policy.drift.ignore.push(ignored);
     }
 
     pub fn remembers(&mut self, text: &str) -> &mut InventoryEntry {

@@ -4,6 +4,7 @@ mod apply;
 mod causes;
 mod drift;
 mod faults;
+mod fields;
 mod health;
 mod holds;
 mod layers;

@@ -177,8 +177,30 @@ fn tables_of_fields_are_those_of_the_schemas() {
     for name in documents.keys() {
         hold("docs/format.md", name, &fields::table(&documents[name]));
     }
+    hold("docs/format.md", "the table of controllers' fields", &controllers());
     let settings = schemars::schema_for!(Settings).to_value();
     hold("docs/operations.md", "settings", &fields::table(&settings));
+}
+
+/// Fields that are not sent. Rows of one kind, condition and owner are one.
+fn controllers() -> String {
+    let mut rows: Vec<(String, String, String, &str)> = Vec::new();
+    for (_, kind, field, when, owner) in fairlead::plan::controllers::TABLE {
+        let kind = match (kind.is_empty(), *field) {
+            (true, "/status") => "every kind of Kubernetes' own".to_owned(),
+            (true, _) => "every kind".to_owned(),
+            (false, _) => format!("`{kind}`"),
+        };
+        let field = format!("`{field}`");
+        match rows.last_mut().filter(|row| row.0 == kind && row.2 == when.to_string() && row.3 == *owner) {
+            Some(row) => row.1 = format!("{}, {field}", row.1),
+            None => rows.push((kind, field, when.to_string(), owner)),
+        }
+    }
+    let head = "| Kind | Field | Not sent | Owner |\n|---|---|---|---|\n".to_owned();
+    rows.iter().fold(head, |text, (kind, field, when, owner)| {
+        text + &format!("| {kind} | {field} | {when} | {owner} |\n")
+    })
 }
 
 /// Holds what a page has between two marks to what it should have; or writes it.
