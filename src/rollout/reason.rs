@@ -169,7 +169,11 @@ pub(super) fn absent(away: usize, stalled: usize) -> String {
 }
 
 fn dropped(count: u32) -> String {
-    if count == 1 { "1 dropped object stays".to_owned() } else { format!("{count} dropped objects stay") }
+    if count == 1 {
+        "1 dropped object or field stays".to_owned()
+    } else {
+        format!("{count} dropped objects or fields stay")
+    }
 }
 
 fn approve(approvable: bool) -> &'static str {

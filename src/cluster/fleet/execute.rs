@@ -382,6 +382,7 @@ impl Fleet {
         match self.verdict(key) {
             Some(Verdict::Healthy) => None,
             Some(Verdict::Progressing(why) | Verdict::Failed(why)) => Some(why),
+            Some(Verdict::Terminating) if self.is_finished(key) => None,
             Some(Verdict::Terminating) => Some("is being deleted".to_owned()),
             Some(Verdict::Unbound(_)) => Some("is not bound to a volume yet".to_owned()),
             // Nobody can tell: that it was applied must do.

@@ -21,6 +21,8 @@ struct Pace {
     heals: usize,
     /// When the last of them was due.
     last: Instant,
+    /// Whether the last step was counted as a heal.
+    counted: bool,
 }
 
 /// The paces of all objects that were healed lately.
@@ -51,7 +53,7 @@ impl Paces {
         Self { of: BTreeMap::new(), first, longest, most, quiet, room: ROOM }
     }
 
-    /// Takes the next step on an object; how long it must wait.
+    /// Takes the next step on an object; how long it must wait. A step that still waits is not taken again.
     pub fn step(&mut self, key: &ObjectKey, now: Instant) -> Duration {
         let (quiet, rests) = (self.quiet, |pace: &Pace| now.saturating_duration_since(pace.last));
         if self.of.len() >= self.room {
@@ -59,8 +61,12 @@ impl Paces {
             self.room = ROOM.max(self.of.len() * 2);
         }
         self.of.remove(key).filter(|pace| rests(pace) < quiet).map(|pace| self.of.insert(key.clone(), pace));
-        let new = Pace { steps: 0, heals: 0, last: now };
+        let new = Pace { steps: 0, heals: 0, last: now, counted: false };
         let pace = self.of.entry(key.clone()).or_insert(new);
+        if pace.last > now {
+            return pace.last.duration_since(now);
+        }
+        pace.counted = false;
         let due = match pace.steps {
             0 => now,
             steps => (pace.last + wait(self.first, self.longest, steps)).max(now),
@@ -73,6 +79,9 @@ impl Paces {
     /// Counts a heal of an object that has taken its step.
     pub fn heal(&mut self, key: &ObjectKey) -> Heal {
         let Some(pace) = self.of.get_mut(key) else { return Heal { log: true, contested: false } };
+        if std::mem::replace(&mut pace.counted, true) {
+            return Heal { log: false, contested: false };
+        }
         pace.heals += 1;
         let at = |steps: u32| if steps == 0 { Duration::ZERO } else { wait(self.first, self.longest, steps) };
         let log = pace.steps <= 1 || at(pace.steps - 1) != at(pace.steps.saturating_sub(2));
@@ -146,6 +155,18 @@ mod tests {
             paces.step(&key(&format!("n-{n}")), if n < 2_000 { later } else { far });
         }
         assert!(paces.of.len() <= 1_100, "what is quiet is forgotten");
+    }
+
+    #[test]
+    fn a_step_that_waits_is_not_taken_again() {
+        let mut paces = paces();
+        let now = Instant::now();
+        for _ in 0..20 {
+            paces.step(&key("x"), now);
+            paces.heal(&key("x"));
+            assert!(paces.step(&key("x"), now) <= Duration::from_secs(1));
+        }
+        assert!(!paces.is_contested(&key("x")), "plans that are made again are no heals");
     }
 
     #[test]

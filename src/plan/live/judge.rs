@@ -163,6 +163,13 @@ impl Case<'_> {
     /// It carries our label.
     fn ours(&self, seen: &ObservedObject) -> Judgement {
         let origin = self.origin_of(seen);
+        // Its time to live removes it in two steps.
+        if seen.terminating
+            && self.done()
+            && (seen.finished || self.entry.is_some_and(|entry| entry.finished))
+        {
+            return self.say(Verb::Unchanged, Why::Finished, false, Some(origin));
+        }
         if seen.terminating {
             let verdict =
                 if self.done() { self.drift(Why::Terminating, Some(origin)) } else { self.update(origin) };

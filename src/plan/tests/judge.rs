@@ -235,6 +235,10 @@ fn a_job_that_completed_and_is_gone_is_done() {
         w.remembers(WEB).finished = true;
     };
     says("unchanged (it completed and its time to live removed it)", gone);
+    says("unchanged (it completed and its time to live removed it)", |w| {
+        w.see(WEB).terminating = true;
+        w.see(WEB).finished = true;
+    });
     says("create! (someone else removed it or its label)", |w| {
         gone(w);
         w.remembers(WEB).applied = other_digest();

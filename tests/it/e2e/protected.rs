@@ -27,7 +27,7 @@ async fn what_is_protected_stays_and_is_named_until_a_person_lets_it_go() {
         let target = target(status, "edge-001");
         let reason = target["reason"].as_str().unwrap_or_default();
         let kept = target["kept"][0].as_str().unwrap_or_default();
-        reason.contains("1 dropped object stays: Namespace protected-dropped")
+        reason.contains("1 dropped object or field stays: Namespace protected-dropped")
             && reason.contains("fairlead approve")
             && kept.starts_with("Namespace protected-dropped: ")
     };
