@@ -47,7 +47,7 @@ pub fn names_item(element: &str, index: usize, item: &Value) -> bool {
     match kind {
         "i" => rest.parse() == Ok(index),
         "v" => serde_json::from_str::<Value>(rest).is_ok_and(|value| value == *item),
-        "k" => keys(element).is_some_and(|keys| keys.iter().all(|(name, value)| key_fits(item, name, value))),
+        "k" => keys(element).is_some_and(|keys| keys_fit(item, &keys)),
         _ => false,
     }
 }
@@ -60,12 +60,14 @@ pub fn keys(element: &str) -> Option<Map<String, Value>> {
     }
 }
 
-/// A key that has a default (a port's `protocol: TCP`) may be left out of a manifest.
-fn key_fits(item: &Value, name: &str, value: &Value) -> bool {
-    match item.get(name) {
+/// A key that has a default may be left out of a manifest, but not all of them: a port's `protocol` is TCP then; what
+/// other defaults are (of custom resources) is not known, so any value may be meant.
+fn keys_fit(item: &Value, keys: &Map<String, Value>) -> bool {
+    let fits = |(name, value): (&String, &Value)| match item.get(name) {
         Some(has) => has == value,
-        None => item.is_object() && name == "protocol" && value == "TCP",
-    }
+        None => name != "protocol" || value == "TCP",
+    };
+    item.is_object() && keys.keys().any(|name| item.get(name).is_some()) && keys.iter().all(fits)
 }
 
 /// Whether a token of a pattern can stand for a token of a path. `items`: the list in Git that an index counts in;

@@ -164,7 +164,7 @@ impl Templates {
                 "status-in-content",
                 "status is written by controllers",
             );
-            self.warnings.push(warning.hint("remove it; it is sent as written, and most kinds ignore it"));
+            self.warnings.push(warning.hint("remove it; of Kubernetes' own kinds it is not sent"));
         }
         let mut holes = Vec::new();
         if expressions {
