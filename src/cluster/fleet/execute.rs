@@ -394,13 +394,17 @@ impl Fleet {
 
     /// Tells the run about the health of every object.
     pub(super) fn refresh_health(&mut self) {
-        let Some(mut run) = self.run.take() else { return };
-        for item in 0..run.items.len() {
-            let handed = self.is_handed_over(&run, item);
-            let healthy = handed || self.is_healthy(&run.items[item].action.key);
+        let Some(run) = &self.run else { return };
+        let healths: Vec<bool> = run
+            .items
+            .iter()
+            .enumerate()
+            .map(|(item, entry)| self.is_handed_over(run, item) || self.is_healthy(&entry.action.key))
+            .collect();
+        let Some(run) = &mut self.run else { return };
+        for (item, healthy) in healths.into_iter().enumerate() {
             run.touch(item, healthy);
         }
-        self.run = Some(run);
     }
 
     pub(super) fn is_handed_over(&self, run: &super::run::Run, item: usize) -> bool {
