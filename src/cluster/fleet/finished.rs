@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use super::Fleet;
+use super::{Fleet, FleetEnd};
 use crate::model::object::ObjectKey;
 use crate::model::release::{Release, ReleaseObject};
 use crate::plan;
@@ -39,6 +39,20 @@ impl Fleet {
                 self.note_job(&key, &object);
             }
         }
+    }
+
+    /// Records at once that a Job with a time to live was applied: it may be gone before the result of the whole is
+    /// written, and who starts then must not run it again. What can't be written is written with the result.
+    pub(super) async fn record_job(&mut self, item: usize) -> Result<(), FleetEnd> {
+        let object = self.run.as_ref().and_then(|run| run.object(item));
+        if !self.dirty || !object.is_some_and(|object| is_job(&object.key) && lives_for_a_time(object)) {
+            return Ok(());
+        }
+        let phase = self.phase;
+        if !self.write_ledger().await? {
+            self.phase = phase;
+        }
+        Ok(())
     }
 
     fn note_job(&mut self, key: &ObjectKey, object: &ReleaseObject) {

@@ -70,6 +70,7 @@ impl Fleet {
         self.record(item, &reduced, digest, (left_out, stays));
         self.say_stays().await;
         self.eye.wrote(reduced);
+        self.record_job(item).await?;
         self.said.stalled = false;
         let log = self.run.as_ref().and_then(|run| run.items.get(item)).is_some_and(|entry| entry.log);
         let healed = self.settle(item);

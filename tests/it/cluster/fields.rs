@@ -299,6 +299,8 @@ async fn a_job_that_completed_and_is_gone_runs_once_for_each_manifest() -> Resul
     let release = world.release(&[("app", &[], vec![job(&world, "registry.example/a:2", json!(1))])]);
     world.assign(&release);
     eventually("the second run", SOON, async || Ok(jobs.get_opt("migrate").await?.is_some())).await?;
+    // Its apply is on record at once, and not only with the result of the whole.
+    tokio::time::sleep(Duration::from_millis(700)).await;
     world.kill().await;
     gone(&jobs).await?;
     let mark = world.mark().await?;
