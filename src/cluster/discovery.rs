@@ -183,6 +183,11 @@ impl Discovery {
         self.kinds().map(|(kind, resource)| (kind.clone(), resource.scope)).collect()
     }
 
+    /// Whether there are groups of which it is not known what they serve.
+    pub fn has_unknown(&self) -> bool {
+        !self.unknown_groups.is_empty()
+    }
+
     /// Whether it is not known what this group serves.
     pub fn is_unknown(&self, group: &str) -> bool {
         self.unknown_groups.contains(group)

@@ -12,6 +12,7 @@ pub mod fields;
 pub mod health;
 pub mod text;
 
+mod absent;
 mod api;
 mod backoff;
 mod brake;

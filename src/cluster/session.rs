@@ -3,19 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::api::{Api, Call};
+use super::api::{Api, Call, LIST_TIMEOUT, METADATA_LIST};
 use super::causes::Doubt;
 use super::connect::Connector;
-use super::discovery::Discovery;
+use super::discovery::{Discovery, escape};
 use super::error::ApiError;
 use super::ledger::{LedgerDamage, LedgerStore, Stored, set_id};
 use super::orders::{ReleaseSource, WorkerSettings};
 use super::text::chain;
 use crate::model::assignment::{Fact, FactBody};
 use crate::model::name::{FleetName, TargetName};
-use crate::model::object::ObjectKey;
+use crate::model::object::{GroupKind, ObjectKey};
 use crate::plan::{Origin, Sibling};
 
 /// Ledgers by the name of their fleet; one that can't be read as its damage.
@@ -158,6 +159,34 @@ impl Session {
                 Ok(found)
             }
         }
+    }
+
+    /// Whether a kind that discovery does not name may be served all the same: discovery is told of kinds a moment
+    /// later, at the start of a server too. What can't be read is not known.
+    pub async fn may_still_be_served(&self, kind: &GroupKind) -> bool {
+        const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+        let list = match self.api.json(Call::get(CRDS).accept(METADATA_LIST).timeout(LIST_TIMEOUT)).await {
+            Ok(list) => list,
+            Err(ApiError::Status(status)) if matches!(status.code, 403 | 404) => return false,
+            Err(_) => return true,
+        };
+        let ending = format!(".{}", kind.group);
+        let items = list["items"].as_array().into_iter().flatten();
+        let names = items.filter(|item| item["metadata"]["deletionTimestamp"].is_null());
+        for name in
+            names.filter_map(|item| item["metadata"]["name"].as_str()).filter(|n| n.ends_with(&ending))
+        {
+            let crd = self.api.json(Call::get(format!("{CRDS}/{}", escape(name)))).await;
+            let other = |crd: &Value| {
+                let versions = crd["spec"]["versions"].as_array().into_iter().flatten();
+                crd["spec"]["names"]["kind"] != kind.kind.as_str()
+                    || !versions.into_iter().any(|version| version["served"] == true)
+            };
+            if !crd.as_ref().is_ok_and(other) && !crd.is_err_and(|error| error.is_gone()) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Says what a fleet has here and what its release wants, for the others to see.

@@ -54,6 +54,11 @@ pub enum News {
         kind: GroupKind,
         error: ApiError,
     },
+    /// The server does not know the kind as it is watched: not in this version, or not any more. The watch goes on
+    /// trying.
+    NotServed {
+        kind: GroupKind,
+    },
     /// The connection may be gone. The watch goes on trying.
     Broken {
         error: ApiError,
@@ -116,6 +121,8 @@ impl Watch {
             News::Throttled { error }
         } else if error.is_unreachable() || error.is_unauthorized() {
             News::Broken { error }
+        } else if error.is_no_such_resource() {
+            News::NotServed { kind: self.resource.group_kind() }
         } else {
             News::Unread { kind: self.resource.group_kind(), error }
         }

@@ -140,10 +140,16 @@ pub struct KeptObject {
     pub reason: String,
     /// Whether an approval lets it go: its kind is protected.
     pub approvable: bool,
+    /// Its deletion was asked for, or waits for one that was: `reason` says what that waits for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleting: bool,
 }
 
 impl std::fmt::Display for KeptObject {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.deleting {
+            return write!(f, "{} is still being deleted ({})", self.object, self.reason);
+        }
         write!(f, "{}: {}", self.object, self.reason)
     }
 }

@@ -19,9 +19,9 @@ mod yaml;
 pub use controllers::leave_to_controllers;
 pub use immutable::immutable_changes;
 pub use live::{
-    Action, Context, HoldUntil, Inventory, InventoryEntry, Judgement, Kept, KeptWhy, LivePlan, Observed,
-    ObservedObject, Origin, PlannedLayer, Precondition, Scope, Served, Sibling, Stay, Verb, Wanted, Why,
-    applied, crds_leaving, judge, leave, live, resolve_key, was_there_before, yields,
+    Action, Context, Deletion, HoldUntil, Inventory, InventoryEntry, Judgement, Kept, KeptWhy, LivePlan,
+    Observed, ObservedObject, Origin, PlannedLayer, Precondition, Scope, Served, Sibling, Stay, Verb, Wanted,
+    Why, applied, crds_leaving, judge, leave, live, may_unblock, resolve_key, was_there_before, yields,
 };
 pub use redact::scrub;
 pub use yaml::diff;

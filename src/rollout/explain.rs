@@ -62,7 +62,11 @@ fn why(fleet: &Fleet<'_>, target: &Target, index: usize) -> Why {
     if let Some(leaving) = target.leaving.as_ref().filter(|leaving| leaving.ordered) {
         let reason = match leaving.held.clone() {
             Some(reason) => Reason::Held { reason: format!("{reason}; 'fairlead approve' allows it") },
-            None => Reason::Removing,
+            None => {
+                let kept = target.kept.as_ref().map(|kept| (kept.deleting, kept.first_deleting.clone()));
+                let (deleting, first_deleting) = kept.unwrap_or_default();
+                Reason::Removing { deleting, first_deleting }
+            }
         };
         return (TargetStatus::Leaving, reason, Some(leaving.since));
     }
@@ -198,7 +202,8 @@ fn quarantined(r: &Record, target: &Target, wanted: Rel) -> Option<Reason> {
 fn converged(r: &Record, target: &Target, wanted: Rel) -> Reason {
     if let Some(kept) = &target.kept {
         let (count, first, approvable) = (kept.count, kept.first.clone(), kept.approvable);
-        return Reason::ConvergedKept { count, first, approvable };
+        let (deleting, first_deleting) = (kept.deleting, kept.first_deleting.clone());
+        return Reason::ConvergedKept { count, first, approvable, deleting, first_deleting };
     }
     let phase = target.order.as_ref().map(|order| &order.phase);
     if let Some(Phase::Converged { bake: Some(start), .. }) = phase {

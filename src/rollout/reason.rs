@@ -57,8 +57,19 @@ pub enum Reason {
     Converged,
     #[error("runs what it should; the commit is not accepted yet")]
     ConvergedAhead,
-    #[error("runs what it should; {}: {first}{}", dropped(*.count), approve(*.approvable))]
-    ConvergedKept { count: u32, first: String, approvable: bool },
+    #[error("runs what it should; {}", left_behind(.count, .first, .approvable, .deleting, .first_deleting))]
+    ConvergedKept {
+        /// Dropped objects that stay.
+        count: u32,
+        first: String,
+        approvable: bool,
+        /// Dropped objects whose deletion was asked for, and that are still there.
+        #[serde(default)]
+        deleting: u32,
+        /// The first of them, and what its deletion waits for.
+        #[serde(default)]
+        first_deleting: String,
+    },
     #[error("not healthy: {cause}")]
     Unhealthy { cause: String },
     #[error("{}{waiting}", applying(*.applied, *.total), waiting = waiting_for(.waiting))]
@@ -130,8 +141,15 @@ pub enum Reason {
     Leaving { commit: CommitId },
     #[error("'fairlead leave' took everything away; 'fairlead retry' takes it up again")]
     Left,
-    #[error("leaving the fleet")]
-    Removing,
+    #[error("leaving the fleet{}", waits_for(*.deleting, .first_deleting))]
+    Removing {
+        /// Objects whose deletion was asked for, and that are still there.
+        #[serde(default)]
+        deleting: u32,
+        /// The first of them, and what its deletion waits for.
+        #[serde(default)]
+        first_deleting: String,
+    },
     #[error("could not tell whether it left the fleet: some target documents can't be read")]
     Unreadable,
 }
@@ -173,6 +191,24 @@ fn dropped(count: u32) -> String {
         "1 dropped object or field stays".to_owned()
     } else {
         format!("{count} dropped objects or fields stay")
+    }
+}
+
+/// What the release dropped and is still there.
+fn left_behind(count: &u32, first: &str, approvable: &bool, deleting: &u32, first_deleting: &str) -> String {
+    let stay = (*count > 0).then(|| format!("{}: {first}{}", dropped(*count), approve(*approvable)));
+    let go = (*deleting > 0).then(|| still_deleted(*deleting, first_deleting));
+    stay.into_iter().chain(go).collect::<Vec<_>>().join("; ")
+}
+
+fn waits_for(count: u32, first: &str) -> String {
+    if count == 0 { String::new() } else { format!("; {}", still_deleted(count, first)) }
+}
+
+pub(super) fn still_deleted(count: u32, first: &str) -> String {
+    match count {
+        1 => format!("1 dropped object is still being deleted: {first}"),
+        _ => format!("{count} dropped objects are still being deleted: {first}"),
     }
 }
 

@@ -366,6 +366,14 @@ fn accepted(state: &FleetState, affected: usize) -> (CommitState, String, String
     if !tally.leaving.is_empty() {
         text.push_str(&format!(", {} to leave", tally.leaving.len()));
     }
+    if let Some(target) = tally.lingers.first().and_then(|index| state.r.targets.get(*index))
+        && let Some(kept) = &target.kept
+    {
+        let all: usize = tally.lingers.len();
+        let more = if all > 1 { format!(" and {} more clusters", all - 1) } else { String::new() };
+        let told = super::reason::still_deleted(kept.deleting, &kept.first_deleting);
+        text.push_str(&format!("; on {}{more} {told}", target.name));
+    }
     let new_ones = state.r.head.as_ref().is_some_and(|head| head.joined > 0) && tally.all.behind > 0;
     match trouble {
         Some(trouble) => (CommitState::Failure, format!("{text}, {trouble}"), String::new()),

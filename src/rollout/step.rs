@@ -166,8 +166,10 @@ fn take_fact(state: &mut FleetState, fact: Fact, now: Moment, effects: &mut Vec<
             });
         }
         FactBody::Stalled { generation, reason } => on_phase(state, index, generation, None, |phase| {
-            if let Phase::Working { .. } | Phase::Held { .. } = phase {
-                let reason = failure::shorten(&reason, REASON);
+            let reason = failure::shorten(&reason, REASON);
+            if let Phase::Stalled { reason: said, .. } = phase {
+                *said = reason;
+            } else if let Phase::Working { .. } | Phase::Held { .. } = phase {
                 *phase = Phase::Stalled { since: now, reason, given_up: false };
             }
         }),
@@ -191,7 +193,8 @@ fn take_fact(state: &mut FleetState, fact: Fact, now: Moment, effects: &mut Vec<
             }
         }
         FactBody::Kept { generation, objects } => {
-            if is_current(state, index, generation, None) {
+            let leaves = state.r.targets.get(index).is_some_and(|t| t.gone() && t.generation == generation);
+            if leaves || is_current(state, index, generation, None) {
                 state.change(index, |target| target.kept = Kept::of(&objects));
             }
         }

@@ -50,6 +50,7 @@ pub(super) struct Class {
     bad: bool,
     pinning: bool,
     quarantined: bool,
+    lingers: bool,
 }
 
 /// Counts over one wave, or over all of them.
@@ -98,6 +99,8 @@ pub(super) struct Tally {
     pub invalid: BTreeSet<usize>,
     /// Wait for a person.
     pub held: BTreeSet<usize>,
+    /// Converged, and dropped objects are still being deleted.
+    pub lingers: BTreeSet<usize>,
     /// What the head wants has failed there.
     pub bad: BTreeSet<usize>,
     pub lanes: Lanes,
@@ -157,6 +160,7 @@ impl Class {
             bad,
             pinning: target.pinned && !(gone || bad || (on_wanted && healthy)),
             quarantined: quarantine.is_some_and(|group| group.whole),
+            lingers: healthy && target.kept.as_ref().is_some_and(|kept| kept.deleting > 0),
         }
     }
 }
@@ -273,6 +277,7 @@ impl Tally {
             (class.invalid, &mut self.invalid),
             (class.held, &mut self.held),
             (class.bad, &mut self.bad),
+            (class.lingers, &mut self.lingers),
         ];
         for (_, set) in sets.into_iter().filter(|(yes, _)| *yes) {
             change(set);

@@ -119,14 +119,32 @@ pub(super) struct Kept {
     /// Whether an approval lets some of them go.
     #[serde(rename = "a", default, skip_serializing_if = "is_default")]
     pub approvable: bool,
+    /// How many more only wait to be gone, and the first of them.
+    #[serde(rename = "d", default, skip_serializing_if = "is_default")]
+    pub deleting: u32,
+    #[serde(rename = "l", default, skip_serializing_if = "is_default")]
+    pub first_deleting: String,
 }
 
 impl Kept {
     pub fn of(objects: &[KeptObject]) -> Option<Self> {
+        let first_deleting = objects.iter().find(|object| object.deleting);
+        let mut stay = objects.iter().filter(|object| !object.deleting).peekable();
+        if stay.peek().is_none() && first_deleting.is_none() {
+            return None;
+        }
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let deleting = count(objects.iter().filter(|object| object.deleting).count());
         let approvable = objects.iter().any(|object| object.approvable);
-        let first = objects.iter().find(|object| object.approvable == approvable)?;
-        let count = u32::try_from(objects.len()).unwrap_or(u32::MAX);
-        Some(Self { count, first: shorten(&first.to_string(), 200), approvable })
+        let first = stay.clone().find(|object| object.approvable == approvable);
+        let told = |object: &KeptObject| format!("{} ({})", object.object, object.reason);
+        Some(Self {
+            count: count(stay.by_ref().count()),
+            first: first.map(|first| shorten(&first.to_string(), 200)).unwrap_or_default(),
+            approvable,
+            deleting,
+            first_deleting: first_deleting.map(|first| shorten(&told(first), 200)).unwrap_or_default(),
+        })
     }
 }
 

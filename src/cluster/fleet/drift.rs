@@ -22,7 +22,12 @@ pub const UNHEALTHY_AFTER: Duration = Duration::from_secs(3);
 impl Fleet {
     pub(super) async fn take_change(&mut self, change: Change) -> Result<(), FleetEnd> {
         match change {
-            Change::Kind => {}
+            Change::Kind => {
+                if self.phase == Phase::Executing && self.kept_can_be_read() {
+                    self.plan_again();
+                }
+            }
+            Change::NotServed => self.look_what_is_served().await,
             Change::Broken(error) if error.is_unauthorized() => {
                 return Err(FleetEnd::Lost(Lost::Unauthorized));
             }
@@ -361,6 +366,7 @@ impl Fleet {
 
     /// Keeps what stands as it is: says when a converged fleet's health changes, and writes what others took from it.
     pub(super) async fn keep(&mut self) -> Result<(), FleetEnd> {
+        self.keep_pruning().await;
         let Some(run) = &self.run else { return Ok(()) };
         let (standby, healthy) = (run.standby, run.is_applied());
         if !standby {

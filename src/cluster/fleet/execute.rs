@@ -23,6 +23,10 @@ impl Fleet {
     /// Starts what may be started; at the end, prunes and writes the result.
     pub(super) async fn step(&mut self) -> Result<(), FleetEnd> {
         self.mind_glass().await?;
+        self.unblock().await;
+        if self.phase != Phase::Executing {
+            return Ok(());
+        }
         let room = self.cx.api.allowed().saturating_sub(self.jobs.len());
         let Some(run) = &self.run else { return Ok(()) };
         for item in run.ready(Instant::now(), room) {
@@ -32,14 +36,23 @@ impl Fleet {
         if run.converged {
             return self.keep().await;
         }
-        if !run.is_applied() {
+        if run.preliminary || !run.is_applied() {
             return Ok(());
         }
         if !self.siblings_are_known() {
             return Ok(());
         }
         self.prune();
-        if self.run.as_ref().is_some_and(|run| run.is_pruned()) { self.finish().await } else { Ok(()) }
+        let leaves = self.goal.as_ref().is_some_and(|goal| goal.release.is_none());
+        let Some(run) = &self.run else { return Ok(()) };
+        let done = run.is_pruned() || (run.is_overdue(Instant::now()) && !leaves);
+        if done {
+            return self.finish().await;
+        }
+        if run.is_overdue(Instant::now()) {
+            self.say_left().await;
+        }
+        Ok(())
     }
 
     /// Starts the next request for an object of the release.
@@ -67,8 +80,9 @@ impl Fleet {
                 self.jobs.spawn(hand.delete(resource, key, only))
             }
             _ => {
+                let stamp = self.run.as_ref().is_some_and(|run| run.forces_stamp(item));
                 let how = How {
-                    force: action.force && self.may_force(item, &key),
+                    force: (action.force && self.may_force(item, &key)) || stamp,
                     take: self.takes(item, &key),
                     drops: self.drops_shared(&key, &object),
                     stays: self.stays(&key),
@@ -159,15 +173,25 @@ impl Fleet {
             unknown = discovery.is_unknown(&kind.group);
         }
         let object = action.key.clone();
+        // It was applied before: the commit is not what took its kind away.
+        let known = self.stored.ledger.inventory.objects.get(&object).is_some_and(|e| e.applied.is_some());
         let cause = match other {
             _ if unknown || brought => None,
+            None if known => None,
             Some(served) => {
                 let message = format!("the cluster serves {kind} in {served}, not in {}", action.version);
                 Some(Cause::Refused { object, message })
             }
             None => Some(Cause::UnknownKind { object }),
         };
-        let why = if unknown { "its API group does not answer" } else { "its kind is not served yet" };
+        let why = match (unknown, known) {
+            (true, _) => "its API group does not answer",
+            (false, true) if !brought => "the cluster does not serve its kind any more",
+            _ => "its kind is not served yet",
+        };
+        if !brought && (unknown || (known && cause.is_none())) {
+            self.hold_up(item);
+        }
         self.later(item, wait, why.to_owned());
         if let Some(cause) = cause {
             self.say_failed(cause).await;
@@ -195,85 +219,6 @@ impl Fleet {
             None => State::Todo,
         };
         run.set(item, state, false);
-    }
-
-    /// Works on the present stage of pruning; a stage ends when everything of it is gone.
-    fn prune(&mut self) {
-        loop {
-            let Some(run) = &self.run else { return };
-            let Some(stage) = run.prune.get(run.stage) else { return };
-            if stage.iter().all(|leaver| leaver.state == State::Done) {
-                if let Some(run) = &mut self.run {
-                    run.stage += 1;
-                }
-                continue;
-            }
-            let now = Instant::now();
-            let due = |state: &State| match state {
-                State::Todo => true,
-                State::Later { at, .. } => *at <= now,
-                _ => false,
-            };
-            let due: Vec<Action> = stage
-                .iter()
-                .filter(|leaver| due(&leaver.state))
-                .map(|leaver| leaver.action.clone())
-                .collect();
-            let mut moved = false;
-            for action in due {
-                if self.jobs.len() >= self.cx.api.allowed() {
-                    return;
-                }
-                moved |= self.remove(&action);
-            }
-            if !moved {
-                return;
-            }
-        }
-    }
-
-    /// Removes one object; whether it is done with already.
-    fn remove(&mut self, action: &Action) -> bool {
-        let key = &action.key;
-        if self.cx.siblings_of(&self.name).values().any(|sibling| sibling.claims(key)) {
-            // It moved there after the plan was made: theirs to take over.
-            self.forget(key);
-            return true;
-        }
-        let kind = key.group_kind();
-        let resource = self.discovery.as_ref().and_then(|d| d.find(&kind, &action.version)).cloned();
-        let same = self.precondition(key).filter(|now| {
-            // Only what the plan looked at: a new object under an old name is not ours to judge.
-            action.precondition.as_ref().is_none_or(|planned| planned.uid == now.uid)
-        });
-        let hand = self.hand();
-        let state = match (&action.verb, resource, same) {
-            (Verb::Delete, Some(resource), Some(only)) => {
-                self.jobs.spawn(hand.delete(resource, key.clone(), only));
-                State::Running
-            }
-            (Verb::Release, Some(resource), _) => {
-                self.jobs.spawn(hand.release(resource, key.clone()));
-                State::Running
-            }
-            (Verb::AwaitGone, _, Some(_)) => State::Leaving,
-            _ => {
-                self.forget(key);
-                return true;
-            }
-        };
-        if let Some(leaver) = self.run.as_mut().and_then(|run| run.leaver_mut(key)) {
-            leaver.state = state;
-        }
-        false
-    }
-
-    /// Drops what is gone, or not ours any more, from the inventory.
-    pub(super) fn forget(&mut self, key: &ObjectKey) {
-        if let Some(run) = &mut self.run {
-            run.gone(key);
-        }
-        self.dirty |= self.stored.ledger.inventory.objects.remove(key).is_some();
     }
 
     /// Everything is as the plan wanted it: writes the result and says so.
@@ -309,6 +254,7 @@ impl Fleet {
         self.unhealthy = None;
         self.backoff.reset();
         let generation = assignment.generation;
+        self.say_left().await;
         tracing::info!(cluster = %self.cx.settings.target, fleet = %self.name, generation, release = %digest.short(), "converged");
         self.say(FactBody::Converged { generation, release: digest }).await;
         Ok(())
@@ -383,7 +329,7 @@ impl Fleet {
             Some(Verdict::Healthy) => None,
             Some(Verdict::Progressing(why) | Verdict::Failed(why)) => Some(why),
             Some(Verdict::Terminating) if self.is_finished(key) => None,
-            Some(Verdict::Terminating) => Some("is being deleted".to_owned()),
+            Some(Verdict::Terminating) => Some(self.deletion_text(key)),
             Some(Verdict::Unbound(_)) => Some("is not bound to a volume yet".to_owned()),
             // Nobody can tell: that it was applied must do.
             None if !self.eye.watches(&kind) || self.eye.unread().contains(&kind) => None,

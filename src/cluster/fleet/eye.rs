@@ -32,6 +32,8 @@ pub enum Change {
     Vanished(ObjectKey),
     /// All of a kind is known now, or is known not to be readable.
     Kind,
+    /// A kind is not served as it is watched.
+    NotServed,
     /// The connection may be gone.
     Broken(ApiError),
     /// The server asks to be left alone for a while.
@@ -53,7 +55,7 @@ pub struct Eye {
     ended: BTreeMap<ObjectKey, bool>,
     listed: BTreeSet<GroupKind>,
     unread: BTreeSet<GroupKind>,
-    watches: BTreeMap<GroupKind, AbortHandle>,
+    watches: BTreeMap<GroupKind, (Resource, AbortHandle)>,
     tasks: JoinSet<()>,
     sender: mpsc::Sender<News>,
     news: mpsc::Receiver<News>,
@@ -110,17 +112,42 @@ impl Eye {
         }
         let watch = Watch {
             api: self.api.clone(),
-            resource,
+            resource: resource.clone(),
             set: Arc::clone(&self.set),
             manager: Arc::clone(&self.manager),
             ignored: Arc::clone(&self.ignored),
         };
         let handle = self.tasks.spawn(watch.run(self.sender.clone()));
-        self.watches.insert(kind, handle);
+        self.watches.insert(kind, (resource, handle));
+    }
+
+    /// How the kinds are reached that are watched.
+    pub fn resources(&self) -> Vec<Resource> {
+        self.watches.values().map(|(resource, _)| resource.clone()).collect()
+    }
+
+    /// Watches a kind in another version. What was seen of it stands until it is listed there.
+    pub fn replace(&mut self, resource: Resource) {
+        let kind = resource.group_kind();
+        if let Some((_, handle)) = self.watches.remove(&kind) {
+            handle.abort();
+        }
+        self.listed.remove(&kind);
+        self.add(resource);
+    }
+
+    /// Ends the watch of a kind that the cluster does not serve any more: its objects went with it.
+    pub fn end(&mut self, kind: &GroupKind) {
+        self.stop(kind);
+    }
+
+    /// Whether all of a kind is known.
+    pub fn is_listed(&self, kind: &GroupKind) -> bool {
+        self.listed.contains(kind) && !self.unread.contains(kind)
     }
 
     fn stop(&mut self, kind: &GroupKind) {
-        if let Some(handle) = self.watches.remove(kind) {
+        if let Some((_, handle)) = self.watches.remove(kind) {
             handle.abort();
         }
         self.listed.remove(kind);
@@ -207,6 +234,10 @@ impl Eye {
                 tracing::warn!(%kind, error = %error, "objects of a kind can't be read");
                 self.unread.insert(kind);
                 changes.push(Change::Kind);
+            }
+            News::NotServed { kind } => {
+                tracing::warn!(%kind, "is not served as it is watched");
+                changes.push(Change::NotServed);
             }
             News::Broken { error } => changes.push(Change::Broken(error)),
             News::Throttled { error } => changes.push(Change::Throttled(error)),

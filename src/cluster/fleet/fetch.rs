@@ -34,6 +34,8 @@ pub enum Prepared {
 pub struct Fetched {
     pub release: Option<Arc<Release>>,
     pub discovery: Arc<Discovery>,
+    /// Kinds of the inventory that discovery does not name, and that may be served all the same.
+    pub unsure: BTreeSet<GroupKind>,
     /// What carries our label, of a ledger that is lost.
     pub recovered: Option<Vec<(ObjectKey, InventoryEntry)>>,
     /// What of ours other fleets are to get, by the newest commit.
@@ -92,11 +94,17 @@ pub async fn fetch(
     if !wanted.chain(had).all(known) || !crds.iter().all(counted) {
         discovery = cx.rediscover(&discovery).await.map_err(FetchError::Api)?;
     }
+    let mut unsure = BTreeSet::new();
+    for kind in inventory.iter().filter(|kind| discovery.find(kind, "").is_none()) {
+        if !discovery.is_unknown(&kind.group) && cx.may_still_be_served(kind).await {
+            unsure.insert(kind.clone());
+        }
+    }
     let recovered = match lost {
         true => Some(recover(cx, set, &discovery, release.as_deref()).await.map_err(FetchError::Api)?),
         false => None,
     };
-    Ok(Fetched { release, discovery, recovered, expected: Expected::new() })
+    Ok(Fetched { release, discovery, unsure, recovered, expected: Expected::new() })
 }
 
 /// Finds out which objects of the inventory that our release drops are to be handed over to other fleets. Where that
@@ -174,6 +182,10 @@ async fn recover(
         let observer = Observer { manager: &manager, set: None, ignored: &[] };
         let items = list["items"].as_array().into_iter().flatten();
         for reduced in items.filter_map(|item| observer.reduce(&resource.group_kind(), item)) {
+            // It carries our label, but we set no field of it: somebody copied that.
+            if reduced.object.fields.is_none() {
+                continue;
+            }
             let Some(layer) = layer(&reduced.key) else { continue };
             let entry = InventoryEntry {
                 version: resource.version.clone(),
@@ -210,6 +222,7 @@ pub async fn read_extra(
     hand: &Hand,
     reads: Vec<(Resource, ObjectKey)>,
     counts: Vec<(ObjectKey, Resource)>,
+    known: &BTreeSet<ObjectKey>,
 ) -> Result<Extra, ApiError> {
     let mut extra = Extra::default();
     let mut seen = futures::stream::iter(
@@ -220,11 +233,12 @@ pub async fn read_extra(
         extra.seen.extend(found?);
     }
     for (crd, resource) in counts {
-        match hand.count_foreign(&resource).await {
+        match hand.count_foreign(&resource, known).await {
             Ok(count) => {
                 extra.foreign.insert(crd, count);
             }
             // Not counted: the CRD stays.
+            Err(error) if error.is_no_such_resource() => return Err(error),
             Err(ApiError::Status(status)) if status.code < 500 => {}
             Err(error) => return Err(error),
         }

@@ -1,12 +1,13 @@
 //! The requests that executing a plan consists of. Each is one task, and ends in one [`Done`].
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::cluster::api::{Call, METADATA_LIST, METADATA_ONLY};
+use crate::cluster::api::{Call, LIST_TIMEOUT, METADATA_LIST, METADATA_ONLY};
 use crate::cluster::discovery::{Resource, escape};
 use crate::cluster::error::ApiError;
 use crate::cluster::health::{Observer, Reduced};
@@ -49,6 +50,11 @@ pub enum Done {
         key: ObjectKey,
         answer: Result<(), ApiError>,
     },
+    /// Not deleted: a CRD of which others have made objects since the plan was made.
+    StillUsed {
+        key: ObjectKey,
+        count: usize,
+    },
     Released {
         key: ObjectKey,
         answer: Result<(), ApiError>,
@@ -57,6 +63,11 @@ pub enum Done {
     Looked {
         key: ObjectKey,
         answer: Result<Option<Reduced>, ApiError>,
+    },
+    /// What hinders the end of a namespace.
+    Described {
+        key: ObjectKey,
+        answer: Result<String, ApiError>,
     },
     /// Objects that are not as they should be.
     Verified(Result<Vec<ObjectKey>, ApiError>),
@@ -199,7 +210,7 @@ impl Hand {
         let answer = async {
             let body = stamp::body(&object, &key, &self.set, &left_out).map_err(ApiError::Decode)?;
             let live = match self.session.api.json(Call::get(resource.object(&key))).await {
-                Err(error) if error.is_not_found() => return Ok(None),
+                Err(error) if error.is_gone() => return Ok(None),
                 other => other?,
             };
             let same = stamp::covers(&live, &body);
@@ -217,10 +228,26 @@ impl Hand {
         });
         let call = Call::send(Method::DELETE, resource.object(&key), JSON, options.to_string());
         let answer = match self.session.api.call(call.accept(METADATA_ONLY)).await {
-            Err(error) if !error.is_not_found() => Err(error),
+            Err(error) if !error.is_gone() => Err(error),
             _ => Ok(()),
         };
         Done::Deleted { key, answer }
+    }
+
+    /// Deletes a CRD, if none but our own objects are of its kind: they would go with it.
+    pub async fn delete_crd(
+        self,
+        resource: Resource,
+        key: ObjectKey,
+        only: Precondition,
+        (brings, known): (Resource, BTreeSet<ObjectKey>),
+    ) -> Done {
+        match self.count_foreign(&brings, &known).await {
+            Ok(0) => self.delete(resource, key, only).await,
+            Ok(count) => Done::StillUsed { key, count },
+            Err(error) if error.is_no_such_resource() => self.delete(resource, key, only).await,
+            Err(error) => Done::Deleted { key, answer: Err(error) },
+        }
     }
 
     /// Takes our label, annotation and ownership off an object, and nothing else: its fields keep their values.
@@ -232,7 +259,7 @@ impl Hand {
     async fn release_inner(&self, resource: &Resource, key: &ObjectKey) -> Result<(), ApiError> {
         let path = resource.object(key);
         let live = match self.session.api.json(Call::get(path.clone()).accept(METADATA_ONLY)).await {
-            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) if error.is_gone() => return Ok(()),
             other => other?,
         };
         let metadata = &live["metadata"];
@@ -257,7 +284,7 @@ impl Hand {
         let path = format!("{path}?fieldManager={}", escape(&manager));
         let call = Call::send(Method::PATCH, path, MERGE, patch.to_string()).accept(METADATA_ONLY);
         match self.session.api.call(call).await {
-            Err(error) if !error.is_not_found() => Err(error),
+            Err(error) if !error.is_gone() => Err(error),
             _ => Ok(()),
         }
     }
@@ -272,18 +299,31 @@ impl Hand {
         let whole = crate::cluster::health::needs_whole(&resource.group_kind());
         let accept = if whole { JSON } else { METADATA_ONLY };
         match self.session.api.json(Call::get(resource.object(key)).accept(accept)).await {
-            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) if error.is_gone() => Ok(None),
             other => Ok(Some(self.reduce(resource, &other?)?)),
         }
     }
 
-    /// How many instances of a kind are not members of our set.
-    pub async fn count_foreign(&self, resource: &Resource) -> Result<usize, ApiError> {
+    /// How many instances of a kind are not ours: neither `known` nor, for what was applied since, ours by the fields
+    /// that we set. That one carries our label says little, for labels are copied.
+    pub async fn count_foreign(
+        &self,
+        resource: &Resource,
+        known: &BTreeSet<ObjectKey>,
+    ) -> Result<usize, ApiError> {
+        let labelled = escape(&format!("{PART_OF}={}", self.set));
+        let path = format!("{}?labelSelector={labelled}", resource.all());
+        let list = self.session.api.json(Call::get(path).accept(METADATA_LIST).timeout(LIST_TIMEOUT)).await?;
+        let mut copies = 0;
+        for item in list["items"].as_array().into_iter().flatten() {
+            let reduced = self.reduce(resource, item)?;
+            copies += usize::from(!known.contains(&reduced.key) && reduced.object.fields.is_none());
+        }
         let selector = escape(&format!("{PART_OF}!={}", self.set));
         let path = format!("{}?limit=500&labelSelector={selector}", resource.all());
         let list = self.session.api.json(Call::get(path).accept(METADATA_LIST)).await?;
         let more = list["metadata"]["remainingItemCount"].as_u64().and_then(|n| usize::try_from(n).ok());
-        Ok(list["items"].as_array().map_or(0, Vec::len) + more.unwrap_or(0))
+        Ok(copies + list["items"].as_array().map_or(0, Vec::len) + more.unwrap_or(0))
     }
 
     /// Whether the cluster answers.

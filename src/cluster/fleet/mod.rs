@@ -6,6 +6,7 @@
 //! land after it.
 
 mod claims;
+mod deletion;
 mod diagnose;
 mod drift;
 mod execute;
@@ -17,14 +18,17 @@ mod jobs;
 mod outcome;
 mod pace;
 mod prepare;
+mod prune;
 mod run;
 mod say;
+mod served;
 mod siblings;
 mod standby;
 #[cfg(test)]
 mod tests;
 mod verify;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +38,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::claims::Claims;
+use self::deletion::Description;
 use self::diagnose::Look;
 use self::eye::{Change, Eye};
 use self::fetch::{Expected, Prepared};
@@ -51,6 +56,7 @@ use super::session::{Lost, Session, lost};
 use super::text::chain;
 use crate::model::assignment::{BreakGlass, FactBody, Hold, KeptObject, Progress};
 use crate::model::name::FleetName;
+use crate::model::object::{GroupKind, ObjectKey};
 
 /// How long requests of an order that was overtaken may take to end.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -90,12 +96,16 @@ struct Said {
     failed: Option<u64>,
     held: Option<(u64, Hold)>,
     stalled: bool,
+    /// Why nothing can move before the cluster does.
+    held_up: Option<String>,
     progress: Option<(Progress, Instant)>,
     /// The progress after whose standstill the cause was looked up.
     diagnosed: Option<Instant>,
     kept: Option<(u64, Vec<KeptObject>)>,
     /// What the present plan keeps, under which order.
     kept_by_plan: (u64, Vec<KeptObject>),
+    /// Some of them are being deleted.
+    lingers: bool,
     glass: Vec<BreakGlass>,
     /// Something may have moved since.
     moved: bool,
@@ -122,7 +132,15 @@ struct Fleet {
     discovery: Option<Arc<Discovery>>,
     /// What of ours other fleets are to get.
     expected: Expected,
+    /// Kinds that discovery does not name, and that may be served all the same.
+    unsure: BTreeSet<GroupKind>,
     rediscovered: Option<Instant>,
+    /// When it was last looked what the cluster serves.
+    looked: Option<Instant>,
+    /// When it is looked again, because an API group of ours did not answer.
+    relook: Option<Instant>,
+    /// What namespaces said of their end.
+    descriptions: BTreeMap<ObjectKey, Description>,
     /// When the phase goes on by itself.
     wake: Option<Instant>,
     backoff: Backoff,
@@ -133,6 +151,8 @@ struct Fleet {
     claims: Claims,
     /// The inventory is not what the cluster's ledger says.
     dirty: bool,
+    /// An intent was not written yet.
+    unwritten: bool,
     said: Said,
     /// Since when a converged fleet is not healthy.
     unhealthy: Option<Instant>,
@@ -187,12 +207,17 @@ pub async fn run(
         prep: None,
         discovery: None,
         expected: Expected::new(),
+        unsure: BTreeSet::new(),
         rediscovered: None,
+        looked: None,
+        relook: None,
+        descriptions: BTreeMap::new(),
         wake: None,
         probe: None,
         look: None,
         claims: Claims::default(),
         dirty: false,
+        unwritten: false,
         said: Said::default(),
         unhealthy: None,
         verify_at,
@@ -278,6 +303,11 @@ impl Fleet {
                 }
             }
             Heard::Time => {
+                if self.relook.is_some_and(|at| at <= Instant::now()) {
+                    self.relook = None;
+                    self.look_what_is_served().await;
+                    self.mind_groups();
+                }
                 if self.wake.is_some_and(|at| at <= Instant::now()) {
                     self.wake = None;
                     if self.stands_by() || self.has_lost_heirs() {
@@ -382,8 +412,9 @@ impl Fleet {
         let glass = run.and_then(|_| self.glass_wake());
         let unhealthy = unhealthy.filter(|_| self.look.is_none());
         let (claims, diagnosis) = (self.claims_wake(), self.diagnosis_due());
-        let times = [self.wake, items, progress, unhealthy, verify, glass, claims, diagnosis];
-        times.into_iter().flatten().min()
+        let relook = self.relook.filter(|_| run.is_some());
+        let times = [self.wake, items, progress, unhealthy, verify, glass, claims, diagnosis, relook];
+        times.into_iter().chain([self.namespaces_due()]).flatten().min()
     }
 
     fn generation(&self) -> u64 {
@@ -414,9 +445,14 @@ impl Fleet {
 
     /// Writes the ledger. `Ok(false)`: it is to be tried again.
     async fn write_ledger(&mut self) -> Result<bool, FleetEnd> {
-        match self.cx.store.write(&mut self.stored).await {
+        let answer = self.cx.store.write(&mut self.stored).await;
+        self.wrote_ledger(answer).await
+    }
+
+    async fn wrote_ledger(&mut self, answer: Result<(), WriteError>) -> Result<bool, FleetEnd> {
+        match answer {
             Ok(()) => {
-                self.dirty = false;
+                (self.dirty, self.unwritten) = (false, false);
                 Ok(true)
             }
             Err(WriteError::Overtaken) => Err(FleetEnd::Reread),

@@ -21,8 +21,12 @@ use crate::plan::{InventoryEntry, Origin, Stay, Verb, was_there_before};
 
 /// The field of our label, as a conflict names it.
 const LABEL_FIELD: &str = "applyset.kubernetes.io/part-of";
+/// Our annotation, as a conflict names it.
+const DIGEST_FIELD: &str = ".metadata.annotations.fairlead.dev/digest";
+/// How soon a write is tried again that was refused by what is being changed or deleted now.
+const UNBLOCKED_AGAIN: Duration = Duration::from_millis(300);
 /// How long a refusal is left alone: only the cluster can change it, for the release does not.
-const REFUSED_AGAIN: Duration = Duration::from_secs(120);
+pub(super) const REFUSED_AGAIN: Duration = Duration::from_secs(120);
 
 impl Fleet {
     pub(super) async fn take_done(&mut self, done: Done) -> Result<(), FleetEnd> {
@@ -42,6 +46,10 @@ impl Fleet {
                 }
             }
             Done::Deleted { key, answer } => self.deleted(&key, answer).await,
+            Done::StillUsed { key, count } => {
+                self.still_used(&key, count);
+                Ok(())
+            }
             Done::Released { key, answer } => match answer {
                 Ok(()) => {
                     self.eye.forget(&key);
@@ -52,6 +60,10 @@ impl Fleet {
             },
             Done::Looked { key, answer } => self.looked(key, answer).await,
             Done::Verified(answer) => self.verified(answer).await,
+            Done::Described { key, answer } => {
+                self.described(key, answer);
+                Ok(())
+            }
         }
     }
 
@@ -74,6 +86,9 @@ impl Fleet {
         self.said.stalled = false;
         let log = self.run.as_ref().and_then(|run| run.items.get(item)).is_some_and(|entry| entry.log);
         let healed = self.settle(item);
+        if let Some(run) = self.run.as_mut().filter(|_| key.is("", "Namespace")) {
+            run.namespace_is_back(key.name(), Instant::now());
+        }
         if healed {
             if log {
                 tracing::info!(cluster = %self.cx.settings.target, fleet = %self.name, object = %key, "healed");
@@ -186,72 +201,6 @@ impl Fleet {
         Ok(())
     }
 
-    /// A delete was answered: of what leaves, or of what is replaced.
-    async fn deleted(&mut self, key: &ObjectKey, answer: Result<(), ApiError>) -> Result<(), FleetEnd> {
-        if let Some(item) = self.item(key) {
-            match answer {
-                Ok(()) if self.eye.get(key).is_none() => self.after_leaving(item),
-                Ok(()) => {
-                    if let Some(run) = &mut self.run {
-                        run.deletions_left = run.deletions_left.saturating_sub(1);
-                        run.set(item, State::Leaving, false);
-                    }
-                }
-                Err(error) => return self.trouble(item, &error).await,
-            }
-            return Ok(());
-        }
-        match answer {
-            Ok(()) if self.eye.get(key).is_none() => self.forget(key),
-            Ok(()) => {
-                if let Some(leaver) = self.run.as_mut().and_then(|run| run.leaver_mut(key)) {
-                    leaver.state = State::Leaving;
-                }
-            }
-            Err(error) => return self.leaver_trouble(key, &error).await,
-        }
-        Ok(())
-    }
-
-    async fn leaver_trouble(&mut self, key: &ObjectKey, error: &ApiError) -> Result<(), FleetEnd> {
-        if self.phase != Phase::Executing {
-            // Trouble of an order that was overtaken.
-            return Ok(());
-        }
-        let why = match error.meaning(key) {
-            Meaning::NotFound | Meaning::NoSuchResource => {
-                self.eye.forget(key);
-                self.forget(key);
-                return Ok(());
-            }
-            Meaning::Unauthorized => return Err(FleetEnd::Lost(Lost::Unauthorized)),
-            // The plan is made anew when the stop ends.
-            Meaning::Stopped => return Ok(()),
-            Meaning::Unreachable(why) => {
-                self.probe();
-                why
-            }
-            // Something changed it since it was looked at: our watch will say what.
-            Meaning::Stale => "it changed while it was to be deleted".to_owned(),
-            Meaning::Stalled { reason, .. } => {
-                self.say_stalled(reason.clone()).await;
-                reason
-            }
-            Meaning::Refused(message) | Meaning::Immutable(message) => {
-                self.say_failed(Cause::Refused { object: key.clone(), message: message.clone() }).await;
-                message
-            }
-            _ => chain(error),
-        };
-        let retry = self.cx.settings.retry;
-        if let Some(leaver) = self.run.as_mut().and_then(|run| run.leaver_mut(key)) {
-            let wait = wait_after(retry, leaver.tries);
-            leaver.tries += 1;
-            leaver.state = State::Later { at: Instant::now() + wait, why };
-        }
-        Ok(())
-    }
-
     /// Finds out whether the cluster still answers.
     pub(super) fn probe(&mut self) {
         if self.probe.is_none() {
@@ -269,11 +218,22 @@ impl Fleet {
         let retry = self.cx.settings.retry;
         let Some(run) = &mut self.run else { return Ok(()) };
         let tries = run.items.get(item).map_or(0, |entry| entry.tries);
+        let mut waited = false;
         if let Some(entry) = run.items.get_mut(item) {
             entry.tries += 1;
+            waited = std::mem::take(&mut entry.held_up);
         }
         let mut wait = wait_after(retry, tries);
+        if error.at_admission() && !run.first_contains(item) && run.unblocks(Instant::now()) {
+            self.later(item, UNBLOCKED_AGAIN, chain(error));
+            return Ok(());
+        }
         let object = action.key.clone();
+        if error.of_terminating_crd() {
+            self.hold_up(item);
+            self.later(item, wait, chain(error));
+            return Ok(());
+        }
         let why = match error.meaning(&object) {
             Meaning::Unauthorized => return Err(FleetEnd::Lost(Lost::Unauthorized)),
             // The plan is made anew when the stop ends.
@@ -294,14 +254,21 @@ impl Fleet {
                 self.say_stalled(reason.clone()).await;
                 reason
             }
-            Meaning::NamespaceMissing => "its namespace is not there".to_owned(),
-            Meaning::NamespaceTerminating => "its namespace is being deleted".to_owned(),
-            Meaning::NoSuchResource => {
-                self.rediscovered = None;
-                if let Some(old) = self.discovery.clone() {
-                    // Whatever was known about its kind is out of date.
-                    self.discovery = self.cx.rediscover(&old).await.ok().or(Some(old));
+            Meaning::NamespaceMissing => {
+                if waited || self.had_namespace(&object) {
+                    self.hold_up(item);
                 }
+                format!("its namespace {} is not there", object.namespace().unwrap_or_default())
+            }
+            Meaning::NamespaceTerminating => {
+                self.hold_up(item);
+                let namespace = ObjectKey::new("", "Namespace", "", object.namespace().unwrap_or_default());
+                format!("its namespace {} {}", namespace.name(), self.deletion_text(&namespace))
+            }
+            Meaning::NoSuchResource => {
+                // Whatever was known about its kind is out of date.
+                self.rediscovered = None;
+                self.look_what_is_served().await;
                 "its kind is not served yet".to_owned()
             }
             Meaning::NotFound | Meaning::Stale | Meaning::Expired => chain(error),
@@ -317,11 +284,18 @@ impl Fleet {
         object: ObjectKey,
         conflicts: Vec<FieldConflict>,
     ) -> Result<(), FleetEnd> {
-        let (managers, fields) = managers_and_fields(&conflicts);
+        let stamps = conflicts.iter().all(|conflict| conflict.field == DIGEST_FIELD);
+        let told: Vec<FieldConflict> =
+            conflicts.iter().filter(|c| c.field != DIGEST_FIELD).cloned().collect();
+        let (managers, fields) = managers_and_fields(if stamps { &conflicts } else { &told });
         let foreign = conflicts.iter().find(|conflict| conflict.field.contains(LABEL_FIELD));
         let Some(run) = &mut self.run else { return Ok(()) };
         let Some(entry) = run.items.get_mut(item) else { return Ok(()) };
         if foreign.is_none() && entry.action.force && !std::mem::replace(&mut entry.may_force, true) {
+            run.set(item, State::Todo, false);
+            return Ok(());
+        }
+        if stamps && !std::mem::replace(&mut entry.forces_stamp, true) {
             run.set(item, State::Todo, false);
             return Ok(());
         }
@@ -366,6 +340,6 @@ impl Fleet {
 }
 
 /// The wait after a number of failed tries.
-fn wait_after((first, longest): (Duration, Duration), tries: u32) -> Duration {
+pub(super) fn wait_after((first, longest): (Duration, Duration), tries: u32) -> Duration {
     jitter(first.saturating_mul(1 << tries.min(16)).min(longest))
 }

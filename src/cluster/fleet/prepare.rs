@@ -12,6 +12,7 @@ use super::run::Run;
 use super::siblings::LOOK_FOR_HEIRS;
 use super::{Fleet, FleetEnd, Phase, beside};
 use crate::cluster::discovery::{Discovery, Resource};
+use crate::cluster::ledger::WriteError;
 use crate::cluster::orders::Order;
 use crate::model::assignment::{Assignment, Cause, ClusterPolicy, Hold, Purpose};
 use crate::model::digest::{CommitId, ReleaseDigest};
@@ -19,7 +20,9 @@ use crate::model::fleet::OnRemoval;
 use crate::model::object::{GroupKind, ObjectKey};
 use crate::model::release::{LayerId, Release, ReleaseRef};
 use crate::model::revision::{Revision, Revisions};
-use crate::plan::{self, Context, InventoryEntry, KeptWhy, LivePlan, Observed, Origin, Sibling, Verb};
+use crate::plan::{
+    self, Action, Context, InventoryEntry, KeptWhy, LivePlan, Observed, Origin, Sibling, Verb,
+};
 
 /// What an order comes down to.
 #[derive(Debug, Clone)]
@@ -139,6 +142,12 @@ impl Fleet {
                 self.say_failed(Cause::ReleaseMissing { message: missing.message }).await;
                 self.stop();
             }
+            Prepared::Read(Err(error)) if error.is_no_such_resource() => {
+                // What was known of the kinds is out of date.
+                self.look_what_is_served().await;
+                self.phase = Phase::Stopped;
+                self.wake = Some(tokio::time::Instant::now() + self.backoff.next_wait());
+            }
             Prepared::Fetched(Err(FetchError::Api(error))) | Prepared::Read(Err(error)) => {
                 self.prepare_again(&error).await?;
             }
@@ -150,8 +159,8 @@ impl Fleet {
 
     /// Starts to watch every kind in use; the first lists are what is observed.
     fn look(&mut self, fetched: Fetched) {
-        let Fetched { release, discovery, recovered, expected } = fetched;
-        self.expected = expected;
+        let Fetched { release, discovery, unsure, recovered, expected } = fetched;
+        (self.expected, self.unsure) = (expected, unsure);
         let Some(goal) = &mut self.goal else { return };
         if let Some(recovered) = recovered {
             tracing::warn!(fleet = %self.name, objects = recovered.len(), "the ledger is missing; every kind was listed");
@@ -187,8 +196,9 @@ impl Fleet {
         let wanted = wanted.filter_map(|(_, object)| resolve(&object.key, &object.version));
         let reads: Vec<_> = wanted.filter(|(_, key)| self.eye.get(key).is_none() && theirs(key)).collect();
         let counts = self.crds_to_count(goal, discovery, &siblings);
-        let hand = self.hand();
-        self.prep = Some(beside(async move { Prepared::Read(read_extra(&hand, reads, counts).await) }));
+        let (hand, known) = (self.hand(), self.inventory_keys());
+        self.prep =
+            Some(beside(async move { Prepared::Read(read_extra(&hand, reads, counts, &known).await) }));
         self.phase = Phase::Reading;
     }
 
@@ -280,11 +290,19 @@ impl Fleet {
         if goal.removal == Some(OnRemoval::Orphan) {
             return self.orphan(generation).await;
         }
-        if !self.write_intent(&goal, &plan).await? {
+        let preliminary = match self.write_intent(&goal, &plan).await? {
+            Intent::Written => false,
+            Intent::Blocked => true,
+            Intent::Later => return Ok(()),
+        };
+        self.execute(goal, plan, siblings, adopt, back_to);
+        if let Some(run) = self.run.as_mut().filter(|_| preliminary) {
+            run.preliminary = true;
+            run.jump();
             return Ok(());
         }
-        self.say_kept(generation, &plan.kept).await;
-        self.execute(goal, plan, siblings, adopt, back_to);
+        let kept = self.run.as_ref().map(|run| run.kept.clone()).unwrap_or_default();
+        self.say_kept(generation, &kept, Vec::new()).await;
         self.pace_plan().await;
         for item in 0..self.run.as_ref().map_or(0, |run| run.items.len()) {
             self.judge_health(item).await;
@@ -315,6 +333,7 @@ impl Fleet {
         discovery: &Discovery,
     ) -> BTreeSet<GroupKind> {
         let mut unread = self.eye.unread().clone();
+        unread.extend(self.unsure.iter().cloned());
         let wanted = release.into_iter().flat_map(Release::kinds).map(|(kind, _)| kind);
         let had = self.stored.ledger.inventory.objects.keys().map(ObjectKey::group_kind);
         unread.extend(wanted.chain(had).filter(|kind| discovery.is_unknown(&kind.group)));
@@ -344,12 +363,13 @@ impl Fleet {
         self.said.progress = None;
         self.run = Some(Box::new(run));
         self.refresh_health();
+        self.mind_groups();
         self.phase = Phase::Executing;
     }
 
-    /// Records what is about to be done, before anything of it is. `Ok(false)`: it could not be written yet.
-    async fn write_intent(&mut self, goal: &Goal, plan: &LivePlan) -> Result<bool, FleetEnd> {
-        let Some(release) = &goal.release else { return Ok(true) };
+    /// Records what is about to be done, before anything of it is.
+    async fn write_intent(&mut self, goal: &Goal, plan: &LivePlan) -> Result<Intent, FleetEnd> {
+        let Some(release) = &goal.release else { return Ok(Intent::Written) };
         let assignment = &goal.assignment;
         let ledger = &self.stored.ledger;
         let new = plan.layers.iter().flat_map(|layer| layer.actions.iter().map(move |a| (&layer.id, a)));
@@ -363,9 +383,9 @@ impl Fleet {
         let wants: BTreeSet<ObjectKey> =
             plan.layers.iter().flat_map(|l| &l.actions).map(|a| a.key.clone()).collect();
         let known = resumed || ledger.is_converged_at(&assignment.release.digest);
-        if self.stored.is_written() && known && new.is_empty() {
+        if self.stored.is_written() && known && new.is_empty() && !self.unwritten {
             self.cx.set_sibling(&self.stored, wants);
-            return Ok(true);
+            return Ok(Intent::Written);
         }
         let at = self.cx.api.server_time();
         let ledger = &mut self.stored.ledger;
@@ -388,8 +408,44 @@ impl Fleet {
         let order = release.layers.iter().map(|layer| layer.id.clone());
         reorder(&mut ledger.inventory.layers, order.collect());
         self.cx.set_sibling(&self.stored, wants);
-        self.write_ledger().await
+        self.unwritten = true;
+        let refused = match self.cx.store.write(&mut self.stored).await {
+            Err(WriteError::Api(error)) if error.at_admission() && may_unblock(plan) => error,
+            other => {
+                let written = self.wrote_ledger(other).await?;
+                return Ok(if written { Intent::Written } else { Intent::Later });
+            }
+        };
+        // What the ledger knows already may be changed and deleted before it grows, as long as it is ours.
+        match self.cx.store.is_current(&self.stored).await {
+            Ok(true) => {
+                let target = &self.cx.settings.target;
+                tracing::warn!(cluster = %target, fleet = %self.name, error = %refused, "the ledger can't be written; what may hinder that goes first");
+                Ok(Intent::Blocked)
+            }
+            Ok(false) => Err(FleetEnd::Reread),
+            Err(error) => {
+                self.prepare_again(&error).await?;
+                Ok(Intent::Later)
+            }
+        }
     }
+}
+
+/// How the writing of an intent ended.
+enum Intent {
+    Written,
+    /// It is tried again.
+    Later,
+    /// It was refused by something that the plan may take away.
+    Blocked,
+}
+
+/// Whether a plan holds something that may end a refusal at admission, and that the ledger knows.
+fn may_unblock(plan: &LivePlan) -> bool {
+    let changes =
+        |action: &Action| matches!(action.verb, Verb::Update | Verb::Heal) && plan::may_unblock(&action.key);
+    !plan.unblock.is_empty() || plan.layers.iter().flat_map(|layer| &layer.actions).any(changes)
 }
 
 /// The release's layers in their order; what it dropped keeps its place behind them until it is pruned.

@@ -2,14 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::model::assignment::{Assignment, Progress, Waiting};
 use crate::model::object::ObjectKey;
 use crate::model::release::{LayerId, Release, ReleaseObject};
-use crate::plan::{Action, Inventory, LivePlan, Served, Sibling, Verb};
+use crate::plan::{Action, Inventory, Kept, LivePlan, Served, Sibling, Verb, may_unblock};
 
+/// How often what is to end a refusal at admission is tried before everything else goes on.
+const UNBLOCK_TRIES: u32 = 3;
+/// How long API servers may take to hear that an admission webhook, a policy or a quota is another one.
+const UNBLOCK_SETTLES: Duration = Duration::from_secs(10);
 /// How many objects a progress report names.
 pub const NAMED: usize = 5;
 
@@ -44,8 +49,12 @@ pub struct Item {
     pub why: Option<String>,
     /// A first apply without force has shown whose fields it would take: not another set's.
     pub may_force: bool,
+    /// Others own our own annotation, and nothing else that we want to set: it was copied, and is forced.
+    pub forces_stamp: bool,
     /// Whether the present work puts right what someone else did.
     pub healing: bool,
+    /// It waits for something that the cluster was asked for by others: its namespace to be gone, or to be back.
+    pub held_up: bool,
     /// Whether this assignment wrote it, or is to.
     pub ours: bool,
     /// Whether the present heal is logged.
@@ -64,8 +73,32 @@ pub struct Item {
 #[derive(Debug, Clone)]
 pub struct Leaver {
     pub action: Action,
+    /// Where it belonged.
+    pub layer: Option<LayerId>,
     pub state: State,
     pub tries: u32,
+    /// Until when a release that is applied and healthy waits for its end; none: nothing was asked yet.
+    pub patience: Option<Instant>,
+}
+
+impl Leaver {
+    fn new(action: Action) -> Self {
+        Self { action, layer: None, state: State::Todo, tries: 0, patience: None }
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        match self.state {
+            State::Todo => true,
+            State::Later { at, .. } => at <= now,
+            _ => false,
+        }
+    }
+
+    /// Whether it was waited for as long as a release waits: only the cluster can bring it on.
+    fn is_overdue(&self, now: Instant) -> bool {
+        let asked = matches!(self.state, State::Leaving | State::Later { .. });
+        asked && self.patience.is_some_and(|until| until <= now)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -88,7 +121,21 @@ pub struct Run {
     layers: Vec<Layer>,
     /// Items that may be started once their layer may.
     todo: BTreeSet<usize>,
+    /// Deletions before everything else.
+    pub unblock: Vec<Leaver>,
+    /// A write was refused at admission: what may end that is changed before everything else, too.
+    blocked: bool,
+    /// Items that go before everything else.
+    first: Vec<usize>,
+    /// What goes before everything else is under work.
+    pub unblocking: bool,
+    /// When that was done.
+    unblocked: Option<Instant>,
+    /// The intent could not be written: only what may end that is done, then the plan is made again.
+    pub preliminary: bool,
     pub prune: Vec<Vec<Leaver>>,
+    /// Objects that the release dropped and that stay.
+    pub kept: Vec<Kept>,
     pub stage: usize,
     pub deletions_left: usize,
     pub adopt: BTreeSet<ObjectKey>,
@@ -119,7 +166,14 @@ impl Run {
             index: BTreeMap::new(),
             layers: Vec::new(),
             todo: BTreeSet::new(),
+            unblock: plan.unblock.into_iter().map(Leaver::new).collect(),
+            blocked: false,
+            first: Vec::new(),
+            unblocking: false,
+            unblocked: None,
+            preliminary: false,
             prune: Vec::new(),
+            kept: plan.kept,
             stage: 0,
             deletions_left: plan.deletions_left,
             adopt: BTreeSet::new(),
@@ -142,9 +196,9 @@ impl Run {
                 run.add(number, position < planned.first, action);
             }
         }
-        let leaver = |action| Leaver { action, state: State::Todo, tries: 0 };
-        run.prune = plan.prune.into_iter().map(|stage| stage.into_iter().map(leaver).collect()).collect();
-        run.total += run.prune.iter().flatten().filter(|l| l.action.verb != Verb::Forget).count();
+        run.prune =
+            plan.prune.into_iter().map(|stage| stage.into_iter().map(Leaver::new).collect()).collect();
+        run.total += run.leavers().filter(|l| l.action.verb != Verb::Forget).count();
         run
     }
 
@@ -162,6 +216,9 @@ impl Run {
         if state == State::Todo {
             self.todo.insert(number);
         }
+        if action.unblocks {
+            self.first.push(number);
+        }
         let healing = action.verb == Verb::Heal;
         let ours = action.verb.applies() && !healing;
         let (tries, why, may_force) = (0, None, false);
@@ -173,7 +230,9 @@ impl Run {
             tries,
             why,
             may_force,
+            forces_stamp: false,
             healing,
+            held_up: false,
             ours,
             log: true,
             not_before: None,
@@ -187,6 +246,10 @@ impl Run {
         }
     }
 
+    fn leavers(&self) -> impl Iterator<Item = &Leaver> {
+        self.unblock.iter().chain(self.prune.iter().flatten())
+    }
+
     /// Takes up what a crash interrupted: what is as the release wants it, and of which the ledger has no result, was
     /// written by the order that stands, or one that it overtook with the same object. Its failure counts.
     pub fn take_up(&mut self, inventory: &Inventory) {
@@ -196,6 +259,10 @@ impl Run {
             let stands = matches!(item.action.verb, Verb::Unchanged | Verb::Compare);
             let entry = inventory.objects.get(&item.action.key);
             item.ours |= stands && entry.is_some_and(|entry| entry.applied != Some(digest));
+        }
+        for leaver in self.unblock.iter_mut().chain(self.prune.iter_mut().flatten()) {
+            let entry = inventory.objects.get(&leaver.action.key);
+            leaver.layer = entry.map(|entry| entry.layer.clone());
         }
     }
 
@@ -207,6 +274,10 @@ impl Run {
 
     pub fn layer_id(&self, item: usize) -> Option<&LayerId> {
         Some(&self.layers.get(self.items.get(item)?.layer)?.id)
+    }
+
+    pub fn forces_stamp(&self, item: usize) -> bool {
+        self.items.get(item).is_some_and(|entry| entry.forces_stamp)
     }
 
     pub fn adopts(&self, item: usize) -> bool {
@@ -229,7 +300,7 @@ impl Run {
         }
         match &state {
             State::Later { why, .. } => entry.why = Some(why.clone()),
-            State::Done => entry.why = None,
+            State::Done => (entry.why, entry.held_up, entry.forces_stamp) = (None, false, false),
             _ => {}
         }
         entry.state = state;
@@ -256,14 +327,86 @@ impl Run {
         self.items.get(item).is_some_and(|entry| !self.layers[entry.layer].open.contains(&item))
     }
 
-    fn may_start(&self, item: &Item, now: Instant) -> bool {
+    fn may_start(&self, number: usize, now: Instant, unblocking: bool) -> bool {
+        let Some(item) = self.items.get(number) else { return false };
         if matches!(item.state, State::Later { at, .. } if at > now) {
             return false;
         }
         // What was ours already is put right whatever its layer waits for.
-        if item.healing {
+        if item.healing && !self.preliminary {
             return true;
         }
+        if self.first.contains(&number) {
+            return true;
+        }
+        if unblocking || self.preliminary {
+            return false;
+        }
+        self.is_turn(item)
+    }
+
+    fn may_jump(&self, item: &Item) -> bool {
+        matches!(item.action.verb, Verb::Update | Verb::Heal) && may_unblock(&item.action.key)
+    }
+
+    /// Lets everything go before the rest whose change may end that writes are refused at admission.
+    pub fn jump(&mut self) {
+        if !std::mem::replace(&mut self.blocked, true) {
+            let may = |(number, item): (usize, &Item)| {
+                (self.may_jump(item) && !matches!(item.state, State::Done | State::Held)).then_some(number)
+            };
+            self.first = self.items.iter().enumerate().filter_map(may).collect();
+        }
+    }
+
+    /// Whether an item goes before everything else.
+    pub fn first_contains(&self, item: usize) -> bool {
+        self.first.contains(&item)
+    }
+
+    /// Whether what goes before everything else is under work. What fails again and again keeps nothing else from
+    /// being tried.
+    pub fn is_unblocking(&self) -> bool {
+        let works = |state: &State, tries: u32| match state {
+            State::Todo | State::Running => true,
+            State::Later { .. } => tries < UNBLOCK_TRIES,
+            _ => false,
+        };
+        let items = self.first.iter().filter_map(|number| self.items.get(*number));
+        self.unblock.iter().any(|leaver| works(&leaver.state, leaver.tries))
+            || items.into_iter().any(|item| works(&item.state, item.tries))
+    }
+
+    /// Whether the plan may still end that a write is refused at admission, or has just done so: servers hear of it a
+    /// moment later.
+    pub fn unblocks(&mut self, now: Instant) -> bool {
+        self.jump();
+        self.is_unblocking() || self.unblocked.is_some_and(|at| now.duration_since(at) < UNBLOCK_SETTLES)
+    }
+
+    /// Tries again at once what was refused while something stood in its way.
+    pub fn after_unblocking(&mut self, now: Instant) {
+        self.unblocked = Some(now);
+        for item in self.items.iter_mut().filter(|item| item.tries > 0) {
+            if let State::Later { at, .. } = &mut item.state {
+                *at = now;
+            }
+        }
+    }
+
+    /// Objects that waited for a namespace are tried again at once.
+    pub fn namespace_is_back(&mut self, name: &str, now: Instant) {
+        for item in self.items.iter_mut().filter(|item| item.held_up) {
+            if let State::Later { at, .. } = &mut item.state
+                && item.action.key.namespace() == Some(name)
+            {
+                *at = now;
+            }
+        }
+    }
+
+    /// Whether all that its layer and its rank wait for is there.
+    fn is_turn(&self, item: &Item) -> bool {
         let layer = &self.layers[item.layer];
         if layer.waits.iter().any(|wait| !self.layers[*wait].open.is_empty()) {
             return false;
@@ -279,7 +422,8 @@ impl Run {
 
     /// Up to `room` items that may be started now.
     pub fn ready(&self, now: Instant, room: usize) -> Vec<usize> {
-        let may = |item: &&usize| self.items.get(**item).is_some_and(|entry| self.may_start(entry, now));
+        let unblocking = self.is_unblocking();
+        let may = |item: &&usize| self.may_start(**item, now, unblocking);
         self.todo.iter().filter(may).take(room).copied().collect()
     }
 
@@ -290,7 +434,43 @@ impl Run {
 
     /// Whether nothing is left to prune.
     pub fn is_pruned(&self) -> bool {
-        self.stage >= self.prune.len()
+        self.stage >= self.prune.len() && self.unblock.iter().all(|leaver| leaver.state == State::Done)
+    }
+
+    /// Whether what is left to prune was waited for long enough: it fails no release that is applied and healthy.
+    pub fn is_overdue(&self, now: Instant) -> bool {
+        let mut open = self.at_turn().filter(|leaver| leaver.state != State::Done).peekable();
+        open.peek().is_some() && open.all(|leaver| leaver.is_overdue(now))
+    }
+
+    /// What leaves and is waited for now.
+    fn at_turn(&self) -> impl Iterator<Item = &Leaver> {
+        self.unblock.iter().chain(self.prune.get(self.stage).into_iter().flatten())
+    }
+
+    /// What was to leave and is still there, with what it waits for itself: what leaves before it.
+    pub fn lingering(&self) -> impl Iterator<Item = (&Leaver, Option<&ObjectKey>)> {
+        let open = |leaver: &&Leaver| leaver.state != State::Done;
+        let first = self.at_turn().find(open).map(|leaver| &leaver.action.key);
+        let later = self.prune.iter().skip(self.stage + 1).flatten().filter(open);
+        self.at_turn()
+            .filter(open)
+            .map(|leaver| (leaver, None))
+            .chain(later.map(move |leaver| (leaver, first)))
+    }
+
+    /// What of the first stage is to be asked for now.
+    pub fn unblock_due(&self, now: Instant) -> Vec<Action> {
+        self.unblock.iter().filter(|leaver| leaver.is_due(now)).map(|leaver| leaver.action.clone()).collect()
+    }
+
+    /// What of the present stage of pruning is to be asked for now; stages that are done are passed.
+    pub fn prune_due(&mut self, now: Instant) -> Vec<Action> {
+        while self.prune.get(self.stage).is_some_and(|s| s.iter().all(|leaver| leaver.state == State::Done)) {
+            self.stage += 1;
+        }
+        let stage = self.prune.get(self.stage).into_iter().flatten();
+        stage.filter(|leaver| leaver.is_due(now)).map(|leaver| leaver.action.clone()).collect()
     }
 
     /// When something that waits may go on. What is due already waits for something else than time.
@@ -300,12 +480,20 @@ impl Run {
             _ => None,
         };
         let items = self.todo.iter().filter_map(|item| later(&self.items.get(*item)?.state));
-        let leavers = self.prune.get(self.stage).into_iter().flatten().filter_map(|l| later(&l.state));
-        items.chain(leavers).min()
+        // Nothing but time wakes a run that has converged.
+        let soon = now + Duration::from_millis(50);
+        let leavers = self.at_turn().filter_map(|leaver| match leaver.state {
+            State::Later { at, .. } if self.converged => Some(at.max(soon)),
+            _ => later(&leaver.state),
+        });
+        let open = self.at_turn().filter(|leaver| leaver.state != State::Done && !self.converged);
+        let patience = open.filter_map(|leaver| leaver.patience).filter(|until| *until > now);
+        items.chain(leavers).chain(patience).min()
     }
 
     pub fn leaver_mut(&mut self, key: &ObjectKey) -> Option<&mut Leaver> {
-        self.prune.get_mut(self.stage)?.iter_mut().find(|leaver| leaver.action.key == *key)
+        let stage = self.prune.get_mut(self.stage).into_iter().flatten();
+        self.unblock.iter_mut().chain(stage).find(|leaver| leaver.action.key == *key)
     }
 
     /// Marks what leaves as gone; whether there was such.
@@ -338,6 +526,35 @@ impl Run {
             };
             Some(Waiting { layer: layer.id.clone(), object: item.action.key.clone(), reason })
         });
-        Progress { applied: self.applied, total: self.total, waiting: waiting.take(NAMED).collect() }
+        let leaving = self.at_turn().filter_map(|leaver| {
+            let object = leaver.action.key.clone();
+            let reason = match &leaver.state {
+                State::Leaving => why(&object).unwrap_or_else(|| "is being deleted".to_owned()),
+                State::Later { why, .. } => why.clone(),
+                _ => return None,
+            };
+            Some(Waiting { layer: leaver.layer.clone()?, object, reason })
+        });
+        let waiting = waiting.chain(leaving).take(NAMED).collect();
+        Progress { applied: self.applied, total: self.total, waiting }
+    }
+
+    /// The first object that holds up a run in which nothing else can move before the cluster does something that
+    /// others asked it for: to be done with an object, or with a namespace.
+    pub fn held_up(&self) -> Option<usize> {
+        if self.is_unblocking() {
+            return None;
+        }
+        let mut first = None;
+        for number in self.layers.iter().flat_map(|layer| &layer.open) {
+            let item = self.items.get(*number)?;
+            let held_up = item.state == State::Leaving || item.held_up;
+            if held_up {
+                first.get_or_insert(*number);
+            } else if !matches!(item.state, State::Todo) || self.is_turn(item) {
+                return None;
+            }
+        }
+        first
     }
 }

@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::{Fleet, PROGRESS_EVERY, Phase};
-use crate::model::assignment::{Cause, FactBody, Hold, KeptObject};
+use crate::model::assignment::{Cause, FactBody, Hold, KeptObject, Progress};
 use crate::plan::{Kept, KeptWhy};
 
 impl Fleet {
@@ -57,14 +57,16 @@ impl Fleet {
     }
 
     /// What the release dropped and stays all the same; what moves to another fleet is no news.
-    pub(super) async fn say_kept(&mut self, generation: u64, kept: &[Kept]) {
+    pub(super) async fn say_kept(&mut self, generation: u64, kept: &[Kept], lingering: Vec<KeptObject>) {
         let stays = kept.iter().filter(|kept| !matches!(kept.why, KeptWhy::HandOver { .. }));
         let objects: Vec<KeptObject> = stays
             .map(|kept| KeptObject {
                 object: kept.key.clone(),
                 reason: kept.why.to_string(),
                 approvable: kept.why.is_protected(),
+                deleting: false,
             })
+            .chain(lingering)
             .collect();
         self.said.kept_by_plan = (generation, objects);
         self.say_stays().await;
@@ -78,6 +80,7 @@ impl Fleet {
                 object: object.clone(),
                 reason: stay.to_string(),
                 approvable: false,
+                deleting: false,
             }));
         }
         let news = Some((generation, objects));
@@ -111,6 +114,18 @@ impl Fleet {
         }
         let progress = run.progress(|key| self.why_unhealthy(key));
         self.said.moved = false;
+        self.ask_namespaces();
+        if let Some(reason) = self.held_up() {
+            // Progress is said anew when it goes on.
+            self.said.progress = Some((Progress::default(), now));
+            if self.said.held_up.as_ref() != Some(&reason) {
+                self.said.held_up = Some(reason.clone());
+                self.said.stalled = false;
+            }
+            self.say_stalled(reason).await;
+            return;
+        }
+        self.said.held_up = None;
         if self.said.progress.as_ref().is_some_and(|(said, _)| *said == progress) {
             return;
         }

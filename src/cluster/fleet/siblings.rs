@@ -108,7 +108,7 @@ impl Fleet {
     /// object that a commit moves between fleets is handed over, and not deleted first.
     pub(super) fn siblings_are_known(&mut self) -> bool {
         let Some(run) = &mut self.run else { return true };
-        if run.stage >= run.prune.len() {
+        if run.is_pruned() {
             return true;
         }
         let orders = self.orders.borrow();

@@ -64,6 +64,7 @@ impl Fleet {
         let mut plan =
             plan::live(&release, &observed, &self.context(&goal.assignment, &siblings, None, &adopt));
         plan.prune.clear();
+        plan.unblock.clear();
         let mut run = Run::new(goal.assignment, Some(Arc::new(release)), plan);
         (run.siblings, run.standby, run.converged) = (siblings, true, true);
         self.run = Some(Box::new(run));

@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use super::{Verdict, verdict};
 use crate::cluster::fields;
+use crate::cluster::text::clean;
 use crate::model::fleet::IgnoredPath;
 use crate::model::object::{GroupKind, ObjectKey};
-use crate::plan::{HoldUntil, ObservedObject};
+use crate::plan::{Deletion, HoldUntil, ObservedObject};
 
 /// The label that names the ApplySet an object belongs to.
 const PART_OF: &str = "applyset.kubernetes.io/part-of";
@@ -18,6 +19,9 @@ const PRUNE: &str = "fairlead.dev/prune";
 const REPLACE: &str = "fairlead.dev/replace";
 /// A person keeps the object from being healed until then (RFC 3339).
 const HOLD_UNTIL: &str = "fairlead.dev/hold-until";
+
+/// So many finalizers are named.
+const MOST_FINALIZERS: usize = 5;
 
 /// What remains of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +39,12 @@ pub struct Observer<'a> {
     /// Our set's id: all objects that carry it share it.
     pub set: Option<&'a Arc<str>>,
     pub ignored: &'a [IgnoredPath],
+}
+
+fn deletion(metadata: &Value, at: &str) -> Deletion {
+    let finalizers = metadata.get("finalizers").and_then(Value::as_array).into_iter().flatten();
+    let finalizers = finalizers.filter_map(Value::as_str).take(MOST_FINALIZERS).map(clean).collect();
+    Deletion { since: at.parse().ok(), finalizers }
 }
 
 impl Observer<'_> {
@@ -64,6 +74,7 @@ impl Observer<'_> {
             terminating: text("deletionTimestamp").is_some(),
             shared: fields::is_shared(object, self.manager),
             finished: key.is("batch", "Job") && is_finished(object),
+            deletion: text("deletionTimestamp").map(|at| Box::new(deletion(metadata, at))),
             glass: annotation(HOLD_UNTIL).map(|until| Box::new(self.glass(object, until))),
         };
         Some(Reduced { verdict: verdict(kind, object), object: reduced, key })

@@ -107,6 +107,16 @@ impl LedgerStore {
         Ok(())
     }
 
+    /// Whether the cluster's ledger is the one that was read or written last.
+    pub async fn is_current(&self, stored: &Stored) -> Result<bool, ApiError> {
+        let path = format!("{}/{}", maps(), escape(&ledger_name(&self.instance, &stored.ledger.fleet)));
+        let found = match self.api.json(Call::get(path).accept(METADATA_ONLY)).await {
+            Err(error) if error.is_not_found() => None,
+            other => other?["metadata"]["resourceVersion"].as_str().map(str::to_owned),
+        };
+        Ok(found == stored.version)
+    }
+
     async fn put(&self, name: &str, map: &Value, there: bool) -> Result<String, WriteError> {
         let answer = if there { self.replace(name, map).await } else { self.create(map).await };
         match answer {

@@ -125,6 +125,7 @@ impl Case<'_> {
     fn seen(&self, seen: &ObservedObject) -> Judgement {
         let sibling = seen.part_of.as_ref().and_then(|set| self.ctx.siblings.get(set));
         match (&seen.part_of, sibling) {
+            (Some(set), _) if &**set == self.ctx.set && self.is_copy(seen) => self.there_before(seen),
             (Some(set), _) if &**set == self.ctx.set => self.ours(seen),
             (_, Some(sibling)) => {
                 let theirs = self.recorded.is_some() && sibling.wants.contains(self.key);
@@ -144,13 +145,21 @@ impl Case<'_> {
                 self.say(Verb::Held, Why::ForeignOwner { owner }, false, None)
             }
             _ if self.recorded.is_some() => self.unless_terminating(seen, self.missing(None)),
-            _ => {
-                let managers = seen.managers.iter().map(ToString::to_string).collect();
-                let origin = if self.wanted.adopt { Origin::Taken } else { Origin::Adopted };
-                let why = Why::ThereBefore { managers };
-                self.unless_terminating(seen, self.say(Verb::Adopt, why, self.wanted.adopt, Some(origin)))
-            }
+            _ => self.there_before(seen),
         }
+    }
+
+    /// Whether it carries our label only because somebody copied it: no ledger of ours names it, and we set no field
+    /// of it.
+    fn is_copy(&self, seen: &ObservedObject) -> bool {
+        self.entry.is_none() && seen.fields.is_none()
+    }
+
+    fn there_before(&self, seen: &ObservedObject) -> Judgement {
+        let managers = seen.managers.iter().map(ToString::to_string).collect();
+        let origin = if self.wanted.adopt { Origin::Taken } else { Origin::Adopted };
+        let why = Why::ThereBefore { managers };
+        self.unless_terminating(seen, self.say(Verb::Adopt, why, self.wanted.adopt, Some(origin)))
     }
 
     fn unless_terminating(&self, seen: &ObservedObject, judgement: Judgement) -> Judgement {

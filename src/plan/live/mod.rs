@@ -1,6 +1,7 @@
 //! A release against what one cluster has.
 
 mod applied;
+mod blockers;
 mod judge;
 mod order;
 mod prune;
@@ -15,12 +16,13 @@ use crate::model::object::ObjectKey;
 use crate::model::release::{LayerId, Release, ReleaseLayer, ReleaseObject};
 
 pub use applied::applied;
+pub use blockers::may_unblock;
 pub use judge::{Judgement, Wanted, judge, was_there_before};
 pub use prune::{crds_leaving, leave};
 pub use resolve::resolve_key;
 pub use types::{
-    Action, Context, HoldUntil, Inventory, InventoryEntry, Kept, KeptWhy, LivePlan, Observed, ObservedObject,
-    Origin, PlannedLayer, Precondition, Scope, Served, Sibling, Stay, Verb, Why,
+    Action, Context, Deletion, HoldUntil, Inventory, InventoryEntry, Kept, KeptWhy, LivePlan, Observed,
+    ObservedObject, Origin, PlannedLayer, Precondition, Scope, Served, Sibling, Stay, Verb, Why,
 };
 
 pub use yields::yields;
@@ -54,6 +56,7 @@ pub fn live(release: &Release, observed: &Observed, ctx: &Context<'_>) -> LivePl
     LivePlan {
         release: Some(release.digest),
         layers,
+        unblock: pruning.first,
         prune: pruning.stages,
         kept: pruning.kept,
         hold: foreign.or(pruning.hold),
@@ -83,6 +86,8 @@ fn action(
     let judgement = judge(&key, &wanted, seen, ctx);
     let replace = judge::may_replace(object, seen);
     let precondition = seen.filter(|_| replace).map(precondition);
+    let recorded = ctx.inventory.objects.get(&key).is_some_and(|entry| entry.applied.is_some());
+    let unblocks = recorded && judgement.verb == Verb::Update && blockers::blocks_no_more(object);
     Action {
         version: object.version.clone(),
         verb: judgement.verb,
@@ -92,6 +97,7 @@ fn action(
         served: resolved.served,
         leave_out,
         may_replace: replace,
+        unblocks,
         precondition,
         origin: judgement.origin,
         key,

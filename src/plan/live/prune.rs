@@ -8,6 +8,7 @@ use crate::model::name::ProfileName;
 use crate::model::object::ObjectKey;
 use crate::model::release::{LayerId, Release, ReleaseObject};
 
+use super::blockers::{api_group, is_api_service, is_blocker};
 use super::judge::was_there_before;
 use super::order::{crd_group, is_crd, is_namespace, prune_rank};
 use super::precondition;
@@ -22,6 +23,8 @@ const NAMED: usize = 50;
 
 #[derive(Debug, Default)]
 pub(super) struct Pruning {
+    /// Deletions before everything else.
+    pub first: Vec<Action>,
     pub stages: Vec<Vec<Action>>,
     pub kept: Vec<Kept>,
     pub hold: Option<Hold>,
@@ -47,6 +50,7 @@ pub fn leave(on_removal: OnRemoval, observed: &Observed, ctx: &Context<'_>) -> L
     LivePlan {
         release: None,
         layers: Vec::new(),
+        unblock: pruning.first,
         prune: pruning.stages,
         kept: pruning.kept,
         hold: pruning.hold,
@@ -72,6 +76,12 @@ fn empty_profiles(release: &Release) -> BTreeSet<ProfileName> {
         release.layers.iter().any(|l| &l.id.profile == profile && !l.content.objects.is_empty())
     };
     release.layers.iter().map(|l| &l.id.profile).filter(|p| !has(p)).cloned().collect()
+}
+
+/// Whether someone else made an object under the name of ours, and copied our label: it is not the one that was
+/// applied, and we set no field of it.
+fn is_copy(entry: &InventoryEntry, seen: &ObservedObject) -> bool {
+    seen.fields.is_none() && entry.uid.as_ref().is_some_and(|uid| *uid != seen.uid)
 }
 
 /// What becomes of one object.
@@ -129,6 +139,7 @@ impl<'a> Leaving<'a> {
                 served: Served::Yes,
                 leave_out: Vec::new(),
                 may_replace: false,
+                unblocks: false,
                 precondition,
                 origin: None,
             };
@@ -143,6 +154,9 @@ impl<'a> Leaving<'a> {
         };
         if seen.part_of.as_deref() != Some(self.ctx.set) {
             return Fate::Do(Verb::Forget, self.whose(seen));
+        }
+        if is_copy(entry, seen) {
+            return Fate::Do(Verb::Forget, Why::Copied);
         }
         if let Some(sibling) = self.ctx.siblings.values().find(|s| s.claims(key)) {
             return Fate::Keep(KeptWhy::HandOver { to: sibling.fleet.clone() });
@@ -233,8 +247,9 @@ impl<'a> Leaving<'a> {
         let budget = self.ctx.assignment.policy.prune.budget(of);
         let approved = self.ctx.assignment.deletions_approved;
         let left = if approved { of } else { budget.saturating_sub(self.counted.len()) };
+        let first = self.first();
         let stages = self.stages();
-        Pruning { stages, kept: self.kept, hold, left }
+        Pruning { first, stages, kept: self.kept, hold, left }
     }
 
     fn hold(&self, empty_profiles: &BTreeSet<ProfileName>) -> Option<Hold> {
@@ -250,6 +265,25 @@ impl<'a> Leaving<'a> {
         let objects = || self.counted.iter().take(NAMED).map(|(key, _)| key.clone()).collect();
         let over = count > budget && !assignment.deletions_approved;
         over.then(|| Hold::DeletionBudget { count, of, budget, objects: objects() })
+    }
+
+    /// What can keep others from being written goes before everything else. An APIService must stay until the objects
+    /// that can be seen through it are gone.
+    fn first(&mut self) -> Vec<Action> {
+        let seen = &self.observed.objects;
+        let serves = |service: &ObjectKey| {
+            let mut leaving = self.ctx.inventory.objects.keys().filter(|key| !self.wanted.contains_key(*key));
+            leaving.any(|key| key.group() == api_group(service) && seen.contains_key(key))
+        };
+        let goes = |action: &Action| {
+            action.verb == Verb::Delete
+                && is_blocker(&action.key)
+                && !(is_api_service(&action.key) && serves(&action.key))
+        };
+        let (first, rest) = self.actions.drain(..).partition(|(_, action)| goes(action));
+        self.actions = rest;
+        let first: Vec<(LayerId, Action)> = first;
+        first.into_iter().map(|(_, action)| action).collect()
     }
 
     /// The reverse order of applying; custom resources first, CRDs and namespaces last.

@@ -68,8 +68,29 @@ pub struct ObservedObject {
     pub shared: bool,
     /// A Job that has completed and that its time to live will remove.
     pub finished: bool,
+    /// What is said of that; boxed, for few objects are being deleted.
+    pub deletion: Option<Box<Deletion>>,
     /// The annotation `fairlead.dev/hold-until`; boxed, for few objects have it.
     pub glass: Option<Box<HoldUntil>>,
+}
+
+/// What an object that is being deleted says of it. Texts are cleaned.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Deletion {
+    /// deletionTimestamp: when it was asked for, and a grace period later.
+    pub since: Option<Timestamp>,
+    /// Who must be done with it first.
+    pub finalizers: Vec<String>,
+}
+
+impl fmt::Display for Deletion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let since = self.since.map(|since| format!("since {since}"));
+        let finalizers =
+            (!self.finalizers.is_empty()).then(|| format!("finalizers: {}", self.finalizers.join(", ")));
+        let parts: Vec<String> = finalizers.into_iter().chain(since).collect();
+        f.write_str(&parts.join(", "))
+    }
 }
 
 /// What the annotation `fairlead.dev/hold-until` says.
@@ -288,6 +309,8 @@ pub enum Why {
     Leaves,
     #[error("is gone, or no longer carries our label")]
     NotOurs,
+    #[error("is another object, with a copy of our label")]
+    Copied,
     #[error("now belongs to fleet {to}")]
     HandedOver { to: FleetName },
     #[error("is managed by another set ({owner})")]
@@ -339,6 +362,9 @@ pub struct Action {
     /// Whether a refusal as immutable may be answered by delete and create (`fairlead.dev/replace: allow`), as
     /// long as [`LivePlan::deletions_left`] lasts.
     pub may_replace: bool,
+    /// A change of an object that can block others, and will not any more: it goes before everything else.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unblocks: bool,
     /// For what deletes or may replace: as observed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precondition: Option<Precondition>,
@@ -406,6 +432,8 @@ pub struct LivePlan {
     pub release: Option<ReleaseDigest>,
     /// As in the release, in its order.
     pub layers: Vec<PlannedLayer>,
+    /// Deletions that go before everything else: of objects that can keep others from being written.
+    pub unblock: Vec<Action>,
     /// After every layer is healthy: stages, each gone before the next begins; within one in parallel.
     pub prune: Vec<Vec<Action>>,
     pub kept: Vec<Kept>,
@@ -419,7 +447,8 @@ pub struct LivePlan {
 
 impl LivePlan {
     pub fn actions(&self) -> impl Iterator<Item = &Action> {
-        self.layers.iter().flat_map(|layer| &layer.actions).chain(self.prune.iter().flatten())
+        let applied = self.layers.iter().flat_map(|layer| &layer.actions);
+        self.unblock.iter().chain(applied).chain(self.prune.iter().flatten())
     }
 
     /// Whether executing it sends no request.

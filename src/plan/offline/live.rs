@@ -42,8 +42,8 @@ pub fn against(
         layers.push((layer.id.clone(), objects));
     }
     let layer_of = |key: &ObjectKey| inventory.objects.get(key).map(|entry| entry.layer.clone());
-    let leaving =
-        plan.prune.iter().flatten().map(|action| (layer_of(&action.key), left(action, live, &mut notes)));
+    let leaving = plan.unblock.iter().chain(plan.prune.iter().flatten());
+    let leaving = leaving.map(|action| (layer_of(&action.key), left(action, live, &mut notes)));
     let leaving: Vec<_> = leaving.collect();
     let kept = plan.kept.iter().map(|kept| (layer_of(&kept.key), stays(kept)));
     for (id, change) in leaving.into_iter().chain(kept) {

@@ -61,6 +61,56 @@ fn unchanged_is_proved_by_annotation_and_entry() {
 }
 
 #[test]
+fn a_copied_label_makes_no_object_ours() {
+    // Nobody of ours set a field of it, and no ledger names it: it was there before, whatever its label says.
+    let adopts = "adopt (was there before; other owners: none)";
+    let origin = says(adopts, |w| {
+        w.inventory.objects.clear();
+        w.see(WEB).fields = None;
+    });
+    assert_eq!(origin, Some(Origin::Adopted));
+    let origin = says(adopts, |w| {
+        w.inventory.objects.clear();
+        (w.see(WEB).fields, w.see(WEB).digest) = (None, other_digest());
+    });
+    assert_eq!(origin, Some(Origin::Adopted));
+    // A ledger that was lost is another thing: our fields are there.
+    assert_eq!(
+        says("compare! (an apply was under way when the record was lost)", |w| w.inventory.objects.clear()),
+        Some(Origin::Taken)
+    );
+}
+
+#[test]
+fn a_change_of_what_can_block_others_goes_first_if_it_blocks_no_more() {
+    let changed = |kind: &str, more: Value| {
+        let before = manifest(kind);
+        let mut after = before.clone();
+        for (field, value) in more.as_object().unwrap() {
+            after[field] = value.clone();
+        }
+        let release_of = |manifest: &Value| release(vec![layer("a", &[], vec![object(manifest)])]);
+        let plan = World::at(&release_of(&before)).plan(&release_of(&after));
+        let action = &plan.layers[0].actions[0];
+        assert_eq!(action.verb, Verb::Update);
+        action.unblocks
+    };
+    let hook = "ValidatingWebhookConfiguration.admissionregistration.k8s.io v";
+    let binding = "ValidatingAdmissionPolicyBinding.admissionregistration.k8s.io b";
+    let mutating = "MutatingAdmissionPolicy.admissionregistration.k8s.io m";
+    let ignore = json!({"name": "a.example.com", "failurePolicy": "Ignore"});
+    assert!(changed(hook, json!({"webhooks": []})));
+    assert!(changed(hook, json!({"webhooks": [ignore]})));
+    assert!(!changed(hook, json!({"webhooks": [ignore, {"name": "b.example.com"}]})));
+    assert!(changed(binding, json!({"spec": {"validationActions": ["Audit", "Warn"]}})));
+    assert!(!changed(binding, json!({"spec": {"validationActions": ["Deny"]}})));
+    assert!(changed(mutating, json!({"spec": {"failurePolicy": "Ignore"}})));
+    assert!(!changed(mutating, json!({"spec": {"failurePolicy": "Fail"}})));
+    assert!(changed("ResourceQuota shop/q", json!({"spec": {"hard": {"pods": "9"}}})));
+    assert!(!changed("ConfigMap shop/a", json!({"data": {"a": "b"}})));
+}
+
+#[test]
 fn what_a_person_holds_is_not_healed_until_then() {
     let held = |until: Option<i64>, change: fn(&mut World)| {
         move |w: &mut World| {

@@ -246,10 +246,11 @@ pub(super) fn lines(plan: &crate::plan::LivePlan) -> Vec<String> {
         let id = l.id.layer.to_string();
         l.actions.iter().map(move |a| line(&id, a))
     });
+    let first = plan.unblock.iter().map(|a| line("first", a));
     let stages = plan.prune.iter().enumerate();
     let prune = stages.flat_map(|(n, stage)| stage.iter().map(move |a| line(&format!("prune {n}"), a)));
     let kept = plan.kept.iter().map(|k| format!("kept: {} ({})", k.key, k.why));
-    layers.chain(prune).chain(kept).collect()
+    first.chain(layers).chain(prune).chain(kept).collect()
 }
 
 pub(super) fn web(replicas: u32, app: &str) -> Value {

@@ -55,6 +55,81 @@ fn only_what_is_seen_under_our_label_is_deleted() {
 }
 
 #[test]
+fn an_object_that_took_our_label_and_our_name_is_not_ours() {
+    let a = "ConfigMap shop/a";
+    let other = "prune 0: forget ConfigMap shop/a (is another object, with a copy of our label)";
+    leaves(a, other, |w| (w.see(a).uid, w.see(a).fields) = ("other".into(), None));
+    // Healed, and not recorded yet; or stripped of its record of managers.
+    let ours = "prune 0: delete ConfigMap shop/a (the release dropped it)";
+    leaves(a, ours, |w| w.see(a).uid = "other".into());
+    leaves(a, ours, |w| w.see(a).fields = None);
+}
+
+#[test]
+fn what_can_keep_others_from_being_written_goes_first() {
+    const ADMISSION: &str = "admissionregistration.k8s.io";
+    let blockers = [
+        &format!("ValidatingWebhookConfiguration.{ADMISSION} v"),
+        &format!("MutatingWebhookConfiguration.{ADMISSION} m"),
+        &format!("ValidatingAdmissionPolicy.{ADMISSION} p"),
+        &format!("ValidatingAdmissionPolicyBinding.{ADMISSION} b"),
+        &format!("MutatingAdmissionPolicyBinding.{ADMISSION} b"),
+        "APIService.apiregistration.k8s.io v1.metrics.example.com",
+        "ResourceQuota shop/q",
+        "LimitRange shop/l",
+        "FlowSchema.flowcontrol.apiserver.k8s.io f",
+        "ClusterPolicy.kyverno.io c",
+        "K8sRequiredLabels.constraints.gatekeeper.sh c",
+    ];
+    for blocker in blockers {
+        leaves2(blocker, &format!("first: delete {} (the release dropped it)", key(blocker)));
+    }
+    for other in
+        ["PolicyException.kyverno.io shop/e", "NetworkPolicy.networking.k8s.io shop/n", "Secret shop/s"]
+    {
+        leaves2(other, &format!("prune 0: delete {} (the release dropped it)", key(other)));
+    }
+    // What is not deleted is none of that.
+    let quota = "ResourceQuota shop/q";
+    leaves(quota, "prune 0: release ResourceQuota shop/q (was there before Fairlead)", |w| {
+        w.remembers(quota).origin = Origin::Adopted;
+    });
+    leaves(quota, "prune 0: await gone ResourceQuota shop/q (is being deleted)", |w| {
+        w.see(quota).terminating = true;
+    });
+}
+
+fn leaves2(object: &str, expected: &str) {
+    let plan = dropped(&[object, "ConfigMap stay/a"], &["ConfigMap stay/a"], |_| {});
+    assert!(lines(&plan).iter().any(|line| line == expected), "{:?}", lines(&plan));
+}
+
+#[test]
+fn an_api_service_stays_until_what_is_seen_through_it_is_gone() {
+    let service = "APIService.apiregistration.k8s.io v1.example.com";
+    let db = "Database.example.com shop/db";
+    let order = |change: fn(&mut World)| {
+        lines(&dropped(&[service, db, "ConfigMap stay/a"], &["ConfigMap stay/a"], change))
+    };
+    let dropped = "(the release dropped it)";
+    let plan = order(|_| {});
+    assert_eq!(
+        plan[1..],
+        [
+            format!("prune 0: delete Database shop/db {dropped}"),
+            format!("prune 1: delete APIService v1.example.com {dropped}")
+        ]
+    );
+    // It does not answer: nothing is known of what it served.
+    let plan = order(|w| {
+        w.observed.objects.remove(&key("Database.example.com shop/db"));
+        w.observed.unread.insert(key("Database.example.com shop/db").group_kind());
+    });
+    assert_eq!(plan[0], format!("first: delete APIService v1.example.com {dropped}"));
+    assert_eq!(plan[2], "kept: Database shop/db (objects of its kind could not be read)");
+}
+
+#[test]
 fn what_was_there_before_is_released() {
     let a = "ConfigMap shop/a";
     let release = "prune 0: release ConfigMap shop/a (was there before Fairlead)";

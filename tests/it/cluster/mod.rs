@@ -8,4 +8,5 @@ mod fields;
 mod health;
 mod holds;
 mod layers;
+mod prune;
 pub mod world;

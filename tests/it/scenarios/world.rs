@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fairlead::model::assignment::{
-    Assignment, Cause, Fact, FactBody, Hold, LedgerSummary, Progress, Purpose, Waiting,
+    Assignment, Cause, Fact, FactBody, Hold, KeptObject, LedgerSummary, Progress, Purpose, Waiting,
 };
 use fairlead::model::digest::ReleaseDigest;
 use fairlead::model::name::FleetName;
@@ -320,6 +320,12 @@ impl World {
                 let reason = Hold::DeletionBudget { count: 30, of: 40, budget: 20, objects: Vec::new() };
                 FactBody::Held { generation, release, reason }
             }
+            "linger" => {
+                let reason = "finalizers: example.com/keep, since 2026-11-23T11:00:00Z".to_owned();
+                let kept = KeptObject { object: object(text), reason, approvable: false, deleting: true };
+                FactBody::Kept { generation, objects: vec![kept] }
+            }
+            "gone" => FactBody::Kept { generation, objects: Vec::new() },
             "conflict" => {
                 let (managers, fields) = (vec!["helm".to_owned()], vec!["spec.replicas".to_owned()]);
                 let reason = Hold::Conflict { object: object(text), managers, fields };
