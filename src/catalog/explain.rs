@@ -22,8 +22,17 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    fn new(pointer: &str, code: &'static str, message: String) -> Self {
+    pub(super) fn new(pointer: &str, code: &'static str, message: String) -> Self {
         Self { pointer: pointer.to_owned(), at_key: false, code, message, expected: None, hint: None }
+    }
+    /// Shows a number or truth value as it is written where that says more: `1.10`, not `1.1`.
+    pub(super) fn as_written(mut self, written: &str) -> Self {
+        if self.code == "wrong-type"
+            && let Some((_, rest)) = self.message.split_once(" is a ")
+        {
+            self.message = format!("{} is a {rest}", shorten(written));
+        }
+        self
     }
     fn at_key(mut self) -> Self {
         self.at_key = true;
@@ -152,6 +161,10 @@ fn choices(
         let patterned = options.into_iter().flatten().find(|s| s.get("pattern").is_some());
         return vec![wrong_type(at, value, &allowed, patterned)];
     }
+    let candidates = match discriminated(at, value, &candidates) {
+        Meant::One(branches) => branches,
+        Meant::None(problem) => return vec![problem],
+    };
     let missing = |branch: &[ValidationError<'static>]| {
         branch.iter().filter(here).find_map(|e| match e.kind() {
             Kind::Required { property } => property.as_str().map(str::to_owned),
@@ -160,10 +173,17 @@ fn choices(
     };
     let wanted: Vec<String> = candidates.iter().filter_map(|branch| missing(branch)).collect();
     let complete: Vec<_> = candidates.iter().filter(|branch| missing(branch).is_none()).collect();
+    let keys = || value.as_object().into_iter().flat_map(|o| o.keys().cloned()).collect::<Vec<String>>();
+    let distinct: std::collections::BTreeSet<&String> = wanted.iter().collect();
+    // Choices that each ask for a key of its own, and for nothing else: which key is there says which is meant.
+    let about_keys =
+        |e: &ValidationError<'static>| matches!(e.kind(), Kind::Required { .. }) || is_about_unknown_keys(e);
+    let by_key = distinct.len() == candidates.len()
+        && candidates.iter().all(|branch| branch.iter().filter(here).count() == branch.len())
+        && candidates.iter().all(|branch| branch.iter().all(about_keys));
     match complete.as_slice() {
-        [] => {
-            let found = value.as_object().map(|o| o.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
-            let near = found.iter().find_map(|key| nearest(key, &wanted));
+        [] if by_key && candidates.len() > 1 => {
+            let near = keys().iter().find_map(|key| nearest(key, &wanted));
             vec![
                 Problem::new(at, "missing-key", "none of the possible keys is here".to_owned())
                     .at_key()
@@ -171,12 +191,92 @@ fn choices(
                     .hint(near.map(|near| format!("did you mean '{near}'?"))),
             ]
         }
-        [_, _, ..] if value.is_object() => {
-            let found: Vec<String> = value.as_object().into_iter().flat_map(|o| o.keys().cloned()).collect();
-            let message = format!("{} can't stand together", found.join(" and "));
+        [_, _, ..] if value.is_object() && only_unknown_keys(&complete) => {
+            let message = format!("{} can't stand together", keys().join(" and "));
             vec![Problem::new(at, "several-keys", message).at_key().expected("only one of them")]
         }
-        [first, ..] => first.iter().flat_map(|e| explain(e, schema)).collect(),
+        _ => {
+            let near = candidates.iter().min_by_key(|branch| distance(branch, at));
+            near.into_iter().flat_map(|branch| branch.iter()).flat_map(|e| explain(e, schema)).collect()
+        }
+    }
+}
+
+/// Whether each choice minds nothing but keys that another one has.
+fn only_unknown_keys(branches: &[&&Vec<ValidationError<'static>>]) -> bool {
+    branches.iter().all(|branch| branch.iter().all(is_about_unknown_keys))
+}
+
+fn is_about_unknown_keys(error: &ValidationError<'static>) -> bool {
+    matches!(
+        error.kind(),
+        Kind::AdditionalProperties { .. } | Kind::UnevaluatedProperties { .. } | Kind::FalseSchema
+    )
+}
+
+/// How far a value is from a choice: what is wrong deep inside weighs less than what the value is as a whole.
+fn distance(branch: &[ValidationError<'static>], at: &str) -> (usize, usize) {
+    let weight = |e: &ValidationError<'static>| {
+        let below = e.instance_path().as_str().len() > at.len();
+        match e.kind() {
+            Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
+                2 * unexpected.len()
+            }
+            Kind::Required { .. } => 2,
+            Kind::Constant { .. } | Kind::Enum { .. } => 4,
+            Kind::Type { .. } if !below => 8,
+            _ => 1,
+        }
+    };
+    (branch.iter().map(weight).sum(), branch.len())
+}
+
+/// Which of several choices a value's own keys name.
+enum Meant<'a> {
+    One(Vec<&'a Vec<ValidationError<'static>>>),
+    /// It names one that is not there.
+    None(Problem),
+}
+
+/// Choices are often told apart by a key such as `kind: {const: s3}`: those of which the value breaks such a key are
+/// not meant, unless it breaks that of each.
+fn discriminated<'a>(at: &str, value: &Value, candidates: &[&'a Vec<ValidationError<'static>>]) -> Meant<'a> {
+    // The keys just below that hold none of a choice's constants, with those.
+    let broken = |branch: &Vec<ValidationError<'static>>| -> Vec<(String, Vec<String>)> {
+        let found = branch.iter().filter_map(|e| {
+            let key = e.instance_path().as_str().strip_prefix(at)?.strip_prefix('/')?;
+            let options = match e.kind() {
+                Kind::Constant { expected_value } => vec![plain(expected_value)],
+                Kind::Enum { options } => options.as_array().into_iter().flatten().map(plain).collect(),
+                _ => return None,
+            };
+            (!key.contains('/')).then(|| (key.to_owned(), options))
+        });
+        found.collect()
+    };
+    let all: Vec<_> = candidates.iter().map(|branch| broken(branch)).collect();
+    let meant: Vec<_> = candidates
+        .iter()
+        .zip(&all)
+        .filter(|(_, broken)| broken.is_empty())
+        .map(|(branch, _)| *branch)
+        .collect();
+    if !meant.is_empty() {
+        return Meant::One(meant);
+    }
+    // A key that all choices mind names them all: its value is what is wrong.
+    let first = all.first().into_iter().flatten();
+    let shared = first
+        .map(|(key, _)| key)
+        .find(|key| all.iter().all(|broken| broken.iter().any(|(other, _)| other == *key)));
+    match shared {
+        Some(key) if candidates.len() > 1 => {
+            let options: Vec<String> =
+                all.iter().flatten().filter(|(other, _)| other == key).flat_map(|(_, o)| o.clone()).collect();
+            let found = value.pointer(&format!("/{key}")).unwrap_or(&Value::Null);
+            Meant::None(unknown_value(&format!("{at}/{key}"), found, &options))
+        }
+        _ => Meant::One(candidates.to_vec()),
     }
 }
 

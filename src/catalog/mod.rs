@@ -9,6 +9,7 @@ mod check;
 mod document;
 mod explain;
 mod labels;
+mod mend;
 mod read;
 pub mod report;
 pub mod schema;
@@ -29,8 +30,9 @@ use crate::model::profile::ClusterProfile;
 use crate::model::tree::Tree;
 
 pub use document::{Folders, Kind, Located, LocatedFleet, Presence, Profile, Target};
+pub use mend::is_about_stand_in;
 pub use single::read_single;
-pub use variables::variables;
+pub use variables::{values, variables};
 
 use read::{Documents, Finding, Subject};
 
@@ -41,7 +43,9 @@ struct Shelf<T> {
     /// Names of documents that are there but not valid.
     broken: BTreeSet<String>,
     /// Names of documents that are looked at but not kept: see [`Documents::patched`].
-    patched: BTreeSet<String>,
+    patched: BTreeMap<String, bool>,
+    /// Documents that can't be used and are looked at only so that all that is wrong is said at once.
+    aside: Vec<Arc<T>>,
     /// Files, or folders, of which not everything could be read.
     unreadable: Vec<String>,
     /// Git's hash of the folder, if nothing is wrong with what it holds.
@@ -55,8 +59,8 @@ impl<T> Shelf<T> {
     }
 
     fn give_up_patched(&mut self) {
-        for name in std::mem::take(&mut self.patched) {
-            self.documents.remove(&name);
+        for (name, _) in std::mem::take(&mut self.patched) {
+            self.aside.extend(self.documents.remove(&name));
             self.broken.insert(name);
         }
     }
@@ -118,8 +122,28 @@ impl Catalog {
             targets.give_up_patched();
         }
         catalog.fleets.give_up_patched();
+        findings.retain(|finding| !is_about_stand_in(&finding.diagnostic));
         catalog.file(findings);
         catalog
+    }
+
+    /// Every profile that there is something to say about: also those that can't be used.
+    pub fn profiles_to_look_at(&self) -> impl Iterator<Item = &Arc<Profile>> {
+        self.profiles().chain(&self.profiles.aside)
+    }
+
+    /// The same for fleets.
+    pub fn fleets_to_look_at(&self) -> impl Iterator<Item = &Arc<LocatedFleet>> {
+        self.fleets().chain(&self.fleets.aside)
+    }
+
+    /// The same for the targets that a fleet's selector chooses.
+    pub fn targets_to_look_at<'a>(
+        &'a self,
+        fleet: &'a LocatedFleet,
+    ) -> impl Iterator<Item = &'a Arc<Target>> {
+        let all = self.targets().chain(&self.targets.aside);
+        all.filter(|target| fleet.spec.clusters.matches(&target.metadata.labels))
     }
 
     /// Sorts findings, joins equal ones, and notes whom they hold back.
@@ -253,17 +277,31 @@ fn documents<D: serde::de::DeserializeOwned, T>(
     let mut read: Documents<D> = read::documents(tree, kind, folders.of(kind));
     let unique = read.unique(kind);
     let mut documents = BTreeMap::new();
-    for (name, document) in unique {
+    let mut aside = Vec::new();
+    let twice = std::mem::take(&mut read.twice);
+    for (name, document, kept) in
+        unique.into_iter().map(|(n, d)| (n, d, true)).chain(twice.into_iter().map(|(n, d)| (n, d, false)))
+    {
         let mut own = Vec::new();
-        documents.insert(name.clone(), Arc::new(finish(document, &mut own)));
-        let subjects = vec![Subject::Document(kind, name)];
+        let document = Arc::new(finish(document, &mut own));
+        own.retain(|finding| !read.mended.contains(&finding.place));
+        let subjects = vec![Subject::Document(kind, name.clone())];
         findings.extend(own.into_iter().map(|diagnostic| Finding { subjects: subjects.clone(), diagnostic }));
+        if kept {
+            documents.insert(name, document);
+        } else {
+            aside.push(document);
+        }
     }
     findings.append(&mut read.findings);
     let Documents { broken, patched, unreadable, .. } = read;
-    let whole = findings.len() == before && broken.is_empty() && patched.is_empty() && unreadable.is_empty();
+    let whole = findings.len() == before
+        && broken.is_empty()
+        && patched.is_empty()
+        && aside.is_empty()
+        && unreadable.is_empty();
     let sound = if whole { id(tree, folders.of(kind)) } else { None };
-    Shelf { documents, broken, patched, unreadable, sound }
+    Shelf { documents, broken, patched, aside, unreadable, sound }
 }
 
 /// Git's hash of a folder, if it can be had.

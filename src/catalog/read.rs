@@ -8,8 +8,9 @@ use serde_json::Value;
 use super::document::{Kind, Located};
 use super::explain;
 use super::yaml::{self, Dialect, Doc, token};
-use super::{labels, schema};
+use super::{labels, mend, schema};
 use crate::model::diagnostic::{Diagnostic, Place};
+use crate::model::suggest::nearest;
 use crate::model::tree::{EntryKind, Tree, TreeError};
 
 /// Deepest folder below the root that is looked into.
@@ -41,7 +42,12 @@ pub(super) struct Documents<T> {
     pub(super) broken: BTreeSet<String>,
     /// Names of documents in `found` that lack what was not valid: checked further, so that everything that
     /// is wrong is said at once, and then given up.
-    pub(super) patched: BTreeSet<String>,
+    /// True: a value may be missing that was taken out.
+    pub(super) patched: BTreeMap<String, bool>,
+    /// Documents of names that are taken twice, or that have no name: see [`super::Shelf::aside`].
+    pub(super) twice: Vec<(String, Located<T>)>,
+    /// Where something was taken out of documents: what is said of these places may be of what stands in for it.
+    pub(super) mended: BTreeSet<Place>,
     /// Files, or folders, of which not everything could be read.
     pub(super) unreadable: Vec<String>,
     pub(super) findings: Vec<Finding>,
@@ -65,7 +71,9 @@ pub(super) fn documents<T: DeserializeOwned>(tree: &dyn Tree, kind: Kind, folder
     let mut documents = Documents {
         found: BTreeMap::new(),
         broken: BTreeSet::new(),
-        patched: BTreeSet::new(),
+        patched: BTreeMap::new(),
+        twice: Vec::new(),
+        mended: BTreeSet::new(),
         unreadable: Vec::new(),
         findings: Vec::new(),
     };
@@ -149,20 +157,32 @@ impl<T: DeserializeOwned> Documents<T> {
             self.unreadable.push(path.to_owned());
             subjects.push(Subject::Folder(kind));
         }
+        let places: Vec<Place> = parsed.diagnostics.iter().map(|finding| finding.place.clone()).collect();
         let findings = parsed.diagnostics.into_iter();
         self.findings.extend(findings.map(|diagnostic| Finding { subjects: subjects.clone(), diagnostic }));
         for doc in parsed.docs {
-            self.document(kind, path, doc);
+            self.document(kind, path, doc, None);
+        }
+        for doc in parsed.broken {
+            self.document(kind, path, doc, Some(&places));
         }
     }
 
-    fn document(&mut self, kind: Kind, path: &str, doc: Doc) {
+    /// `broken` is where a document is wrong that can't be used as it is.
+    fn document(&mut self, kind: Kind, path: &str, doc: Doc, broken: Option<&[Place]>) {
         let name = name_of(&doc.value).map(str::to_owned);
         let subject = name.clone().map_or(Subject::Folder(kind), |name| Subject::Document(kind, name));
-        let (mut findings, wrong) = validate(kind, &doc);
-        let valid = !findings.iter().any(Diagnostic::is_error);
+        let mut findings = validate(kind, &doc);
+        // A value that could not be read is null here: that is no second mistake.
+        findings.retain(|finding| broken.is_none_or(|places| !places.contains(&finding.place)));
+        let valid = broken.is_none() && !findings.iter().any(Diagnostic::is_error);
         let mut value = doc.value;
-        wrong.iter().for_each(|pointer| remove(&mut value, pointer));
+        let taken_out = if valid { Vec::new() } else { mend::mend(schema::of(kind), &mut value) };
+        for at in &taken_out {
+            let parent = at.rsplit_once('/').map_or("", |(parent, _)| parent);
+            let places = [at.as_str(), parent].map(|at| [doc.places.key(at), doc.places.value(at)]);
+            self.mended.extend(places.into_iter().flatten());
+        }
         let typed = match serde_json::from_value::<T>(value) {
             Ok(value) => Some(value),
             // The schema is made from the type; what is left is what a schema can't say.
@@ -176,16 +196,24 @@ impl<T: DeserializeOwned> Documents<T> {
         let findings = findings.into_iter();
         self.findings.extend(findings.map(|d| Finding { subjects: vec![subject.clone()], diagnostic: d }));
         match (typed, name) {
+            // What is told apart by its name alone may be there in another document.
+            (Some(value), Some(name)) if broken.is_some() => {
+                self.twice.push((name, Located { value, places: doc.places }));
+            }
             (Some(value), Some(name)) => {
                 if !valid {
-                    self.patched.insert(name.clone());
+                    self.patched.insert(name.clone(), taken_out.iter().any(|at| may_hold_values(at)));
                 }
                 self.found.entry(name).or_default().push(Located { value, places: doc.places });
             }
             (_, Some(name)) => {
                 self.broken.insert(name);
             }
-            (_, None) => self.unreadable.push(path.to_owned()),
+            (value, None) => {
+                self.unreadable.push(path.to_owned());
+                let nameless = value.map(|value| (String::new(), Located { value, places: doc.places }));
+                self.twice.extend(nameless);
+            }
         }
     }
 
@@ -207,15 +235,17 @@ impl<T: DeserializeOwned> Documents<T> {
                         diagnostic: diagnostic.hint("rename or remove one of them"),
                     });
                 }
-                self.broken.insert(name);
+                self.broken.insert(name.clone());
+                self.twice.extend(documents.into_iter().map(|document| (name.clone(), document)));
             } else if broken_too {
                 let place = documents[0].places.value("/metadata/name");
                 let message =
                     format!("another document that is not valid has the {} name '{name}' too", kind.noun());
                 let diagnostic = Diagnostic::error(place, "duplicate-name", message);
-                let subjects = vec![Subject::Document(kind, name)];
+                let subjects = vec![Subject::Document(kind, name.clone())];
                 self.findings
                     .push(Finding { subjects, diagnostic: diagnostic.hint("rename or remove one of them") });
+                self.twice.extend(documents.into_iter().map(|document| (name.clone(), document)));
             } else if let Some(document) = documents.pop() {
                 unique.insert(name, document);
             }
@@ -236,43 +266,48 @@ fn name_of(document: &Value) -> Option<&str> {
     document.pointer("/metadata/name").and_then(Value::as_str)
 }
 
-/// Takes out a value.
-fn remove(value: &mut Value, pointer: &str) {
-    let Some((parent, last)) = pointer.rsplit_once('/') else { return };
-    let last = last.replace("~1", "/").replace("~0", "~");
-    if let Some(Value::Object(parent)) = value.pointer_mut(parent) {
-        parent.remove(&last);
-    }
+/// Whether values of variables may have been taken out with what was at a pointer.
+fn may_hold_values(pointer: &str) -> bool {
+    let misspelt = || {
+        let key = pointer.strip_prefix("/spec/").filter(|key| !key.contains('/'))?;
+        nearest(key, ["variables"])
+    };
+    "/spec/variables".starts_with(pointer) || pointer.starts_with("/spec/variables/") || misspelt().is_some()
 }
 
-/// What is wrong with a document by itself, and the JSON pointers of what the schema refuses.
-fn validate(kind: Kind, doc: &Doc) -> (Vec<Diagnostic>, Vec<String>) {
+/// What is wrong with a document by itself.
+fn validate(kind: Kind, doc: &Doc) -> Vec<Diagnostic> {
+    let mut findings = labels::metadata(doc);
     let found = doc.value.get("kind").and_then(Value::as_str);
     if let Some(other) = Kind::ALL.into_iter().find(|k| *k != kind && Some(k.as_str()) == found) {
         let message = format!("a {} does not belong in this folder", other.as_str());
         let finding = Diagnostic::error(doc.places.value("/kind"), "wrong-folder", message);
-        return (vec![finding.expected(kind.as_str())], Vec::new());
+        findings.push(finding.expected(kind.as_str()));
+        findings.extend(against(schema::of(other), doc));
+        return findings;
     }
-    let (mut findings, wrong) = against(schema::of(kind), doc);
-    findings.extend(labels::metadata(doc));
-    (findings, wrong)
+    findings.extend(against(schema::of(kind), doc));
+    findings
 }
 
-/// What the schema has to say about a document, and the JSON pointers of what it refuses.
-pub(super) fn against(schema: &schema::DocumentSchema, doc: &Doc) -> (Vec<Diagnostic>, Vec<String>) {
+/// What the schema has to say about a document.
+pub(super) fn against(schema: &schema::DocumentSchema, doc: &Doc) -> Vec<Diagnostic> {
     let Some(validator) = &schema.validator else {
         let message = "the schema can't be compiled";
-        return (vec![Diagnostic::error(doc.places.value(""), "internal", message)], Vec::new());
+        return vec![Diagnostic::error(doc.places.value(""), "internal", message)];
     };
     let problems = explain::problems(validator, &schema.schema, &doc.value);
-    let wrong = problems.iter().map(|problem| problem.pointer.clone()).collect();
     let finding = |problem: explain::Problem| {
+        let problem = match doc.places.written(&problem.pointer) {
+            Some(written) => problem.as_written(written),
+            None => problem,
+        };
         let pointer = &problem.pointer;
         let place = if problem.at_key { doc.places.key(pointer) } else { doc.places.value(pointer) };
         let finding = Diagnostic::error(place, problem.code, problem.message);
         Diagnostic { expected: problem.expected, hint: problem.hint, ..finding }
     };
-    (problems.into_iter().map(finding).collect(), wrong)
+    problems.into_iter().map(finding).collect()
 }
 
 /// The JSON pointer of an entry of a mapping.

@@ -14,18 +14,19 @@ use crate::model::diagnostic::{Diagnostic, Place};
 /// Everything that is wrong, each with its place: an unknown key with the one that was probably meant.
 pub fn read_single<T: DeserializeOwned + JsonSchema>(file: &str, bytes: &[u8]) -> Result<T, Vec<Diagnostic>> {
     let parsed = yaml::parse(file, bytes, Dialect::Fairlead);
-    if !parsed.diagnostics.is_empty() {
-        return Err(parsed.diagnostics);
+    let mut findings = parsed.diagnostics;
+    let count = parsed.docs.len() + parsed.broken.len();
+    if count > 1 || (count == 0 && findings.is_empty()) {
+        let message = "exactly one document belongs here";
+        findings.push(Diagnostic::error(Place::file(file), "one-document", message));
     }
-    let mut docs = parsed.docs;
-    let (Some(doc), None) = (docs.pop(), docs.pop()) else {
-        return Err(vec![Diagnostic::error(
-            Place::file(file),
-            "one-document",
-            "exactly one document belongs here",
-        )]);
-    };
-    let (findings, _) = against(&schema::of_type::<T>(), &doc);
+    let schema = schema::of_type::<T>();
+    let broken: Vec<Place> = findings.iter().map(|finding| finding.place.clone()).collect();
+    for doc in parsed.docs.iter().chain(&parsed.broken) {
+        let found = against(&schema, doc).into_iter();
+        findings.extend(found.filter(|finding| !broken.contains(&finding.place)));
+    }
+    let Some(doc) = parsed.docs.into_iter().next() else { return Err(findings) };
     if !findings.is_empty() {
         return Err(findings);
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::examples::{
-    ACCEPT, APPROVE, AUDIT, EXPLAIN, PAUSE, RESUME, RETRY, ROLLBACK, ROLLOUT, STOP, WEBHOOK,
+    ACCEPT, APPROVE, AUDIT, COMPLETION, EXPLAIN, PAUSE, RESUME, RETRY, ROLLBACK, ROLLOUT, STOP, WEBHOOK,
 };
 use super::table::Output;
 use crate::daemon;
@@ -89,6 +89,9 @@ pub enum Command {
     Sim(Sim),
     /// Print the JSON Schemas of the documents, or write them into a folder.
     Schema(Schema),
+    /// Print a script that completes commands, options and their values in a shell.
+    #[command(after_help = COMPLETION)]
+    Completion(Completion),
     /// What the daemon runs to read a pull request: the question on standard input, the answer on standard output.
     #[command(hide = true, name = daemon::CHECK_COMMAND)]
     CheckPull,
@@ -464,6 +467,13 @@ pub struct Sim {
     /// What to log, e.g. `info` or `fairlead=debug`.
     #[arg(long, value_name = "FILTER", default_value = "warn")]
     pub log: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Completion {
+    /// The shell.
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
 }
 
 #[derive(Debug, Args)]

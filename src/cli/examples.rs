@@ -1,5 +1,9 @@
 //! What `--help` ends with.
 
+pub const COMPLETION: &str = "Examples:
+  source <(fairlead completion bash)          in ~/.bashrc; needs nothing else
+  source <(fairlead completion zsh)           in ~/.zshrc, after compinit
+  fairlead completion fish > ~/.config/fish/completions/fairlead.fish";
 pub const EXPLAIN: &str = "Example:
   fairlead explain edge-001";
 pub const ROLLOUT: &str = "Examples:

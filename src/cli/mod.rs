@@ -24,7 +24,7 @@ mod webhook;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use args::{Cli, Color, Command, LogFormat};
 use error::CliError;
@@ -58,6 +58,7 @@ fn dispatch(command: Command) -> Outcome {
         Command::Plan(args) if args.live => block_on(online::plan_live(args)),
         Command::Plan(args) => offline::plan(&args),
         Command::Schema(args) => offline::schema(&args),
+        Command::Completion(args) => completion(&args),
         Command::CheckPull => {
             daemon::answer_check().map_err(CliError::outside)?;
             Ok(ExitCode::SUCCESS)
@@ -80,6 +81,16 @@ fn dispatch(command: Command) -> Outcome {
         Command::Adopt(args) => block_on(orders::adopt(args)),
         Command::Leave(args) => block_on(orders::leave(args)),
         Command::Sync(args) => block_on(orders::sync(args)),
+    }
+}
+
+/// The script goes out whole or not at all: a pipe that is closed early is no failure.
+fn completion(args: &args::Completion) -> Outcome {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "fairlead", &mut script);
+    match std::io::Write::write_all(&mut std::io::stdout(), &script) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(CliError::outside(error)),
+        _ => Ok(ExitCode::SUCCESS),
     }
 }
 

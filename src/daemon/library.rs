@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::catalog::{Catalog, Folders};
+use crate::catalog::{self, Catalog, Folders, LocatedFleet, Profile, Target};
 use crate::model::diagnostic::{Diagnostic, Place};
 use crate::model::digest::CommitId;
 use crate::model::name::{FleetName, ProfileName, TargetName};
 use crate::model::release::Release;
-use crate::model::revision::Revisions;
+use crate::model::revision::{Revision, Revisions};
 use crate::model::tree::Tree;
 use crate::release::{self, LayerCache, ProfileAt, Request};
 use crate::repo::{History, RepoError};
@@ -156,8 +156,51 @@ impl Library {
 
     /// What is wrong with the layers of an edition's profiles, whoever runs them.
     pub fn lint(&self, edition: &Edition) -> Vec<Diagnostic> {
-        let at = |profile| ProfileAt { profile, tree: edition.tree.as_ref() };
-        edition.catalog.profiles().flat_map(|profile| release::lint(at(profile), &self.cache)).collect()
+        let profiles = edition.catalog.profiles_to_look_at();
+        profiles
+            .flat_map(|profile| {
+                let at = ProfileAt { profile, tree: edition.tree.as_ref() };
+                without_repeats(edition, profile, release::lint(at, &self.cache))
+            })
+            .collect()
+    }
+
+    /// What is wrong with what a fleet gives to a target, where something is known to be wrong already: no mistake
+    /// in one document hides another elsewhere. Profiles without a known commit are passed over.
+    pub fn explore(
+        &self,
+        control: &Edition,
+        fleet: &LocatedFleet,
+        target: &Target,
+        revisions: &BTreeMap<ProfileName, Revision>,
+    ) -> Result<(Release, Vec<Diagnostic>), RepoError> {
+        let mut editions = BTreeMap::new();
+        for (name, revision) in revisions.iter().filter(|(_, revision)| revision.commit != control.commit) {
+            editions.insert(name, self.at(revision.commit)?);
+        }
+        let mut profiles = Vec::new();
+        for used in &fleet.spec.profiles {
+            let edition = match editions.get(&used.name) {
+                Some(edition) => edition,
+                None if used.revision.is_some() && !revisions.contains_key(&used.name) => continue,
+                None => control,
+            };
+            let of_name =
+                edition.catalog.profiles_to_look_at().filter(|profile| *profile.name() == used.name);
+            profiles.extend(of_name.map(|profile| (edition, profile)));
+        }
+        let parts: Vec<_> = profiles
+            .iter()
+            .map(|(edition, profile)| ProfileAt { profile, tree: edition.tree.as_ref() })
+            .collect();
+        let request = Request { fleet, target, profiles: &parts };
+        let (release, mut found) = release::explore(request, &self.cache);
+        for (edition, profile) in profiles {
+            found = without_repeats(edition, profile, found);
+        }
+        // The values were checked with the documents, and of these not all may be what was written.
+        found.retain(|finding| finding.code != "missing-key" && !catalog::is_about_stand_in(finding));
+        Ok((release, found))
     }
 
     fn profile_editions(
@@ -170,6 +213,25 @@ impl Library {
             .map(|(name, revision)| Ok((name.clone(), self.at(revision.commit)?)))
             .collect()
     }
+}
+
+/// Without what says again of a profile's layers what reading its document has said.
+fn without_repeats(edition: &Edition, profile: &Profile, mut found: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    const REPEATS: [&str; 7] = [
+        "dependency-cycle",
+        "duplicate-layer",
+        "invalid-path",
+        "missing-path",
+        "schema-invalid",
+        "unknown-layer",
+        "unsupported-source",
+    ];
+    let file = profile.document.file();
+    let said = |finding: &Diagnostic| finding.is_error() && finding.place.file == file;
+    if edition.catalog.diagnostics().iter().any(said) {
+        found.retain(|finding| finding.place.file != file || !REPEATS.contains(&finding.code.as_str()));
+    }
+    found
 }
 
 fn held(problems: Vec<&Diagnostic>) -> Result<(), CompileError> {

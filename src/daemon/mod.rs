@@ -30,6 +30,9 @@ mod teller;
 mod view;
 mod workers;
 
+#[cfg(test)]
+mod findings_tests;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

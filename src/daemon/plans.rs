@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::library::{Library, WORKING_TREE};
 use super::reader::{FleetReading, ReadRequest, Reader, Reading};
+use crate::catalog;
 use crate::cluster::LiveView;
 use crate::cluster::fields::our_paths;
 use crate::model::assignment::{Assignment, ClusterPolicy, Purpose};
@@ -17,6 +18,7 @@ use crate::model::release::{Release, ReleaseRef};
 use crate::plan::offline::comment::Way;
 use crate::plan::offline::{Change, FleetPlan, Rules, Unplanned, against, compare};
 use crate::plan::{self, Context};
+use crate::release;
 use crate::repo::RepoError;
 
 /// Why there is no plan.
@@ -68,11 +70,44 @@ pub fn read(library: &Arc<Library>, commit: CommitId) -> Result<Reading, RepoErr
     Reader::new(library.clone(), false).read(&request)
 }
 
-/// Everything that is wrong at a commit, or in the working tree, by place: also in profiles that no fleet runs.
+/// Everything that is wrong at a commit, or in the working tree, by place: also in profiles that no fleet runs, and in
+/// what other mistakes keep from being used.
 pub fn findings(library: &Arc<Library>, commit: CommitId) -> Result<Vec<Diagnostic>, RepoError> {
-    let mut found: BTreeSet<_> = read(library, commit)?.diagnostics.into_iter().collect();
-    found.extend(library.lint(library.at(commit)?.as_ref()));
-    Ok(found.into_iter().collect())
+    let reading = read(library, commit)?;
+    let mut found: BTreeSet<_> = reading.diagnostics.iter().cloned().collect();
+    let control = library.at(commit)?;
+    found.extend(library.lint(&control));
+    // Of targets that something is wrong with: two fleets may not give one object.
+    let mut shared: BTreeMap<TargetName, Vec<Release>> = BTreeMap::new();
+    for fleet in control.catalog.fleets_to_look_at() {
+        let intent = match reading.fleets.get(&fleet.metadata.name) {
+            Some(FleetReading::Intent(intent)) => Some(intent),
+            _ => None,
+        };
+        let none = BTreeMap::new();
+        let revisions = intent.map_or(&none, |intent| &intent.revisions.profiles);
+        for target in control.catalog.targets_to_look_at(fleet) {
+            // What a pinned target runs is of another commit.
+            let intended = intent.and_then(|intent| intent.targets.get(&target.metadata.name));
+            if target.spec.pin.is_none() && intended.is_none_or(|intended| intended.release.is_err()) {
+                let (release, more) = library.explore(&control, fleet, target, revisions)?;
+                found.extend(more);
+                shared.entry(target.metadata.name.clone()).or_default().push(release);
+            }
+        }
+    }
+    for (fleet, reading) in &reading.fleets {
+        let FleetReading::Intent(intent) = reading else { continue };
+        for (target, releases) in &mut shared {
+            if let Some(Ok(name)) = intent.targets.get(target).map(|intended| &intended.release) {
+                releases.extend(library.compile(fleet, target, &name.revisions).ok());
+            }
+        }
+    }
+    for releases in shared.values().filter(|releases| releases.len() > 1) {
+        found.extend(release::collisions(&releases.iter().collect::<Vec<_>>()));
+    }
+    Ok(found.into_iter().filter(|finding| !catalog::is_about_stand_in(finding)).collect())
 }
 
 /// What a commit wants of every target.

@@ -160,20 +160,28 @@ impl Reader {
     fn fleet(&self, pass: &mut Pass<'_>, fleet: &LocatedFleet) -> Result<FleetReading, RepoError> {
         let name = &fleet.metadata.name;
         let mut profiles = BTreeMap::new();
-        for used in &fleet.spec.profiles {
+        let mut stopped = None;
+        for (n, used) in fleet.spec.profiles.iter().enumerate() {
             let commit = match self.resolve(pass, &used.name, used.revision.as_ref()) {
                 Ok(commit) => commit,
-                Err(Unresolved::Held(hold)) => return Ok(FleetReading::Held(hold)),
+                // The others are looked at all the same: no profile's mistake hides another's.
+                Err(Unresolved::Held(hold)) => {
+                    stopped.get_or_insert(FleetReading::Held(hold));
+                    continue;
+                }
                 Err(Unresolved::Repository(error)) => return Err(error),
                 Err(Unresolved::Invalid(text)) => {
-                    let place = fleet.place("/spec/profiles");
+                    let place = fleet.place(&format!("/spec/profiles/{n}/revision"));
                     let finding = Diagnostic::error(place, "unresolved-revision", text);
-                    let text = finding.to_string();
+                    stopped.get_or_insert(FleetReading::Invalid(finding.to_string()));
                     pass.diagnostics.insert(finding);
-                    return Ok(FleetReading::Invalid(text));
+                    continue;
                 }
             };
             profiles.insert(used.name.clone(), Revision::control(commit));
+        }
+        if let Some(stopped) = stopped {
+            return Ok(stopped);
         }
         let revisions = Revisions { control: Revision::control(pass.control.commit), profiles };
         let state = pass.request.fleets.get(name);

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::model::diagnostic::Diagnostic;
 use crate::model::digest::{InputDigest, ReleaseDigest};
 use crate::model::release::{ReleaseObject, RenderedLayer};
 
@@ -21,8 +20,8 @@ pub trait LayerStore: Send + Sync {
     fn keep_references(&self, files: &InputDigest, references: &References);
 }
 
-/// What a layer's files give: templates, or what is wrong with them.
-pub(super) type Read = Result<Arc<Templates>, Arc<[Diagnostic]>>;
+/// What a layer's files give: templates, with what is wrong with them.
+pub(super) type Read = Arc<Templates>;
 
 /// Templates and rendered layers in memory, least recently used ones dropped; behind them, if given, a store.
 ///
@@ -81,15 +80,13 @@ impl LayerCache {
 
     /// Content that is wrong is remembered too, or a fleet would read it once for each target.
     pub(super) fn keep_templates(&self, files: &InputDigest, templates: &Read) {
-        let weight = match templates {
-            Ok(templates) => templates.weight,
-            Err(findings) => findings.len() * 500,
-        };
         // What is the same for all targets is rendered once, and its files are known one by one.
-        if !templates.as_ref().is_ok_and(|templates| templates.is_plain()) {
+        let wrong = !templates.errors.is_empty();
+        if wrong || !templates.is_plain() {
+            let weight = templates.weight + templates.errors.len() * 500;
             lock(&self.templates).put(*files, templates.clone(), weight, |_| true);
         }
-        if let Ok(templates) = templates {
+        if !wrong {
             self.remember(files, &Arc::new(templates.references.clone()));
             if let Some(store) = &self.store {
                 store.keep_references(files, &templates.references);

@@ -1,20 +1,20 @@
 //! A fleet, a target and its profiles to a release.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{self, LocatedFleet, Profile, Target};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::labels::Labels;
 use crate::model::object::ObjectKey;
 use crate::model::profile::LayerSpec;
-use crate::model::release::{LayerId, Release, ReleaseLayer, ReleaseObject};
+use crate::model::release::{LayerId, Release, ReleaseLayer, ReleaseObject, RenderedLayer};
 use crate::model::target::Variables;
 use crate::model::tree::Tree;
 
 use super::cache::LayerCache;
-use super::canonical::release_digest;
+use super::canonical::{layer_digest, release_digest};
 use super::evaluate::Inputs;
-use super::layer::Source;
+use super::layer::{Failed, Source};
 use super::layers::{self, Node};
 
 /// A profile as of one commit, and the tree of that commit.
@@ -36,22 +36,27 @@ pub struct Request<'a> {
 /// What one target should run for one fleet.
 ///
 /// # Errors
-/// Everything that is wrong, with its place: variables, layers, manifests, expressions, double objects.
+/// Everything that is wrong, with its place: variables, layers, manifests, expressions, double objects. No finding
+/// ends the look for others.
 pub fn compile(request: Request<'_>, cache: &LayerCache) -> Result<Release, Vec<Diagnostic>> {
+    let (release, findings) = explore(request, cache);
+    if findings.is_empty() { Ok(release) } else { Err(findings) }
+}
+
+/// The same for what is known to be wrong: with what can be said of the release all the same.
+pub fn explore(request: Request<'_>, cache: &LayerCache) -> (Release, Vec<Diagnostic>) {
     let mut findings = Vec::new();
     let mut parts = Vec::new();
     for at in request.profiles {
-        let variables = catalog::variables(at.profile, request.fleet, request.target);
-        match variables {
-            Ok(variables) => parts.extend(layers_of(*at, &request, &variables, cache, &mut findings)),
-            Err(found) => findings.extend(found),
-        }
-    }
-    if !findings.is_empty() {
-        return Err(findings);
+        let values = catalog::values(at.profile, request.fleet, request.target);
+        findings.extend(values.findings);
+        parts.extend(layers_of(*at, &request, &values.values, &values.suspect, cache, &mut findings));
     }
     let (nodes, contents): (Vec<Node>, Vec<_>) = parts.into_iter().unzip();
-    let order = layers::order(&nodes)?;
+    let order = layers::order(&nodes).unwrap_or_else(|found| {
+        findings.extend(found);
+        (0..nodes.len()).map(|n| (n, Vec::new())).collect()
+    });
     let layers: Vec<ReleaseLayer> = order
         .into_iter()
         .filter_map(|(n, depends_on)| {
@@ -72,14 +77,13 @@ pub fn compile(request: Request<'_>, cache: &LayerCache) -> Result<Release, Vec<
         digest: release_digest(&layers),
         layers,
     };
-    if !cache.is_compared(&release.digest) {
-        let double = collisions(&[&release]);
-        if !double.is_empty() {
-            return Err(double);
-        }
+    if !findings.is_empty() || !cache.is_compared(&release.digest) {
+        findings.extend(collisions(&[&release]));
+    }
+    if findings.is_empty() {
         cache.keep_compared(&release.digest);
     }
-    Ok(release)
+    (release, findings)
 }
 
 /// What is wrong with the content of a profile's layers, whoever runs it, and what is worth saying about it
@@ -87,13 +91,15 @@ pub fn compile(request: Request<'_>, cache: &LayerCache) -> Result<Release, Vec<
 pub fn lint(at: ProfileAt<'_>, cache: &LayerCache) -> Vec<Diagnostic> {
     let (variables, labels) = (Variables::new(), Labels::new());
     let inputs = Inputs { variables: &variables, cluster_name: "", labels: &labels };
+    let none = BTreeSet::new();
     let layers = at.profile.document.spec.layers.iter().enumerate();
     let read = layers.filter(|(_, spec)| spec.manifests.is_some());
-    let found =
-        read.flat_map(|(n, spec)| match with_source(at, inputs, n, spec, |source| source.lint(cache)) {
+    let found = read.flat_map(|(n, spec)| {
+        match with_source(at, inputs, &none, n, spec, |source| source.lint(cache)) {
             Ok(found) | Err(found) => found,
-        });
-    found.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+        }
+    });
+    found.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 type Content = (bool, std::sync::Arc<crate::model::release::RenderedLayer>);
@@ -102,6 +108,7 @@ fn layers_of(
     at: ProfileAt<'_>,
     request: &Request<'_>,
     variables: &Variables,
+    suspect: &BTreeSet<String>,
     cache: &LayerCache,
     findings: &mut Vec<Diagnostic>,
 ) -> Vec<(Node, Content)> {
@@ -113,40 +120,41 @@ fn layers_of(
     };
     let mut layers = Vec::new();
     for (n, spec) in document.spec.layers.iter().enumerate() {
-        match with_source(at, inputs, n, spec, |source| source.render(cache)) {
-            Ok(content) => {
-                let node = Node {
-                    id: LayerId { profile: at.profile.name().clone(), layer: spec.name.clone() },
-                    layer_type: spec.layer_type,
-                    explicit: spec.depends_on.clone(),
-                    place: document.place(&format!("/spec/layers/{n}")),
-                };
-                layers.push((node, (spec.adopt, content)));
-            }
-            Err(found) => findings.extend(found),
-        }
+        let node = Node {
+            id: LayerId { profile: at.profile.name().clone(), layer: spec.name.clone() },
+            layer_type: spec.layer_type,
+            explicit: spec.depends_on.clone(),
+            place: document.place(&format!("/spec/layers/{n}")),
+        };
+        let content = with_source(at, inputs, suspect, n, spec, |source| source.render(cache));
+        let content = content.unwrap_or_else(|Failed { findings: found, objects }| {
+            findings.extend(found);
+            std::sync::Arc::new(RenderedLayer { digest: layer_digest(&objects), objects })
+        });
+        layers.push((node, (spec.adopt, content)));
     }
     layers
 }
 
-fn with_source<T>(
+fn with_source<T, E: From<Vec<Diagnostic>>>(
     at: ProfileAt<'_>,
     inputs: Inputs<'_>,
+    suspect: &BTreeSet<String>,
     n: usize,
     spec: &LayerSpec,
-    use_it: impl FnOnce(&Source<'_>) -> Result<T, Vec<Diagnostic>>,
-) -> Result<T, Vec<Diagnostic>> {
+    use_it: impl FnOnce(&Source<'_>) -> Result<T, E>,
+) -> Result<T, E> {
     let document = &at.profile.document;
     let Some(manifests) = &spec.manifests else {
         let place = document.place(&format!("/spec/layers/{n}"));
         let message = format!("the layer {} has no manifests", spec.name);
         let hint = "this version renders manifests: {path: ...}; kustomize and helm are not supported yet";
-        return Err(vec![Diagnostic::error(place, "unsupported-source", message).hint(hint)]);
+        return Err(vec![Diagnostic::error(place, "unsupported-source", message).hint(hint)].into());
     };
     let used = document.place(&format!("/spec/layers/{n}/manifests/path"));
     let path = at.profile.layer_path(&manifests.path).map_err(|why| {
         let message = format!("the path '{}' {why}", manifests.path);
-        vec![Diagnostic::error(used.clone(), "invalid-path", message)]
+        E::from(vec![Diagnostic::error(used.clone(), "invalid-path", message)])
     })?;
     let declared: Vec<&str> = declared(&document.spec.variables).collect();
     use_it(&Source {
@@ -158,6 +166,7 @@ fn with_source<T>(
         profile: at.profile.name().as_str(),
         declares: &|name| at.profile.declares(name),
         declared: &declared,
+        suspect,
     })
 }
 

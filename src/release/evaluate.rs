@@ -67,6 +67,9 @@ impl<'a> Evaluator<'a> {
 
     /// The value of an expression. No message holds a value.
     pub(super) fn evaluate(&mut self, expression: &Expression) -> Result<Value, Wrong> {
+        let Some(cel) = &expression.cel else {
+            return Err(Wrong::new("expression-failed", format!("'{}' is no CEL", expression.source)));
+        };
         let too_much = || {
             Wrong::new(
                 "expression-too-costly",
@@ -74,9 +77,9 @@ impl<'a> Evaluator<'a> {
             )
             .hint("loop over shorter lists, or don't loop inside a loop")
         };
-        let steps = shape::steps(&expression.cel, &self.sizes).ok_or_else(too_much)?;
+        let steps = shape::steps(cel, &self.sizes).ok_or_else(too_much)?;
         self.steps_left = self.steps_left.checked_sub(steps).ok_or_else(too_much)?;
-        let result = Cel::resolve(&expression.cel, &self.context);
+        let result = Cel::resolve(cel, &self.context);
         let value = result.map_err(|error| self.explain(expression, &error))?;
         let mut room = MAX_VALUE;
         to_json(&value, &mut room, 0)

@@ -96,9 +96,12 @@ impl References {
         self.name |= other.name;
     }
 
-    /// The first variable that is not among the declared ones.
-    pub(super) fn undeclared(&self, declares: &dyn Fn(&str) -> bool) -> Option<&str> {
-        self.variables.iter().map(String::as_str).find(|name| !declares(name))
+    /// The variables that are not among the declared ones.
+    pub(super) fn undeclared<'a>(
+        &'a self,
+        declares: &'a dyn Fn(&str) -> bool,
+    ) -> impl Iterator<Item = &'a str> {
+        self.variables.iter().map(String::as_str).filter(|name| !declares(name))
     }
 }
 
@@ -124,28 +127,32 @@ impl Wrong {
 pub(super) struct Expression {
     /// As it is written.
     pub source: String,
-    pub cel: IdedExpr,
+    /// None where it is no CEL.
+    pub cel: Option<IdedExpr>,
+    /// As far as they could be found.
     pub references: References,
+    /// What is wrong with it whatever the values are; then it is never evaluated.
+    pub wrong: Vec<Wrong>,
 }
 
 impl Expression {
-    pub(super) fn compile(found: &Found) -> Result<Self, Wrong> {
-        let names = "expected CEL over var.<name>, cluster.name and cluster.labels.<key>";
-        let program = ENVIRONMENT.compile(&found.cel).map_err(|errors| {
-            let first = errors.errors.first().map(|e| e.msg.replace(VAR, "var")).unwrap_or_default();
-            let message = format!("'{}' is not an expression: {first}", found.source);
-            Wrong::new("expression-syntax", message).hint(names)
-        })?;
-        let mut walk = Walk { references: References::default(), bound: Vec::new(), wrong: None };
-        walk.visit(program.expression());
-        match walk.wrong {
-            Some(wrong) => Err(wrong),
-            None => {
-                let mut cel = program.expression().clone();
-                put_in_order(&mut cel);
-                Ok(Self { source: found.source.clone(), cel, references: walk.references })
+    pub(super) fn compile(found: &Found) -> Self {
+        let source = found.source.clone();
+        let program = match ENVIRONMENT.compile(&found.cel) {
+            Ok(program) => program,
+            Err(errors) => {
+                let first = errors.errors.first().map(|e| e.msg.replace(VAR, "var")).unwrap_or_default();
+                let message = format!("'{source}' is not an expression: {first}");
+                let names = "expected CEL over var.<name>, cluster.name and cluster.labels.<key>";
+                let wrong = vec![Wrong::new("expression-syntax", message).hint(names)];
+                return Self { source, cel: None, references: References::default(), wrong };
             }
-        }
+        };
+        let mut walk = Walk { references: References::default(), bound: Vec::new(), wrong: Vec::new() };
+        walk.visit(program.expression());
+        let mut cel = program.expression().clone();
+        put_in_order(&mut cel);
+        Self { source, cel: Some(cel), references: walk.references, wrong: walk.wrong }
     }
 }
 
@@ -154,7 +161,7 @@ struct Walk {
     references: References,
     /// Names that macros bind.
     bound: Vec<String>,
-    wrong: Option<Wrong>,
+    wrong: Vec<Wrong>,
 }
 
 impl Walk {
@@ -281,6 +288,8 @@ impl Walk {
     }
 
     fn fail(&mut self, wrong: Wrong) {
-        self.wrong.get_or_insert(wrong);
+        if !self.wrong.contains(&wrong) {
+            self.wrong.push(wrong);
+        }
     }
 }

@@ -1,15 +1,16 @@
 //! One layer for one target, by way of the cache.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::model::diagnostic::{Diagnostic, Place};
 use crate::model::digest::InputDigest;
-use crate::model::release::RenderedLayer;
+use crate::model::release::{ReleaseObject, RenderedLayer};
 use crate::model::suggest::nearest;
 use crate::model::tree::Tree;
 
 use super::cache::LayerCache;
-use super::canonical::canonical_bytes;
+use super::canonical::{canonical_bytes, layer_digest};
 use super::evaluate::Inputs;
 use super::expression::{References, Wrong};
 use super::manifests::{self, RENDERER, UNREADABLE};
@@ -29,6 +30,22 @@ pub(super) struct Source<'a> {
     pub(super) declares: &'a dyn Fn(&str) -> bool,
     /// Names that it declares, for suggestions.
     pub(super) declared: &'a [&'a str],
+    /// Variables of which the value is known to be wrong: what refers to them is passed over.
+    pub(super) suspect: &'a BTreeSet<String>,
+}
+
+/// Why there is no layer.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) findings: Vec<Diagnostic>,
+    /// The objects that nothing is wrong with.
+    pub(super) objects: Vec<ReleaseObject>,
+}
+
+impl From<Vec<Diagnostic>> for Failed {
+    fn from(findings: Vec<Diagnostic>) -> Self {
+        Self { findings, objects: Vec::new() }
+    }
 }
 
 impl Source<'_> {
@@ -55,21 +72,19 @@ impl Source<'_> {
         InputDigest::of([b"fairlead inputs 1".as_slice(), files.as_bytes(), &variables, &cluster])
     }
 
-    fn templates(&self, files: &InputDigest, cache: &LayerCache) -> Result<Arc<Templates>, Vec<Diagnostic>> {
+    fn templates(&self, files: &InputDigest, cache: &LayerCache) -> Arc<Templates> {
         if let Some(templates) = cache.templates(files) {
-            return templates.map_err(|findings| findings.to_vec());
+            return templates;
         }
-        let read = manifests::read(self.tree, self.path, self.expressions, self.used, cache);
+        let templates = Arc::new(manifests::read(self.tree, self.path, self.expressions, self.used, cache));
         // What could not be read may be readable the next time, and the profile's file may say the same
         // elsewhere; the rest is a matter of the content.
         let passing =
             |finding: &Diagnostic| finding.code == UNREADABLE || finding.place.file == self.used.file;
-        let lasting = !read.as_ref().is_err_and(|found| found.iter().any(passing));
-        let templates = read.map(Arc::new).map_err(Arc::from);
-        if lasting {
+        if !templates.errors.iter().any(passing) {
             cache.keep_templates(files, &templates);
         }
-        templates.map_err(|findings| findings.to_vec())
+        templates
     }
 
     fn undeclared(&self, name: &str) -> Wrong {
@@ -83,44 +98,56 @@ impl Source<'_> {
     /// The layer, rendered or from the cache.
     ///
     /// # Errors
-    /// All that is wrong with its content, or with its expressions for this target.
-    pub(super) fn render(&self, cache: &LayerCache) -> Result<Arc<RenderedLayer>, Vec<Diagnostic>> {
+    /// All that is wrong with its content, and with its expressions for this target.
+    pub(super) fn render(&self, cache: &LayerCache) -> Result<Arc<RenderedLayer>, Failed> {
         let files = self.files_digest()?;
         let mut read = None;
         let references = match cache.references(&files) {
             Some(references) => references,
-            None => {
-                let templates = self.templates(&files, cache)?;
-                Arc::new(read.insert(templates).references.clone())
-            }
+            None => Arc::new(read.insert(self.templates(&files, cache)).references.clone()),
         };
-        if references.undeclared(self.declares).is_some() {
-            let templates = self.templates(&files, cache)?;
-            let found = templates.undeclared(self.declares, &|name| self.undeclared(name));
-            return Err(manifests::placed_in(found, self.tree, self.used));
-        }
+        let whole = self.suspect.is_empty() && references.undeclared(self.declares).next().is_none();
         let inputs = self.input_digest(&files, &references);
-        if let Some(layer) = cache.layer(&inputs) {
+        if whole
+            && read.as_ref().is_none_or(|templates| templates.errors.is_empty())
+            && let Some(layer) = cache.layer(&inputs)
+        {
             return Ok(layer);
         }
-        let templates = match read {
-            Some(templates) => templates,
-            None => self.templates(&files, cache)?,
+        let templates = read.unwrap_or_else(|| self.templates(&files, cache));
+        let skip = |references: &References| {
+            references.undeclared(self.declares).next().is_some() || self.is_suspect(references)
         };
-        match templates.render(self.inputs) {
-            Ok(layer) => Ok(cache.keep_layer(&inputs, layer)),
-            Err(found) => Err(manifests::placed_in(found, self.tree, self.used)),
+        let (objects, found) = templates.render(self.inputs, &skip);
+        if whole && found.is_empty() && templates.errors.is_empty() {
+            let layer = RenderedLayer { digest: layer_digest(&objects), objects };
+            return Ok(cache.keep_layer(&inputs, layer));
         }
+        let mut all = templates.errors.clone();
+        let undeclared = templates.undeclared(self.declares, &|name| self.undeclared(name));
+        all.extend(manifests::placed_in(undeclared, self.tree, self.used));
+        all.extend(manifests::placed_in(found, self.tree, self.used));
+        // What can be said without values is said again with them.
+        let mut seen = BTreeSet::new();
+        all.retain(|finding| seen.insert(finding.clone()));
+        Err(Failed { findings: all, objects })
+    }
+
+    /// Whether something is referred to of which the value is known to be wrong.
+    fn is_suspect(&self, references: &References) -> bool {
+        !self.suspect.is_empty()
+            && (references.all_variables
+                || references.variables.iter().any(|name| self.suspect.contains(name)))
     }
 
     /// What can be said of the content without a target: it can't be read, it names what the profile does not
     /// declare, or it is worth a warning.
     pub(super) fn lint(&self, cache: &LayerCache) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
         let files = self.files_digest()?;
-        let templates = self.templates(&files, cache)?;
+        let templates = self.templates(&files, cache);
         let undeclared = templates.undeclared(self.declares, &|name| self.undeclared(name));
         let mut found = manifests::placed_in(undeclared, self.tree, self.used);
-        found.extend(templates.warnings.iter().cloned());
+        found.extend(templates.errors.iter().chain(&templates.warnings).cloned());
         Ok(found)
     }
 }

@@ -24,7 +24,7 @@ pub(super) struct Node {
 /// themselves wait for it: `cni: dependsOn: [certificates]` puts the add-on before the network.
 ///
 /// # Errors
-/// Names that are not there or there twice, and cycles.
+/// Names that are not there or there twice, and cycles: all of them.
 pub(super) fn order(nodes: &[Node]) -> Result<Vec<(usize, Vec<LayerId>)>, Vec<Diagnostic>> {
     let mut by_id = BTreeMap::new();
     let mut findings = Vec::new();
@@ -51,9 +51,6 @@ pub(super) fn order(nodes: &[Node]) -> Result<Vec<(usize, Vec<LayerId>)>, Vec<Di
         });
         explicit.push(found);
     }
-    if !findings.is_empty() {
-        return Err(findings);
-    }
     let depends: Vec<BTreeSet<usize>> = (0..nodes.len())
         .map(|n| match &explicit[n] {
             Some(explicit) => explicit.clone(),
@@ -63,7 +60,13 @@ pub(super) fn order(nodes: &[Node]) -> Result<Vec<(usize, Vec<LayerId>)>, Vec<Di
             }
         })
         .collect();
-    let sorted = sort(nodes, &depends)?;
+    let sorted = match sort(nodes, &depends) {
+        Ok(sorted) if findings.is_empty() => sorted,
+        sorted => {
+            findings.extend(sorted.err().into_iter().flatten());
+            return Err(findings);
+        }
+    };
     Ok(sorted.into_iter().map(|n| (n, depends[n].iter().map(|m| nodes[*m].id.clone()).collect())).collect())
 }
 

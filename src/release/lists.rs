@@ -18,15 +18,15 @@ pub(super) fn expand(
     places: &Places,
     out: &mut Vec<(Value, String)>,
     depth: usize,
-) -> Result<(), Vec<Finding>> {
+) -> Vec<Finding> {
     let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default();
     let Some(items) = value.get("items").filter(|_| kind.ends_with("List")) else {
         out.push((value, within));
-        return Ok(());
+        return Vec::new();
     };
     let wrong = |code: &str, message: &str| {
         let place = places.value(&format!("{within}/items"));
-        Err(vec![Finding::from(Diagnostic::error(place, code, message))])
+        vec![Finding::from(Diagnostic::error(place, code, message))]
     };
     if items.is_string() {
         return wrong("wrong-type", "the items of a list must be written out, not given by an expression");
@@ -39,15 +39,16 @@ pub(super) fn expand(
     }
     let item_kind = kind.strip_suffix("List").filter(|kind| !kind.is_empty()).map(str::to_owned);
     let api_version = value.get("apiVersion").cloned();
-    let Value::Object(mut list) = value else { return Ok(()) };
-    let Some(Value::Array(items)) = list.remove("items") else { return Ok(()) };
+    let Value::Object(mut list) = value else { return Vec::new() };
+    let Some(Value::Array(items)) = list.remove("items") else { return Vec::new() };
+    let mut findings = Vec::new();
     for (n, mut item) in items.into_iter().enumerate() {
         if let (Some(kind), Some(api_version), Value::Object(item)) = (&item_kind, &api_version, &mut item) {
             inherit(item, api_version, kind);
         }
-        expand(item, format!("{within}/items/{n}"), places, out, depth + 1)?;
+        findings.extend(expand(item, format!("{within}/items/{n}"), places, out, depth + 1));
     }
-    Ok(())
+    findings
 }
 
 fn inherit(item: &mut Map<String, Value>, api_version: &Value, kind: &str) {

@@ -11,7 +11,7 @@ use super::scan::OPENING;
 use super::template::{Finding, Templates};
 
 /// Name and version of the renderer. The version grows whenever the same files and values give other bytes.
-pub const RENDERER: &str = "manifests/1";
+pub const RENDERER: &str = "manifests/2";
 
 /// Code of findings that say nothing about the content: it could not be read.
 pub(super) const UNREADABLE: &str = "unreadable";
@@ -23,41 +23,42 @@ const MAX_FOLDERS: usize = 32;
 const MAX_FINDINGS: usize = 100;
 
 /// Reads every manifest at or below `path`, in the order of their paths. `used` is where a profile names the path.
-/// Files that the cache has as they are now, and that hold no expressions, are not read again.
-///
-/// # Errors
-/// All that is wrong. A tree that can't be read in full is an error, never a smaller layer.
+/// Files that the cache has as they are now, and that hold no expressions, are not read again. All that is wrong is
+/// among the errors of what is returned: a tree that can't be read in full gives one, never a smaller layer.
 pub(super) fn read(
     tree: &dyn Tree,
     path: &str,
     expressions: bool,
     used: &Place,
     cache: &LayerCache,
-) -> Result<Templates, Vec<Diagnostic>> {
-    let files = files(tree, path, used)?;
+) -> Templates {
+    let (files, findings) = files(tree, path, used);
     let mut templates = Templates::default();
-    let mut findings = Vec::new();
+    templates.errors = findings;
     for (file, id) in files {
         let inputs = file_digest(&file, id, expressions);
-        let added = match cache.plain_file(&inputs) {
-            Some(objects) => templates.add_ready(&objects),
+        match cache.plain_file(&inputs) {
+            Some(objects) => {
+                if let Err(found) = templates.add_ready(&objects) {
+                    templates.errors.extend(found);
+                    break;
+                }
+            }
             None => {
                 let before = templates.mark();
-                let added = read_file(tree, &file, expressions, &mut templates);
-                if let (Ok(()), Some(objects)) = (&added, templates.plain_since(before)) {
+                let found = read_file(tree, &file, expressions, &mut templates);
+                templates.errors.extend(found);
+                if let Some(objects) = templates.plain_since(before) {
                     cache.keep_plain_file(&inputs, objects);
                 }
-                added
             }
-        };
-        if let Err(found) = added {
-            findings.extend(found);
         }
-        if findings.len() > MAX_FINDINGS {
+        if templates.errors.len() > MAX_FINDINGS {
             break;
         }
     }
-    if findings.is_empty() { Ok(templates) } else { Err(capped(findings, used)) }
+    templates.errors = capped(std::mem::take(&mut templates.errors), used);
+    templates
 }
 
 /// What the objects of a file without expressions are made from; their places name the path.
@@ -75,30 +76,35 @@ fn capped(mut findings: Vec<Diagnostic>, used: &Place) -> Vec<Diagnostic> {
     findings
 }
 
-fn read_file(
-    tree: &dyn Tree,
-    file: &str,
-    expressions: bool,
-    templates: &mut Templates,
-) -> Result<(), Vec<Diagnostic>> {
+/// Adds the objects of a file; the errors in it. Warnings are added, too.
+fn read_file(tree: &dyn Tree, file: &str, expressions: bool, templates: &mut Templates) -> Vec<Diagnostic> {
     let bytes = match tree.read(file) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => {
             let message = "the folder lists the file, but it can't be read";
-            return Err(vec![Diagnostic::error(Place::file(file), UNREADABLE, message)]);
+            return vec![Diagnostic::error(Place::file(file), UNREADABLE, message)];
         }
-        Err(error) => return Err(vec![tree_error(&error)]),
+        Err(error) => return vec![tree_error(&error)],
     };
     let parsed = yaml::parse(file, &bytes, Dialect::Kubernetes);
     let has_expressions = std::str::from_utf8(&bytes).is_ok_and(|text| text.contains(OPENING));
-    let mut findings: Vec<Diagnostic> = parsed.diagnostics;
+    let (mut findings, warnings): (Vec<_>, Vec<_>) =
+        parsed.diagnostics.into_iter().partition(Diagnostic::is_error);
+    templates.warnings.extend(warnings);
     if has_expressions && expressions {
         findings.iter_mut().for_each(hint_about_braces);
     }
+    // What is broken can't be used, but there may be more to say about it.
+    let broken: Vec<Place> = findings.iter().map(|finding| finding.place.clone()).collect();
     for doc in parsed.docs {
-        if let Err(found) = templates.add(doc, expressions && has_expressions) {
-            findings.extend(placed(found, |_| Some(&bytes)));
-        }
+        let found = templates.add(doc, expressions && has_expressions);
+        findings.extend(placed(found, |_| Some(&bytes)));
+    }
+    for doc in parsed.broken {
+        let found = templates.add(doc, expressions && has_expressions);
+        // A value that could not be read is null here: that is no second mistake.
+        let found = placed(found, |_| Some(&bytes)).into_iter();
+        findings.extend(found.filter(|found| !broken.contains(&found.place)));
     }
     if !parsed.complete && findings.is_empty() {
         findings.push(Diagnostic::error(
@@ -108,7 +114,7 @@ fn read_file(
         ));
     }
     findings.iter_mut().for_each(|finding| hint_about_file(finding, file));
-    if findings.iter().any(Diagnostic::is_error) { Err(findings) } else { Ok(()) }
+    findings
 }
 
 /// An expression without quotes inside `{}` or `[]` is YAML's business before it is ours.
@@ -168,20 +174,20 @@ fn is_manifest(name: &str) -> bool {
     [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end))
 }
 
-/// The manifests at or below a path, sorted, with Git's hashes of them.
-fn files(tree: &dyn Tree, path: &str, used: &Place) -> Result<Vec<(String, TreeId)>, Vec<Diagnostic>> {
+/// The manifests at or below a path, sorted, with Git's hashes of them, and what is wrong with the others.
+fn files(tree: &dyn Tree, path: &str, used: &Place) -> (Vec<(String, TreeId)>, Vec<Diagnostic>) {
     let missing = |message: String| vec![Diagnostic::error(used.clone(), "missing-path", message)];
-    match tree.entry(path).map_err(|error| vec![tree_error(&error)])? {
-        None => return Err(missing(format!("there is nothing at {path}"))),
-        Some(entry) if entry.kind == EntryKind::File && is_manifest(path) => {
-            return Ok(vec![(path.to_owned(), entry.id)]);
+    match tree.entry(path) {
+        Err(error) => return (Vec::new(), vec![tree_error(&error)]),
+        Ok(None) => return (Vec::new(), missing(format!("there is nothing at {path}"))),
+        Ok(Some(entry)) if entry.kind == EntryKind::File && is_manifest(path) => {
+            return (vec![(path.to_owned(), entry.id)], Vec::new());
         }
-        Some(entry) if entry.kind == EntryKind::File => {
-            return Err(missing(format!(
-                "{path} is not a manifest: its name must end in .yaml, .yml or .json"
-            )));
+        Ok(Some(entry)) if entry.kind == EntryKind::File => {
+            let message = format!("{path} is not a manifest: its name must end in .yaml, .yml or .json");
+            return (Vec::new(), missing(message));
         }
-        Some(_) => {}
+        Ok(Some(_)) => {}
     }
     let (mut found, mut findings) = (Vec::new(), Vec::new());
     let mut folders = vec![(path.to_owned(), 0)];
@@ -222,9 +228,9 @@ fn files(tree: &dyn Tree, path: &str, used: &Place) -> Result<Vec<(String, TreeI
             }
         }
         if found.len() > MAX_FILES {
-            return Err(missing(format!("{path} has more than {MAX_FILES} files")));
+            return (Vec::new(), missing(format!("{path} has more than {MAX_FILES} files")));
         }
     }
     found.sort_unstable();
-    if findings.is_empty() { Ok(found) } else { Err(findings) }
+    (found, findings)
 }

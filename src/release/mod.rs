@@ -26,10 +26,11 @@ pub mod render;
 mod scan;
 mod shape;
 mod template;
+mod text_fields;
 
 pub use cache::{LayerCache, LayerStore};
 pub use canonical::{canonical_bytes, layer_digest, object_digest, release_digest};
-pub use compile::{ProfileAt, Request, collisions, compile, lint};
+pub use compile::{ProfileAt, Request, collisions, compile, explore, lint};
 pub use expression::References;
 pub use manifests::RENDERER;
 pub use object::ANNOTATIONS;

@@ -24,13 +24,23 @@ const SERVER_FIELDS: [&str; 3] = ["managedFields", "resourceVersion", "uid"];
 /// Where the parts of an object are written, by JSON pointer from the object.
 pub(super) type PlaceOf<'a> = &'a dyn Fn(&str) -> Place;
 
+/// Whether what stands at a JSON pointer is not known yet.
+pub(super) type Open<'a> = &'a dyn Fn(&str) -> bool;
+
 /// The object's key and version.
 ///
 /// # Errors
-/// All that is wrong with it.
-pub(super) fn check(object: &Value, place: PlaceOf<'_>) -> Result<(ObjectKey, String), Vec<Diagnostic>> {
+/// All that is wrong with it, but for what is not known yet.
+pub(super) fn check(
+    object: &Value,
+    place: PlaceOf<'_>,
+    open: Open<'_>,
+) -> Result<(ObjectKey, String), Vec<Diagnostic>> {
     let mut found = Vec::new();
     let mut wrong = |pointer: &str, code: &str, message: String, hint: &str| {
+        if open(pointer) {
+            return;
+        }
         let finding = Diagnostic::error(place(pointer), code, message);
         found.push(if hint.is_empty() { finding } else { finding.hint(hint) });
     };
@@ -88,14 +98,17 @@ pub(super) fn check(object: &Value, place: PlaceOf<'_>) -> Result<(ObjectKey, St
             wrong(&pointer, "server-field", message, "remove it; it comes from 'kubectl get -o yaml'");
         }
     }
-    found.extend(check_stamps(object, place));
-    let (Ok(api_version), Ok(kind), Ok(name)) = (texts[0].1, texts[1].1, texts[2].1) else {
+    found.extend(check_stamps(object, place, open));
+    if let (Ok(api_version), Ok(kind)) = (texts[0].1, texts[1].1)
+        && !open("/apiVersion")
+        && !open("/kind")
+    {
+        found.extend(check_type(api_version, kind, place));
+    }
+    let (Ok(api_version), Ok(kind), Ok(name), []) = (texts[0].1, texts[1].1, texts[2].1, found.as_slice())
+    else {
         return Err(found);
     };
-    found.extend(check_type(api_version, kind, place));
-    if !found.is_empty() {
-        return Err(found);
-    }
     let (group, version) = split_api_version(api_version);
     let key = ObjectKey::new(group, kind, namespace.unwrap_or_default(), name);
     Ok((key, version.to_owned()))
@@ -142,13 +155,14 @@ fn check_type(api_version: &str, kind: &str, place: PlaceOf<'_>) -> Vec<Diagnost
 }
 
 /// Labels and annotations: texts, and none of those that Fairlead sets itself.
-fn check_stamps(object: &Value, place: PlaceOf<'_>) -> Vec<Diagnostic> {
+fn check_stamps(object: &Value, place: PlaceOf<'_>, open: Open<'_>) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for field in ["labels", "annotations"] {
         let base = format!("/metadata/{field}");
         let entries = match object.pointer(&base) {
             None | Some(Value::Null) => continue,
             Some(Value::Object(entries)) => entries,
+            Some(_) if open(&base) => continue,
             Some(_) => {
                 found.push(Diagnostic::error(
                     place(&base),
@@ -160,9 +174,10 @@ fn check_stamps(object: &Value, place: PlaceOf<'_>) -> Vec<Diagnostic> {
         };
         for (key, value) in entries {
             let at = || place(&format!("{base}/{}", key.replace('~', "~0").replace('/', "~1")));
-            if !value.is_string() && !value.is_null() {
+            // Numbers and truth values are known as misplaced in every field of texts.
+            if value.is_array() || value.is_object() {
                 let message = format!("the value of '{key}' in metadata.{field} must be a text");
-                found.push(Diagnostic::error(at(), "wrong-type", message).hint("put it in quotes"));
+                found.push(Diagnostic::error(at(), "wrong-type", message));
             }
             if key == HEALTH && value.as_str().is_some_and(|value| value != IGNORE) {
                 let message = format!(

@@ -23,6 +23,8 @@ pub enum Part {
     /// Escapes are resolved.
     Text(String),
     Expression(Found),
+    /// An expression that does not end or is beyond a limit.
+    Wrong(ScanError),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,11 +45,9 @@ pub struct ScanError {
     pub hint: &'static str,
 }
 
-/// Splits a text into literal parts and expressions. A text without expressions is at most one part.
-///
-/// # Errors
-/// The first expression that does not end or is beyond a limit.
-pub fn split(text: &str) -> Result<Vec<Part>, ScanError> {
+/// Splits a text into literal parts and expressions. A text without expressions is at most one part. After an
+/// expression that is wrong it goes on at the next one, so that no mistake hides another.
+pub fn split(text: &str) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut literal = String::new();
     let mut rest = text;
@@ -63,21 +63,30 @@ pub fn split(text: &str) -> Result<Vec<Part>, ScanError> {
                 parts.push(Part::Text(std::mem::take(&mut literal)));
             }
             let body = &rest[start + OPENING.len()..];
-            let (found, end) = expression(body, nth)?;
-            parts.push(Part::Expression(found));
-            rest = &body[end..];
+            match expression(body, nth) {
+                Ok((found, end)) => {
+                    parts.push(Part::Expression(found));
+                    rest = &body[end..];
+                }
+                Err(error) => {
+                    parts.push(Part::Wrong(error));
+                    // Its closing braces may be those of the next one: what is between them is not looked at.
+                    rest = &body[body.find(OPENING).unwrap_or(body.len())..];
+                }
+            }
         }
         nth += 1;
         if nth > MAX_IN_TEXT {
             let message = format!("more than {MAX_IN_TEXT} expressions in one text");
-            return Err(ScanError { nth, message, hint: "build the text in fewer expressions" });
+            parts.push(Part::Wrong(ScanError { nth, message, hint: "build the text in fewer expressions" }));
+            return parts;
         }
     }
     literal.push_str(rest);
     if !literal.is_empty() {
         parts.push(Part::Text(literal));
     }
-    Ok(parts)
+    parts
 }
 
 /// Reads an expression up to its `}}`; the number of bytes read, braces included.
@@ -192,11 +201,11 @@ mod tests {
 
     fn parts(text: &str) -> Vec<String> {
         split(text)
-            .unwrap()
             .into_iter()
             .map(|part| match part {
                 Part::Text(text) => format!("t:{text}"),
                 Part::Expression(found) => format!("e{}:{}", found.nth, found.source),
+                Part::Wrong(error) => format!("w{}:{}", error.nth, error.message),
             })
             .collect()
     }
@@ -223,8 +232,7 @@ mod tests {
 
     #[test]
     fn var_is_renamed_only_as_a_name() {
-        let Part::Expression(found) =
-            &split("${{ var.a + var . var + 'var' + variable // var }}\n}}").unwrap()[0]
+        let Part::Expression(found) = &split("${{ var.a + var . var + 'var' + variable // var }}\n}}")[0]
         else {
             panic!("no expression");
         };
@@ -243,8 +251,14 @@ mod tests {
             (&format!("${{{{ {}1 }}}}", "1+".repeat(200)), "words and signs"),
             (&"${{ 1 }}".repeat(MAX_IN_TEXT + 1), "in one text"),
         ] {
-            let error = split(text).unwrap_err();
-            assert!(error.message.contains(expected), "{text}: {error:?}");
+            let parts = split(text);
+            let found =
+                parts.iter().any(|part| matches!(part, Part::Wrong(e) if e.message.contains(expected)));
+            assert!(found, "{text}: {parts:?}");
         }
+        assert_eq!(
+            parts("a ${{ }} b ${{ 'c }} ${{ var.d }}"),
+            ["t:a ", "w0:the expression is empty", "w1:the expression has no end", "e2:var.d"]
+        );
     }
 }

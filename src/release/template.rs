@@ -7,14 +7,15 @@ use serde_json::Value;
 
 use crate::catalog::yaml::{Doc, Places};
 use crate::model::diagnostic::{Diagnostic, Place};
-use crate::model::release::{ReleaseObject, RenderedLayer};
+use crate::model::release::ReleaseObject;
 
-use super::canonical::{canonical_bytes, layer_digest, object_digest};
+use super::canonical::{canonical_bytes, object_digest};
 use super::evaluate::{Evaluator, Inputs, in_text};
 use super::expression::{Expression, References, Wrong};
 use super::lists;
 use super::object::{self, MAX_OBJECT};
 use super::scan::{self, OPENING, Part};
+use super::text_fields;
 
 /// Most objects in a layer.
 pub const MAX_OBJECTS: usize = 50_000;
@@ -52,6 +53,9 @@ pub(super) struct Templates {
     by_source: HashMap<String, usize>,
     pub(super) references: References,
     pub(super) warnings: Vec<Diagnostic>,
+    /// What is wrong whatever the values are. What is not wrong is here all the same, so that no finding
+    /// hides another; but no layer is made of it.
+    pub(super) errors: Vec<Diagnostic>,
     /// About how many bytes of memory it takes.
     pub(super) weight: usize,
 }
@@ -60,7 +64,7 @@ pub(super) struct Templates {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mark {
     slots: usize,
-    warnings: usize,
+    said: usize,
 }
 
 #[derive(Debug)]
@@ -92,21 +96,24 @@ enum Piece {
     Text(String),
     /// Index of the expression, and which `${{` of the scalar it is.
     Value(usize, usize),
+    /// Said already.
+    Broken,
 }
 
 impl Templates {
-    /// Adds the objects of a document; `expressions` says whether they may hold any.
-    pub(super) fn add(&mut self, doc: Doc, expressions: bool) -> Result<(), Vec<Finding>> {
+    /// Adds the objects of a document; `expressions` says whether they may hold any. All that is wrong with them.
+    pub(super) fn add(&mut self, doc: Doc, expressions: bool) -> Vec<Finding> {
         let places = Arc::new(doc.places);
         let mut objects = Vec::new();
-        lists::expand(doc.value, String::new(), &places, &mut objects, 0)?;
-        let mut findings = Vec::new();
+        let mut findings = lists::expand(doc.value, String::new(), &places, &mut objects, 0);
         for (value, within) in objects {
-            if let Err(found) = self.add_object(value, within, &places, expressions) {
-                findings.extend(found);
+            if self.slots.len() >= MAX_OBJECTS {
+                findings.push(too_many(places.value(&within)).into());
+                break;
             }
+            findings.extend(self.add_object(value, within, &places, expressions));
         }
-        if findings.is_empty() { Ok(()) } else { Err(findings) }
+        findings
     }
 
     /// Adds the objects of a file that was read before.
@@ -132,12 +139,12 @@ impl Templates {
 
     /// How far it has been filled.
     pub(super) fn mark(&self) -> Mark {
-        Mark { slots: self.slots.len(), warnings: self.warnings.len() }
+        Mark { slots: self.slots.len(), said: self.warnings.len() + self.errors.len() }
     }
 
     /// What was added since then, if it is the same for all targets and nothing was to be said about it.
     pub(super) fn plain_since(&self, mark: Mark) -> Option<Arc<[ReleaseObject]>> {
-        if self.warnings.len() > mark.warnings {
+        if self.warnings.len() + self.errors.len() > mark.said {
             return None;
         }
         let ready = |slot: &Slot| match slot {
@@ -153,11 +160,8 @@ impl Templates {
         within: String,
         places: &Arc<Places>,
         expressions: bool,
-    ) -> Result<(), Vec<Finding>> {
+    ) -> Vec<Finding> {
         let place = |pointer: &str| places.value(&format!("{within}{pointer}"));
-        if self.slots.len() >= MAX_OBJECTS {
-            return Err(vec![too_many(place("")).into()]);
-        }
         if value.get("status").is_some_and(|status| !status.is_null()) {
             let warning = Diagnostic::warning(
                 place("/status"),
@@ -166,27 +170,31 @@ impl Templates {
             );
             self.warnings.push(warning.hint("remove it; of Kubernetes' own kinds it is not sent"));
         }
-        let mut holes = Vec::new();
+        let (mut holes, mut findings) = (Vec::new(), Vec::new());
         if expressions {
             let mut finder =
                 Finder { templates: self, places, within: &within, holes: &mut holes, findings: Vec::new() };
             let mut pointer = String::new();
             finder.visit(&mut value, &mut pointer);
-            let findings = finder.findings;
-            if !findings.is_empty() {
-                return Err(findings);
-            }
+            findings = finder.findings;
         }
+        findings.extend(misplaced(&value, places, &within));
         if holes.is_empty() {
-            let object = finish(&value, &place)
-                .map_err(|found| found.into_iter().map(Finding::from).collect::<Vec<_>>())?;
-            self.push_ready(object);
+            match finish(&value, &place) {
+                Ok(object) => self.push_ready(object),
+                Err(found) => findings.extend(found.into_iter().map(Finding::from)),
+            }
         } else {
+            // Without values as much can be said as does not depend on them.
+            let open = |pointer: &str| holes.iter().any(|hole: &Hole| hole.holds(pointer));
+            if let Err(found) = object::check(&value, &place, &open) {
+                findings.extend(found.into_iter().map(Finding::from));
+            }
             // A parsed value takes about five times its text, and so do the places.
             self.weight += least_size(&value) * 10;
             self.slots.push(Slot::Open(Template { value, holes, places: places.clone(), within }));
         }
-        Ok(())
+        findings
     }
 
     fn expression(&mut self, found: &scan::Found) -> Result<usize, Wrong> {
@@ -197,7 +205,7 @@ impl Templates {
             let message = format!("the layer has more than {MAX_EXPRESSIONS} different expressions");
             return Err(Wrong::new("too-many-expressions", message));
         }
-        let expression = Expression::compile(found)?;
+        let expression = Expression::compile(found);
         self.references.extend(&expression.references);
         self.expressions.push(expression);
         self.by_source.insert(found.cel.clone(), self.expressions.len() - 1);
@@ -213,10 +221,9 @@ impl Templates {
         let mut findings = Vec::new();
         for hole in self.slots.iter().flat_map(Slot::holes) {
             for piece in &hole.pieces {
-                if let Piece::Value(index, nth) = piece
-                    && let Some(name) =
-                        self.expressions.get(*index).and_then(|e| e.references.undeclared(declares))
-                {
+                let Piece::Value(index, nth) = piece else { continue };
+                let Some(expression) = self.expressions.get(*index) else { continue };
+                for name in expression.references.undeclared(declares) {
                     findings.push(Finding::of(wrong(name), hole.place.clone(), *nth));
                 }
             }
@@ -224,14 +231,22 @@ impl Templates {
         findings
     }
 
-    /// The layer for one target.
-    ///
-    /// # Errors
-    /// Every expression that has no value here, and every object that is not one with these values.
-    pub(super) fn render(&self, inputs: Inputs<'_>) -> Result<RenderedLayer, Vec<Finding>> {
+    /// The objects for one target, and every expression that has no value here and every object that is not one
+    /// with these values. `skip` says which expressions can't be asked; nothing is said of them.
+    pub(super) fn render(
+        &self,
+        inputs: Inputs<'_>,
+        skip: &dyn Fn(&References) -> bool,
+    ) -> (Vec<ReleaseObject>, Vec<Finding>) {
         let mut evaluator = Evaluator::new(inputs, &self.references);
-        let values: Vec<_> =
-            self.expressions.iter().map(|expression| evaluator.evaluate(expression)).collect();
+        let values: Vec<_> = self
+            .expressions
+            .iter()
+            .map(|expression| match expression.wrong.is_empty() && !skip(&expression.references) {
+                true => evaluator.evaluate(expression).map_err(Some),
+                false => Err(None),
+            })
+            .collect();
         let mut objects = Vec::with_capacity(self.slots.len());
         let mut findings = Vec::new();
         let mut room = MAX_LAYER;
@@ -253,13 +268,12 @@ impl Templates {
                 Err(found) => findings.extend(found),
             }
         }
-        if findings.is_empty() {
-            Ok(RenderedLayer { digest: layer_digest(&objects), objects })
-        } else {
-            Err(findings)
-        }
+        (objects, findings)
     }
 }
+
+/// What an expression gives; an error without words was said already.
+type Evaluated = Result<Value, Option<Wrong>>;
 
 impl Slot {
     fn holes(&self) -> &[Hole] {
@@ -271,67 +285,136 @@ impl Slot {
 }
 
 impl Template {
-    fn fill(
-        &self,
-        expressions: &[Expression],
-        values: &[Result<Value, Wrong>],
-    ) -> Result<ReleaseObject, Vec<Finding>> {
+    fn fill(&self, expressions: &[Expression], values: &[Evaluated]) -> Result<ReleaseObject, Vec<Finding>> {
         let place = |pointer: &str| self.places.value(&format!("{}{pointer}", self.within));
         let mut value = self.value.clone();
-        let mut findings = Vec::new();
+        let (mut findings, mut failed) = (Vec::new(), Vec::new());
         let mut room = MAX_OBJECT;
         for hole in &self.holes {
-            match hole.fill(expressions, values, &mut room) {
-                Ok(filled) => {
-                    if let Some(slot) = value.pointer_mut(&hole.pointer) {
-                        *slot = filled;
-                    }
-                }
-                Err((wrong, nth)) => findings.push(Finding::of(wrong, hole.place.clone(), nth)),
+            let (filled, wrong) = hole.fill(expressions, values, &mut room);
+            findings
+                .extend(wrong.into_iter().map(|(wrong, nth)| Finding::of(wrong, hole.place.clone(), nth)));
+            match (filled, value.pointer_mut(&hole.pointer)) {
+                (Some(filled), Some(slot)) => *slot = filled,
+                _ => failed.push(hole),
             }
         }
-        if !findings.is_empty() {
-            return Err(findings);
+        self.give_text(&mut value);
+        if failed.is_empty() {
+            let finished = finish(&value, &place);
+            return finished.map_err(|found| found.into_iter().map(Finding::from).collect());
         }
-        finish(&value, &place).map_err(|found| found.into_iter().map(Finding::from).collect())
+        let open = |pointer: &str| failed.iter().any(|hole| hole.holds(pointer));
+        if let Err(found) = object::check(&value, &place, &open) {
+            findings.extend(found.into_iter().map(Finding::from));
+        }
+        Err(findings)
+    }
+
+    /// Numbers and truth values that expressions gave become texts where they can be nothing else.
+    fn give_text(&self, value: &mut Value) {
+        let mut filled: Vec<(&str, Value)> = Vec::new();
+        for hole in self.holes.iter().filter(|hole| hole.is_whole()) {
+            if let Some(slot) = value.pointer_mut(&hole.pointer)
+                && !slot.is_string()
+            {
+                filled.push((&hole.pointer, slot.take()));
+            }
+        }
+        // What the object is may come from an expression itself.
+        for (pointer, part) in &mut filled {
+            let mut path: Vec<String> =
+                pointer.split('/').skip(1).map(|key| key.replace("~1", "/").replace("~0", "~")).collect();
+            text_fields::to_text(text_fields::Of::object(value), &mut path, part);
+        }
+        for (pointer, part) in filled {
+            if let Some(slot) = value.pointer_mut(pointer) {
+                *slot = part;
+            }
+        }
     }
 }
 
 impl Hole {
+    /// Whether the value is just what one expression gives.
+    fn is_whole(&self) -> bool {
+        matches!(self.pieces.as_slice(), [Piece::Value(..)])
+    }
+
+    /// Whether what stands at `pointer` is what the expressions give, or a part of it.
+    fn holds(&self, pointer: &str) -> bool {
+        let below = pointer.strip_prefix(self.pointer.as_str());
+        below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// The value, if all of it can be had, and what is wrong with its expressions.
     fn fill(
         &self,
         expressions: &[Expression],
-        values: &[Result<Value, Wrong>],
+        values: &[Evaluated],
         room: &mut usize,
-    ) -> Result<Value, (Wrong, usize)> {
-        let internal = || Wrong::new("expression-failed", "the expression is not there");
-        let mut text = String::new();
+    ) -> (Option<Value>, Vec<(Wrong, usize)>) {
+        let (mut text, mut whole, mut wrong) = (String::new(), true, Vec::new());
         for piece in &self.pieces {
-            let (index, nth) = match piece {
-                Piece::Text(literal) => {
-                    text.push_str(literal);
-                    continue;
+            match self.piece(piece, expressions, values, room) {
+                Ok(Value::String(part)) => text.push_str(&part),
+                Ok(value) => return (Some(value), wrong),
+                Err(found) => {
+                    whole = false;
+                    wrong.extend(found);
                 }
-                Piece::Value(index, nth) => (*index, *nth),
-            };
-            let value = values.get(index).ok_or_else(|| (internal(), nth))?;
-            let value = value.as_ref().map_err(|wrong| (wrong.clone(), nth))?;
-            let too_large = || {
-                let message =
-                    format!("the object grows to more than the {MAX_OBJECT} bytes that an API server takes");
-                (Wrong::new("object-too-large", message), nth)
-            };
-            *room = room.checked_sub(least_size(value)).ok_or_else(too_large)?;
-            if self.pieces.len() == 1 {
-                return Ok(value.clone());
             }
-            let source = expressions.get(index).map_or("", |expression| expression.source.as_str());
-            let inner = in_text(value)
-                .map_err(|what| (Wrong::new("expression-value", format!("'{source}' {what}")), nth))?;
-            text.push_str(&inner);
         }
-        Ok(Value::String(text))
+        (whole.then_some(Value::String(text)), wrong)
     }
+
+    /// A piece as a text; with its type where it stands alone.
+    fn piece(
+        &self,
+        piece: &Piece,
+        expressions: &[Expression],
+        values: &[Evaluated],
+        room: &mut usize,
+    ) -> Result<Value, Option<(Wrong, usize)>> {
+        let (index, nth) = match piece {
+            Piece::Text(literal) => return Ok(literal.as_str().into()),
+            Piece::Broken => return Err(None),
+            Piece::Value(index, nth) => (*index, *nth),
+        };
+        let value = values.get(index).ok_or(None)?;
+        let value = value.as_ref().map_err(|wrong| wrong.clone().map(|wrong| (wrong, nth)))?;
+        *room = room.checked_sub(least_size(value)).ok_or_else(|| {
+            let message =
+                format!("the object grows to more than the {MAX_OBJECT} bytes that an API server takes");
+            Some((Wrong::new("object-too-large", message), nth))
+        })?;
+        if self.is_whole() {
+            return Ok(value.clone());
+        }
+        let source = expressions.get(index).map_or("", |expression| expression.source.as_str());
+        in_text(value)
+            .map(Value::String)
+            .map_err(|what| Some((Wrong::new("expression-value", format!("'{source}' {what}")), nth)))
+    }
+}
+
+/// Numbers and truth values that are written, without quotes, where Kubernetes takes text.
+fn misplaced(value: &Value, places: &Places, within: &str) -> Vec<Finding> {
+    let finding = |path: Vec<String>| {
+        let pointer: String =
+            path.iter().map(|key| format!("/{}", key.replace('~', "~0").replace('/', "~1"))).collect();
+        let found = value.pointer(&pointer).unwrap_or(&Value::Null);
+        let at = format!("{within}{pointer}");
+        let what = match (places.written(&at), found) {
+            (Some(written), Value::Bool(_)) => format!("'{written}' means {found} in YAML 1.1"),
+            (Some(written), _) => format!("'{written}' is the number {found}"),
+            (None, Value::Bool(_)) => format!("this is the truth value {found}"),
+            (None, _) => format!("this is the number {found}"),
+        };
+        let message = format!("{} must be a text, and {what}", path.join("."));
+        Diagnostic::error(places.value(&at), "wrong-type", message).hint("put it in quotes").into()
+    };
+    text_fields::misplaced(value).into_iter().map(finding).collect()
 }
 
 fn too_many(place: Place) -> Diagnostic {
@@ -351,12 +434,20 @@ fn least_size(value: &Value) -> usize {
 
 /// Checks an object and writes its bytes.
 fn finish(value: &Value, place: &dyn Fn(&str) -> Place) -> Result<ReleaseObject, Vec<Diagnostic>> {
-    let (key, version) = object::check(value, place)?;
+    let checked = object::check(value, place, &|_| false);
     let bytes = canonical_bytes(value);
+    let mut found = Vec::new();
     if bytes.len() > MAX_OBJECT {
         let message = format!("the object has {} bytes; an API server takes {MAX_OBJECT}", bytes.len());
-        return Err(vec![Diagnostic::error(place(""), "object-too-large", message)]);
+        found.push(Diagnostic::error(place(""), "object-too-large", message));
     }
+    let (key, version) = match checked {
+        Ok(checked) if found.is_empty() => checked,
+        checked => {
+            found.extend(checked.err().into_iter().flatten());
+            return Err(found);
+        }
+    };
     Ok(ReleaseObject { key, version, digest: object_digest(&bytes), bytes, place: place("") })
 }
 
@@ -407,14 +498,7 @@ impl Finder<'_> {
     /// Takes note of a scalar's expressions; its text, if it holds only escapes.
     fn scalar(&mut self, text: &str, pointer: &str) -> Option<String> {
         let place = self.places.value(&format!("{}{pointer}", self.within));
-        let parts = match scan::split(text) {
-            Ok(parts) => parts,
-            Err(error) => {
-                let wrong = Wrong::new("expression-syntax", error.message).hint(error.hint);
-                self.findings.push(Finding::of(wrong, place, error.nth));
-                return None;
-            }
-        };
+        let parts = scan::split(text);
         if let [Part::Text(literal)] = parts.as_slice() {
             return Some(literal.clone());
         }
@@ -423,9 +507,23 @@ impl Finder<'_> {
             match part {
                 Part::Text(literal) => pieces.push(Piece::Text(literal)),
                 Part::Expression(found) => match self.templates.expression(&found) {
-                    Ok(index) => pieces.push(Piece::Value(index, found.nth)),
-                    Err(wrong) => self.findings.push(Finding::of(wrong, place.clone(), found.nth)),
+                    Ok(index) => {
+                        let wrong = self.templates.expressions.get(index).map(|e| e.wrong.clone());
+                        for wrong in wrong.into_iter().flatten() {
+                            self.findings.push(Finding::of(wrong, place.clone(), found.nth));
+                        }
+                        pieces.push(Piece::Value(index, found.nth));
+                    }
+                    Err(wrong) => {
+                        self.findings.push(Finding::of(wrong, place.clone(), found.nth));
+                        pieces.push(Piece::Broken);
+                    }
                 },
+                Part::Wrong(error) => {
+                    let wrong = Wrong::new("expression-syntax", error.message).hint(error.hint);
+                    self.findings.push(Finding::of(wrong, place.clone(), error.nth));
+                    pieces.push(Piece::Broken);
+                }
             }
         }
         self.holes.push(Hole { pointer: pointer.to_owned(), place, pieces });

@@ -9,6 +9,7 @@
 
 mod architecture;
 mod cluster;
+mod completion;
 mod control_plane;
 mod demo;
 mod deploy;

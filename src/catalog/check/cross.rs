@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::circle;
+use super::circles;
 use crate::catalog::document::{Kind, LocatedFleet, Presence, Profile, Target};
 use crate::catalog::explain::shorten;
 use crate::catalog::read::{Finding, Subject};
-use crate::catalog::variables::{undeclared, variables};
+use crate::catalog::variables::{check, undeclared};
 use crate::catalog::{Catalog, Shelf};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::fleet::ProfileUse;
@@ -24,12 +24,26 @@ pub(in crate::catalog) fn cross(catalog: &Catalog) -> Vec<Finding> {
             uses.entry(target.metadata.name.as_str()).or_default().push(fleet);
             findings.extend(values(catalog, fleet, target));
         }
-        if chosen == 0 && catalog.targets.is_complete() {
+        for target in
+            catalog.targets.aside.iter().filter(|target| fleet.spec.clusters.matches(&target.metadata.labels))
+        {
+            findings.extend(values(catalog, fleet, target));
+        }
+        if catalog.fleets.patched.contains_key(fleet.metadata.name.as_str()) {
+            // Whom it chooses is not known for sure.
+        } else if chosen == 0 && catalog.targets.is_complete() {
             let message = format!("the label selector ({}) chooses no target", fleet.spec.clusters);
             let place = fleet.places.key("/spec/clusters");
             findings.push(of_fleet(fleet, Diagnostic::warning(place, "selects-nothing", message)));
         } else if catalog.targets.is_complete() {
             findings.extend(idle_waves(catalog, fleet));
+        }
+    }
+    // What a name that is taken twice makes useless is looked at all the same.
+    for fleet in &catalog.fleets.aside {
+        findings.extend(profiles(catalog, fleet));
+        for target in catalog.targets_to_look_at(fleet) {
+            findings.extend(values(catalog, fleet, target));
         }
     }
     findings.extend(twice(catalog, &uses));
@@ -108,11 +122,10 @@ fn values(catalog: &Catalog, fleet: &LocatedFleet, target: &Target) -> Vec<Findi
     let subject =
         Subject::Use { fleet: fleet.metadata.name.to_string(), target: target.metadata.name.to_string() };
     let profiles = fleet.spec.profiles.iter().filter_map(|used| here(catalog, used));
-    let profiles = profiles.filter(|profile| profile.variables.is_valid());
-    let wrong = profiles.filter_map(|profile| variables(profile, fleet, target).err()).flatten();
+    let wrong = profiles.flat_map(|profile| check(profile, fleet, target).findings);
     // What seems to be missing may be what was taken out because something else was wrong with it.
-    let patched = catalog.fleets.patched.contains(fleet.metadata.name.as_str())
-        || catalog.targets.patched.contains(target.metadata.name.as_str());
+    let patched = catalog.fleets.patched.get(fleet.metadata.name.as_str()).is_some_and(|taken| *taken)
+        || catalog.targets.patched.get(target.metadata.name.as_str()).is_some_and(|taken| *taken);
     let wrong = wrong.filter(|d| !(patched && d.code == "missing-key"));
     wrong.map(|diagnostic| Finding { subjects: vec![subject.clone()], diagnostic }).collect()
 }
@@ -182,9 +195,8 @@ fn order(catalog: &Catalog) -> Vec<Finding> {
         }
         edges.insert(fleet.metadata.name.as_str(), wanted.collect());
     }
-    if let Some(way) = circle(&edges)
-        && let Some(fleet) = way.first().and_then(|name| catalog.fleets.documents.get(*name))
-    {
+    for way in circles(&edges) {
+        let Some(fleet) = way.first().and_then(|name| catalog.fleets.documents.get(*name)) else { continue };
         let message = format!("these fleets wait for each other: {}", way.join(" -> "));
         let diagnostic = Diagnostic::error(fleet.places.key("/spec/dependsOn"), "dependency-circle", message);
         let names: BTreeSet<&str> = way.iter().copied().collect();
@@ -195,11 +207,11 @@ fn order(catalog: &Catalog) -> Vec<Finding> {
     findings
 }
 
-/// The names that a fleet's profiles declare; none if one of them is not this commit's, or not valid.
+/// The names that a fleet's profiles declare; none if one of them is not this commit's, or can't be read.
 fn declared(catalog: &Catalog, fleet: &LocatedFleet) -> Option<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for used in &fleet.spec.profiles {
-        let profile = here(catalog, used).filter(|profile| profile.variables.is_valid())?;
+        let profile = here(catalog, used)?;
         names.extend(profile.variables.names().cloned());
     }
     Some(names)

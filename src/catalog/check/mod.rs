@@ -11,12 +11,19 @@ pub(super) use profile::profile;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The first circle in a graph, beginning and ending with the same name.
-fn circle<'a>(edges: &BTreeMap<&'a str, Vec<&'a str>>) -> Option<Vec<&'a str>> {
+/// Most circles that are named.
+const MAX_CIRCLES: usize = 100;
+
+/// The circles in a graph, each beginning and ending with the same name: one for each edge that closes one.
+fn circles<'a>(edges: &BTreeMap<&'a str, Vec<&'a str>>) -> Vec<Vec<&'a str>> {
+    let mut found: Vec<Vec<&'a str>> = Vec::new();
     let mut done: BTreeSet<&str> = BTreeSet::new();
     for start in edges.keys() {
+        if done.contains(start) {
+            continue;
+        }
         // Depth first, with the way on a stack of our own: names are input, so is their number.
-        let mut way: Vec<(&str, usize)> = vec![(start, 0)];
+        let mut way: Vec<(&'a str, usize)> = vec![(start, 0)];
         while let Some((node, next)) = way.last_mut() {
             let node: &'a str = edges.get_key_value(*node).map_or("", |(name, _)| *name);
             let child = edges.get(node).and_then(|list| list.get(*next)).copied();
@@ -27,16 +34,15 @@ fn circle<'a>(edges: &BTreeMap<&'a str, Vec<&'a str>>) -> Option<Vec<&'a str>> {
                     way.pop();
                 }
                 Some(child) if done.contains(child) || !edges.contains_key(child) => {}
-                Some(child) => {
-                    if let Some(at) = way.iter().position(|(name, _)| *name == child) {
-                        let names = way.iter().skip(at).map(|(name, _)| *name);
-                        let names = names.filter_map(|n| edges.get_key_value(n).map(|(name, _)| *name));
-                        return Some(names.chain([child]).collect());
+                Some(child) => match way.iter().position(|(name, _)| *name == child) {
+                    Some(at) if found.len() < MAX_CIRCLES => {
+                        found.push(way[at..].iter().map(|(name, _)| *name).chain([child]).collect());
                     }
-                    way.push((child, 0));
-                }
+                    Some(_) => {}
+                    None => way.push((child, 0)),
+                },
             }
         }
     }
-    None
+    found
 }

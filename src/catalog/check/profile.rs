@@ -1,8 +1,8 @@
 //! A profile by itself: its layers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::circle;
+use super::circles;
 use crate::catalog::document::{Located, inside};
 use crate::catalog::explain::shorten;
 use crate::catalog::read::tree_error;
@@ -36,9 +36,7 @@ pub(in crate::catalog) fn profile(
             findings.extend(path(tree, folder, &manifests.path, places, &format!("{at}/manifests/path")));
         }
     }
-    if first.len() == layers.len() {
-        findings.extend(order(layers, places));
-    }
+    findings.extend(order(layers, places));
     findings
 }
 
@@ -120,13 +118,19 @@ fn order(layers: &[LayerSpec], places: &Places) -> Vec<Diagnostic> {
                 earlier.map(|l| l.name.as_str()).collect()
             }
         };
-        edges.insert(layer.name.as_str(), before);
+        // Of two layers of one name, which is a mistake of its own, the first counts.
+        edges.entry(layer.name.as_str()).or_insert(before);
     }
-    if let Some(way) = circle(&edges) {
+    let mut said = BTreeSet::new();
+    for way in circles(&edges) {
         // Some layer of the circle says so itself: order by type has no circles.
         let explicit =
             |name: &&str| layers.iter().position(|l| l.name.as_str() == *name && l.depends_on.is_some());
         let n = way.iter().find_map(explicit).unwrap_or_default();
+        // By way of layers that say nothing there may be more of them, out of one mistake.
+        if !said.insert(n) {
+            continue;
+        }
         let message = format!("these layers wait for each other: {}", way.join(" -> "));
         let finding = Diagnostic::error(
             places.key(&format!("/spec/layers/{n}/dependsOn")),

@@ -167,7 +167,11 @@ fn targets() {
             (
                 "kind: ClusterTarget",
                 "kind: Fleet",
-                &["2:7: a Fleet does not belong in this folder; expected ClusterTarget"],
+                &[
+                    "2:7: a Fleet does not belong in this folder; expected ClusterTarget",
+                    "6:1: 'clusters' is missing",
+                    "6:1: 'profiles' is missing",
+                ],
             ),
             (
                 "v1alpha1",
@@ -305,6 +309,8 @@ fn fleets() {
                 "{matchLabels: {segment: retail}}",
                 "{matchExpressions: [{key: segment, operator: In}, {key: a b, operator: Exists}, {key: c, operator: Has}]}",
                 &[
+                    "5:33: In takes at least one value",
+                    "5:69: 'a b' is not a label key; expected a label key: 1 to 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit, after a DNS name and '/' if it has a prefix",
                     "5:112: 'Has' is not a value that is known here; expected one of In, NotIn, Exists, DoesNotExist",
                 ],
             ),
@@ -413,7 +419,9 @@ fn profiles() {
             (
                 "version: 1.0.0",
                 "version: 1.0",
-                &["5:12: 1 is a number; expected a semantic version such as 1.4.0 (hint: put it in quotes)"],
+                &[
+                    "5:12: 1.0 is a number; expected a semantic version such as 1.4.0 (hint: put it in quotes)",
+                ],
             ),
             (
                 "version: 1.0.0",

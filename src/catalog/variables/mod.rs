@@ -4,6 +4,8 @@ mod cost;
 mod references;
 mod schema;
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::document::{LocatedFleet, Profile, Target};
@@ -17,6 +19,14 @@ pub(super) use schema::{VariablesSchema, read};
 
 const POINTER: &str = "/spec/variables";
 
+/// What a target gets for the variables of a profile.
+pub struct Values {
+    pub values: Variables,
+    /// Names whose values are wrong or missing: nothing that follows from them is worth a word.
+    pub suspect: BTreeSet<String>,
+    pub findings: Vec<Diagnostic>,
+}
+
 /// The variables of one profile for one target of a fleet: profile default < fleet < target, projected onto
 /// the names that the profile declares, validated. `profile` may come from another commit than the others.
 ///
@@ -27,11 +37,25 @@ pub fn variables(
     fleet: &LocatedFleet,
     target: &Target,
 ) -> Result<Variables, Vec<Diagnostic>> {
+    let Values { values, findings, .. } = values(profile, fleet, target);
+    if findings.is_empty() { Ok(values) } else { Err(findings) }
+}
+
+/// The same, with the values that there are whatever is wrong.
+pub fn values(profile: &Profile, fleet: &LocatedFleet, target: &Target) -> Values {
     let schema = &profile.variables;
+    let mut found = check(profile, fleet, target);
     if !schema.is_valid() {
         let message = format!("the variables' schema of profile {} is not valid", profile.name());
-        return Err(vec![Diagnostic::error(profile.document.places.key(POINTER), "schema-invalid", message)]);
+        let place = profile.document.places.key(POINTER);
+        found.findings.push(Diagnostic::error(place, "schema-invalid", message));
     }
+    found
+}
+
+/// What can be said of the values, also where something is wrong with the schema: then by the rest of it.
+pub(super) fn check(profile: &Profile, fleet: &LocatedFleet, target: &Target) -> Values {
+    let schema = &profile.variables;
     let mut values = Variables::new();
     for name in schema.names() {
         let given = target.spec.variables.get(name).or_else(|| fleet.spec.variables.get(name));
@@ -40,17 +64,38 @@ pub fn variables(
         }
     }
     let mut values = Value::Object(values);
-    schema.fill(&mut values);
-    let problems = schema.problems(&values);
-    match values {
-        Value::Object(values) if problems.is_empty() => Ok(values),
-        _ => Err(problems.into_iter().map(|p| placed(p, profile, fleet, target)).collect()),
+    let filled = schema.fill(&mut values);
+    let mut problems = schema.problems(&values);
+    if let Err(error) = filled {
+        problems.push(Problem::new("", "defaults-too-many", error.to_string()));
     }
+    if !schema.is_valid() {
+        // A default that is wrong was said where it is written.
+        let given = |name: &String| {
+            target.spec.variables.contains_key(name) || fleet.spec.variables.contains_key(name)
+        };
+        problems.retain(|problem| problem.code == "missing-key" || given(&name_of(&problem.pointer)));
+    }
+    let mut suspect: BTreeSet<String> = problems.iter().map(|problem| name_of(&problem.pointer)).collect();
+    // What is wrong in a schema may have been a default.
+    let absent = schema.names().filter(|name| !schema.is_valid() && values.get(*name).is_none());
+    suspect.extend(absent.cloned());
+    let values = match values {
+        Value::Object(values) => values,
+        _ => Variables::new(),
+    };
+    let findings = problems.into_iter().map(|p| placed(p, profile, fleet, target)).collect();
+    Values { values, suspect, findings }
+}
+
+/// The variable that a pointer leads into.
+fn name_of(pointer: &str) -> String {
+    pointer.split('/').nth(1).unwrap_or_default().replace("~1", "/").replace("~0", "~")
 }
 
 /// A problem of a value, at the place where the value comes from.
 fn placed(problem: Problem, profile: &Profile, fleet: &LocatedFleet, target: &Target) -> Diagnostic {
-    let name = problem.pointer.split('/').nth(1).unwrap_or_default().replace("~1", "/").replace("~0", "~");
+    let name = name_of(&problem.pointer);
     let pointer = format!("{POINTER}{}", problem.pointer);
     let place = |places: &super::yaml::Places| -> Place {
         if problem.at_key { places.key(&pointer) } else { places.value(&pointer) }
@@ -66,6 +111,11 @@ fn placed(problem: Problem, profile: &Profile, fleet: &LocatedFleet, target: &Ta
         target.places.key(POINTER)
     } else {
         declared.clone()
+    };
+    let given = [&target.places, &fleet.places].into_iter().find(|places| places.has(&pointer));
+    let problem = match given.and_then(|places| places.written(&pointer)) {
+        Some(written) => problem.as_written(written),
+        None => problem,
     };
     let nested = problem.pointer.matches('/').count() > 1;
     let subject = match (name.is_empty(), problem.code) {

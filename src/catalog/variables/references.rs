@@ -48,7 +48,7 @@ pub(super) fn parse_uri(reference: &str) -> (Option<usize>, &str) {
 }
 
 /// Keywords whose value is a schema.
-pub(super) const ONE: [&str; 12] = [
+pub(super) const ONE: [&str; 11] = [
     "additionalProperties",
     "contains",
     "contentSchema",
@@ -60,15 +60,16 @@ pub(super) const ONE: [&str; 12] = [
     "then",
     "unevaluatedItems",
     "unevaluatedProperties",
-    "additionalItems",
 ];
 /// Keywords whose value is a list of schemas.
 pub(super) const LIST: [&str; 4] = ["allOf", "anyOf", "oneOf", "prefixItems"];
 /// Keywords whose value maps names to schemas.
-pub(super) const MAP: [&str; 5] =
-    ["$defs", "definitions", "dependentSchemas", "patternProperties", "properties"];
-/// The other keywords of draft 2020-12.
-const OTHER: [&str; 39] = [
+/// `definitions` and `dependencies` are of older drafts: the first is a place that references lead to, the second is
+/// read as what took its place.
+pub(super) const MAP: [&str; 6] =
+    ["$defs", "definitions", "dependencies", "dependentSchemas", "patternProperties", "properties"];
+/// The other keywords of draft 2020-12, and OpenAPI's `nullable`.
+const OTHER: [&str; 40] = [
     "$anchor",
     "$comment",
     "$dynamicAnchor",
@@ -101,6 +102,7 @@ const OTHER: [&str; 39] = [
     "minProperties",
     "minimum",
     "multipleOf",
+    "nullable",
     "pattern",
     "readOnly",
     "required",
@@ -108,6 +110,22 @@ const OTHER: [&str; 39] = [
     "type",
     "uniqueItems",
     "writeOnly",
+];
+
+/// Keywords of other drafts and dialects that would be passed over in silence, and what to write instead.
+const ELSEWHERE: [(&str, &str); 9] = [
+    ("$recursiveAnchor", "use $ref; references here need no anchor"),
+    ("$recursiveRef", "use $ref: '#', or a path such as #/$defs/node"),
+    ("additionalItems", "what comes after 'prefixItems' is 'items' in draft 2020-12"),
+    ("disallow", "use 'not'"),
+    ("divisibleBy", "use 'multipleOf'"),
+    ("extends", "use 'allOf'"),
+    ("discriminator", "give each choice of 'oneOf' a property with 'const'"),
+    (
+        "x-kubernetes-validations",
+        "rules of CEL are not read in a variables' schema; use JSON Schema's own keywords",
+    ),
+    ("x-kubernetes-int-or-string", "use anyOf: [{type: integer}, {type: string}]"),
 ];
 
 /// The formats of draft 2020-12 that the validator checks.
@@ -184,6 +202,7 @@ impl<'a> References<'a> {
                 let finding = Diagnostic::error(place, "schema-reference", "dynamic references are not read");
                 self.findings.push(finding.hint("use $ref"));
             }
+            modernize(object);
             // Names of documents would make references relative to them; here paths are what counts.
             object.remove("$id");
             object.remove("$schema");
@@ -216,7 +235,18 @@ impl<'a> References<'a> {
         }
     }
 
-    fn keywords(&mut self, object: &serde_json::Map<String, Value>, places: &Places, at: &str) {
+    fn keywords(&mut self, object: &mut serde_json::Map<String, Value>, places: &Places, at: &str) {
+        for (keyword, hint) in ELSEWHERE {
+            if object.remove(keyword).is_some() {
+                let place = places.key(&format!("{at}/{keyword}"));
+                let message = format!("'{keyword}' is not a keyword of draft 2020-12, and is not applied");
+                let finding = match keyword.starts_with("x-") {
+                    true => Diagnostic::warning(place, "schema-keyword", message),
+                    false => Diagnostic::error(place, "schema-keyword", message),
+                };
+                self.findings.push(finding.hint(hint));
+            }
+        }
         if let Some(draft) = object.get("$schema").and_then(Value::as_str)
             && draft.trim_end_matches('#') != DRAFT
         {
@@ -233,6 +263,7 @@ impl<'a> References<'a> {
             let mut finding = Diagnostic::error(place, "schema-format", message).expected(one_of(&formats));
             finding.hint = nearest(format, &formats).map(|near| format!("did you mean '{near}'?"));
             self.findings.push(finding);
+            object.remove("format");
         }
         for key in object.keys() {
             let known = |k: &&str| *k == key.as_str();
@@ -309,6 +340,33 @@ impl<'a> References<'a> {
             self.files.push(None);
         }
         Some(format!("{}#{fragment}", uri(number)))
+    }
+}
+
+/// Says in the words of draft 2020-12 what draft-07's `dependencies` and OpenAPI's `nullable` say.
+fn modernize(object: &mut serde_json::Map<String, Value>) {
+    if let Some(Value::Bool(true)) = object.remove("nullable")
+        && let Some(types) = object.get_mut("type")
+    {
+        let null = Value::from("null");
+        match types {
+            Value::String(_) => *types = vec![types.take(), null].into(),
+            Value::Array(list) if !list.contains(&null) => list.push(null),
+            _ => {}
+        }
+    }
+    if let Some(Value::Object(dependencies)) = object.remove("dependencies") {
+        let mut all: Vec<Value> = Vec::new();
+        for (name, wanted) in dependencies {
+            let keyword = if wanted.is_array() { "dependentRequired" } else { "dependentSchemas" };
+            all.push(serde_json::json!({ keyword: { name: wanted } }));
+        }
+        match object.get_mut("allOf") {
+            Some(Value::Array(list)) => list.extend(all),
+            _ => {
+                object.insert("allOf".to_owned(), all.into());
+            }
+        }
     }
 }
 

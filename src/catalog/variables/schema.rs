@@ -17,8 +17,50 @@ use crate::model::tree::Tree;
 
 /// Most schemas of one value that are looked at for names and defaults.
 const MAX_PARTS: usize = 64;
-/// Most properties that are looked at to put defaults into the values of one target.
-const MAX_STEPS: usize = 10_000;
+/// Most values that are looked at to put defaults into the values of one target.
+const MAX_STEPS: usize = 100_000;
+/// Deepest value that defaults are put into: what a document may have, and what defaults may add.
+const MAX_DEPTH: usize = 120;
+/// How often a part of a schema is taken out to see what the rest says.
+const MAX_CUTS: usize = 50;
+
+/// The defaults of a schema make more defaults, without end or nearly.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the schema's defaults go on without end, or are more than 100000 values")]
+pub(super) struct TooManyDefaults;
+
+fn step(steps: &mut usize, n: usize) -> Result<(), TooManyDefaults> {
+    *steps = steps.checked_sub(n).ok_or(TooManyDefaults)?;
+    Ok(())
+}
+
+/// How many values there are in a value.
+fn count(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => items.iter().map(count).sum::<usize>() + 1,
+        Value::Object(map) => map.values().map(count).sum::<usize>() + 1,
+        _ => 1,
+    }
+}
+
+/// The schema in `part` of an entry of a mapping.
+fn of_entry<'a>(part: &'a Value, name: &str) -> Option<&'a Value> {
+    match part.get("properties").and_then(|properties| properties.get(name)) {
+        Some(schema) => Some(schema),
+        // Which entries a pattern takes out of the others is not asked: such a schema gives them no defaults.
+        None if part.get("patternProperties").is_some() => None,
+        None => part.get("additionalProperties"),
+    }
+}
+
+/// The schema in `part` of an item of a list.
+fn of_item(part: &Value, n: usize) -> Option<&Value> {
+    let first = part.get("prefixItems").and_then(Value::as_array);
+    match first.and_then(|first| first.get(n)) {
+        Some(schema) => Some(schema),
+        None => part.get("items"),
+    }
+}
 
 /// Steps that a pattern may take: a profile's author must not be able to keep the daemon busy.
 const BACKTRACK_LIMIT: usize = 10_000;
@@ -71,10 +113,14 @@ impl VariablesSchema {
         places.key(&format!("{POINTER}{pointer}"))
     }
 
-    /// Puts defaults where values are missing, in nested mappings that are there too.
-    pub(super) fn fill(&self, values: &mut Value) {
-        if let Some(compiled) = &self.compiled {
-            compiled.schemas.fill(&compiled.schemas.root, 0, values, &mut { MAX_STEPS });
+    /// Puts defaults where values are missing.
+    ///
+    /// # Errors
+    /// There are too many to put in.
+    pub(super) fn fill(&self, values: &mut Value) -> Result<(), TooManyDefaults> {
+        match &self.compiled {
+            Some(compiled) => compiled.schemas.fill_in(values),
+            None => Ok(()),
         }
     }
 
@@ -122,27 +168,68 @@ impl Schemas {
         parts
     }
 
-    /// Puts defaults where values are missing, in nested mappings that were given too. A default is taken
-    /// as it is written. `steps` bounds the work for schemas that refer to themselves in many ways.
-    fn fill(&self, schema: &Value, number: usize, value: &mut Value, steps: &mut usize) {
-        let Value::Object(values) = value else { return };
-        let given: Vec<String> = values.keys().cloned().collect();
-        for (number, part) in self.parts(number, schema) {
-            let Some(properties) = part.get("properties").and_then(Value::as_object) else { continue };
-            for (name, property) in properties {
-                let Some(left) = steps.checked_sub(1) else { return };
-                *steps = left;
-                if given.contains(name) {
-                    if let Some(value) = values.get_mut(name) {
-                        self.fill(property, number, value, steps);
-                    }
-                } else if !values.contains_key(name)
-                    && let Some(default) = self.default(number, property)
+    /// Puts defaults where values are missing, as an API server does for a CRD: into mappings and lists that were
+    /// given and into those that a default has just made, by `properties`, `additionalProperties`, `items` and
+    /// `prefixItems`, also those of `$ref` and `allOf`.
+    ///
+    /// # Errors
+    /// A schema that names itself may ask for more without end.
+    pub(super) fn fill_in(&self, values: &mut Value) -> Result<(), TooManyDefaults> {
+        self.fill(&self.root, 0, values, &mut { MAX_STEPS }, 0)
+    }
+
+    fn fill(
+        &self,
+        schema: &Value,
+        number: usize,
+        value: &mut Value,
+        steps: &mut usize,
+        depth: usize,
+    ) -> Result<(), TooManyDefaults> {
+        if !value.is_object() && !value.is_array() {
+            return Ok(());
+        }
+        if depth > MAX_DEPTH {
+            return Err(TooManyDefaults);
+        }
+        let parts = self.parts(number, schema);
+        if let Value::Object(values) = value {
+            for (number, part) in &parts {
+                for (name, property) in
+                    part.get("properties").and_then(Value::as_object).into_iter().flatten()
                 {
-                    values.insert(name.clone(), default.clone());
+                    step(steps, 1)?;
+                    if !values.contains_key(name)
+                        && let Some(default) = self.default(*number, property)
+                    {
+                        step(steps, count(default))?;
+                        values.insert(name.clone(), default.clone());
+                    }
                 }
             }
         }
+        for (number, part) in parts {
+            match value {
+                Value::Object(values) => {
+                    for (name, value) in values.iter_mut() {
+                        if let Some(schema) = of_entry(part, name) {
+                            step(steps, 1)?;
+                            self.fill(schema, number, value, steps, depth + 1)?;
+                        }
+                    }
+                }
+                Value::Array(items) => {
+                    for (n, item) in items.iter_mut().enumerate() {
+                        if let Some(schema) = of_item(part, n) {
+                            step(steps, 1)?;
+                            self.fill(schema, number, item, steps, depth + 1)?;
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn default<'a>(&'a self, number: usize, schema: &'a Value) -> Option<&'a Value> {
@@ -195,53 +282,95 @@ pub(in super::super) fn read(
                 .hint("list the variables under 'properties'"),
         );
     }
-    let own = meta_problems(&root, places, POINTER);
+    let (own, mut cuts) = meta_problems(&root, places, POINTER);
     references.findings.extend(own);
     references.rewrite(&mut root, places, POINTER);
     references.read_files();
     let mut findings = std::mem::take(&mut references.findings);
-    for file in references.files.iter().flatten() {
-        findings.extend(meta_problems(&file.schema, &file.places, ""));
+    for file in references.files.iter_mut().flatten() {
+        let (found, wrong) = meta_problems(&file.schema, &file.places, "");
+        findings.extend(found);
+        wrong.iter().for_each(|pointer| cut(&mut file.schema, pointer));
     }
-    let schemas = Schemas { root, files: references.files };
+    // What is wrong in one part hides nothing that the rest says of values.
+    let mut schemas = Schemas { root, files: references.files };
     let names = schemas.names();
-    if findings.iter().any(Diagnostic::is_error) {
-        return (VariablesSchema { compiled: None, names, invalid: true }, findings);
+    cuts.drain(..).for_each(|pointer| cut(&mut schemas.root, &pointer));
+    let mut compiled = None;
+    for _ in 0..MAX_CUTS {
+        let built = match cost::check(&schemas) {
+            Ok(()) => compile(&schemas),
+            Err((pointer, why)) => Err((pointer, why.message().to_owned())),
+        };
+        match built {
+            Ok(validator) => {
+                findings.extend(default_problems(&validator, &schemas, &names, places));
+                compiled = Some(Arc::new(Compiled { validator, schemas }));
+                break;
+            }
+            Err((pointer, message)) => {
+                let place = places.value(&format!("{POINTER}{pointer}"));
+                findings.push(Diagnostic::error(place, "schema-invalid", message));
+                cut(&mut schemas.root, &pointer);
+            }
+        }
     }
-    let compiled = match cost::check(&schemas) {
-        Ok(()) => compile(&schemas),
-        Err((pointer, why)) => Err((pointer, why.message().to_owned())),
+    let invalid = findings.iter().any(Diagnostic::is_error);
+    (VariablesSchema { compiled, names, invalid }, findings)
+}
+
+/// Takes a part out of a schema: what holds it says nothing there.
+fn cut(schema: &mut Value, pointer: &str) {
+    let Some((parent, key)) = pointer.rsplit_once('/') else {
+        *schema = Value::Bool(true);
+        return;
     };
-    match compiled {
-        Ok(validator) => {
-            let wrong = default_problems(&validator, &schemas, &names, places);
-            let invalid = !wrong.is_empty();
-            findings.extend(wrong);
-            let compiled = Some(Arc::new(Compiled { validator, schemas }));
-            (VariablesSchema { compiled, names, invalid }, findings)
+    match schema.pointer_mut(parent) {
+        Some(Value::Object(parent)) => {
+            parent.remove(&key.replace("~1", "/").replace("~0", "~"));
         }
-        Err((pointer, message)) => {
-            let place = places.value(&format!("{POINTER}{pointer}"));
-            findings.push(Diagnostic::error(place, "schema-invalid", message));
-            (VariablesSchema { compiled: None, names, invalid: true }, findings)
+        Some(Value::Array(parent)) => {
+            if let Some(item) = key.parse().ok().and_then(|n: usize| parent.get_mut(n)) {
+                *item = Value::Bool(true);
+            }
         }
+        _ => *schema = Value::Bool(true),
     }
 }
 
-/// What is wrong with a schema as such.
-fn meta_problems(schema: &Value, places: &Places, base: &str) -> Vec<Diagnostic> {
+/// What is wrong with a schema as such, and the JSON pointers of that.
+fn meta_problems(schema: &Value, places: &Places, base: &str) -> (Vec<Diagnostic>, Vec<String>) {
+    let mut pointers = Vec::new();
     let mut seen = std::collections::BTreeSet::new();
     let meta = jsonschema::draft202012::meta::validator();
     let problems = meta.iter_errors(schema).flat_map(|error| explain::explain(&error, &Value::Null));
-    problems
+    let findings = problems
         .filter(|problem| seen.insert(problem.pointer.clone()))
         .map(|problem| {
             let place = places.value(&format!("{base}{}", problem.pointer));
             let message = format!("not a valid JSON Schema: {}", problem.message);
             let finding = Diagnostic::error(place, "schema-invalid", message);
-            Diagnostic { expected: problem.expected, hint: problem.hint, ..finding }
+            let hint = older_draft(schema, &problem.pointer).map(str::to_owned).or(problem.hint);
+            pointers.push(problem.pointer);
+            Diagnostic { expected: problem.expected, hint, ..finding }
         })
-        .collect()
+        .collect();
+    (findings, pointers)
+}
+
+/// What to write instead of what older drafts of JSON Schema had.
+fn older_draft(schema: &Value, pointer: &str) -> Option<&'static str> {
+    let value = schema.pointer(pointer)?;
+    Some(match (pointer.rsplit('/').next()?, value) {
+        ("items", Value::Array(_)) => {
+            "a list of schemas is 'prefixItems' in draft 2020-12, and 'items' is what holds for the rest"
+        }
+        ("exclusiveMinimum" | "exclusiveMaximum", Value::Bool(_)) => {
+            "in draft 2020-12 it is the limit itself: exclusiveMinimum: 0"
+        }
+        ("required", Value::Bool(_)) => "in draft 2020-12 it is a list of names beside 'properties'",
+        _ => return None,
+    })
 }
 
 fn compile(schemas: &Schemas) -> Result<Validator, (String, String)> {
@@ -269,7 +398,9 @@ fn default_problems(
     places: &Places,
 ) -> Vec<Diagnostic> {
     let mut values = Value::Object(Variables::new());
-    schemas.fill(&schemas.root, 0, &mut values, &mut { MAX_STEPS });
+    if let Err(error) = schemas.fill_in(&mut values) {
+        return vec![Diagnostic::error(places.key(POINTER), "schema-default", error.to_string())];
+    }
     let problems = explain::problems(validator, &schemas.root, &values);
     // What is missing altogether comes from fleets and targets.
     let given = |p: &Problem| {

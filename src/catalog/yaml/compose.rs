@@ -25,6 +25,8 @@ struct Part {
     height: usize,
     /// What it is as a key; none for collections and null.
     key: Option<String>,
+    /// A word without quotes that is true or false in YAML 1.1 alone: `on`.
+    word: Option<Box<str>>,
 }
 
 pub(super) struct Composer<'input, I: BorrowedInput<'input>> {
@@ -33,6 +35,7 @@ pub(super) struct Composer<'input, I: BorrowedInput<'input>> {
     dialect: Dialect,
     findings: Vec<Diagnostic>,
     suppressed: usize,
+    suppressed_warnings: usize,
     /// Anchored values of this document.
     anchors: HashMap<usize, Part>,
     /// Of all of the file.
@@ -50,6 +53,7 @@ impl<'input, I: BorrowedInput<'input>> Composer<'input, I> {
             dialect,
             findings: Vec::new(),
             suppressed: 0,
+            suppressed_warnings: 0,
             anchors: HashMap::new(),
             weight: 0,
             documents: 0,
@@ -77,6 +81,11 @@ impl<'input, I: BorrowedInput<'input>> Composer<'input, I> {
     }
 
     pub(super) fn into_findings(mut self) -> Vec<Diagnostic> {
+        if self.suppressed_warnings > 0 {
+            let message = format!("{} more warnings of this file are not shown", self.suppressed_warnings);
+            let place = crate::model::diagnostic::Place::file(&*self.file);
+            self.findings.push(Diagnostic::warning(place, "too-many-findings", message));
+        }
         if self.suppressed > 0 {
             let message = format!("{} more findings in this file are not shown", self.suppressed);
             let place = crate::model::diagnostic::Place::file(&*self.file);
@@ -94,6 +103,15 @@ impl<'input, I: BorrowedInput<'input>> Composer<'input, I> {
         let mut finding = Diagnostic::error(at.in_file(&self.file), code, message);
         finding.hint = hint.map(str::to_owned);
         self.findings.push(finding);
+    }
+
+    /// The same for what can be used.
+    fn warn(&mut self, at: Mark, code: &str, message: impl Into<String>, hint: &str) {
+        if self.findings.len() >= MAX_FINDINGS {
+            self.suppressed_warnings += 1;
+            return;
+        }
+        self.findings.push(Diagnostic::warning(at.in_file(&self.file), code, message).hint(hint));
     }
 
     pub(super) fn too_many_documents(&mut self) {
@@ -217,12 +235,26 @@ impl<'input, I: BorrowedInput<'input>> Composer<'input, I> {
             Dialect::Kubernetes => scalar.clone().into_key(),
             Dialect::Fairlead => (scalar != Scalar::Null).then(|| text.to_owned()),
         };
+        if name.is_none()
+            && let Some(loss) = plain.then(|| scalar::loss(text, &scalar, self.dialect)).flatten()
+        {
+            let hint = "put it in quotes if every digit counts, and give the field a text";
+            match self.dialect {
+                Dialect::Fairlead => self.report(at, "yaml-number", loss, Some(hint)),
+                Dialect::Kubernetes => self.warn(at, "yaml-number", loss, hint),
+            }
+        }
+        let word = (plain && matches!(scalar, Scalar::Bool(_)) && !is_json_word(text)).then(|| text.into());
         let value = scalar.into_value().unwrap_or_else(|| {
             let message = format!("'{}' is not a number that JSON can hold", shortened(text));
             self.report(at, "yaml-not-finite", message, Some("put it in quotes if it is meant as a text"));
             Value::Null
         });
-        Ok(Part { value, node: Node { at, inside: Inside::Nothing }, weight, height: 0, key })
+        let inside = match &value {
+            Value::Bool(_) | Value::Number(_) if value.to_string() != text => Inside::Written(text.into()),
+            _ => Inside::Nothing,
+        };
+        Ok(Part { value, node: Node { at, inside }, weight, height: 0, key, word })
     }
 
     /// Tags of collections say nothing that JSON could hold; kubectl ignores them.
@@ -259,7 +291,7 @@ impl<'input, I: BorrowedInput<'input>> Composer<'input, I> {
             nodes.push(part.node);
         }
         let node = Node { at, inside: Inside::Items(nodes) };
-        Ok(Part { value: Value::Array(values), node, weight, height: height + 1, key: None })
+        Ok(Part { value: Value::Array(values), node, weight, height: height + 1, key: None, word: None })
     }
 
     fn mapping(&mut self, at: Mark, depth: usize) -> Result<Part, Halt> {
@@ -287,7 +319,7 @@ impl<'input, I: BorrowedInput<'input>> Composer<'input, I> {
         }
         let node = Node { at, inside: Inside::Entries(building.entries) };
         let Mapping { values, weight, height, .. } = building;
-        Ok(Part { value: Value::Object(values), node, weight, height: height + 1, key: None })
+        Ok(Part { value: Value::Object(values), node, weight, height: height + 1, key: None, word: None })
     }
 
     fn entry(&mut self, building: &mut Mapping, key: Part, value: Part, at: Mark) {
@@ -297,18 +329,41 @@ impl<'input, I: BorrowedInput<'input>> Composer<'input, I> {
             return;
         };
         building.weight += key.weight + value.weight;
+        let word = key.word.filter(|_| self.dialect == Dialect::Kubernetes);
         if !building.own.insert(name.clone()) {
-            let mut message = format!("the key '{}' is here twice", shortened(&name));
-            // Looking for the first takes time; beyond the cap nobody would see it.
-            if self.findings.len() < MAX_FINDINGS
-                && let Some(first) = building.entries.iter().find(|e| *e.name == *name)
-            {
-                message = format!("{message}; the first is on line {}", first.at.in_file("").line);
-            }
-            self.report(at, "yaml-duplicate-key", message, Some("remove one of them"));
+            self.twice(building, &name, word.as_deref(), at);
             return;
         }
-        building.put(name, value.value, value.node, at);
+        if let Some(word) = &word {
+            let message = format!("the key '{word}' means {name} in YAML 1.1, and so to kubectl");
+            let hint = format!("put it in quotes if '{word}' is meant, else write {name}");
+            self.warn(at, "yaml-boolean-key", message, &hint);
+        }
+        building.put(name, word, value.value, value.node, at);
+    }
+
+    /// Says that a key is there twice, and how it came to that where that can't be seen.
+    fn twice(&mut self, building: &Mapping, name: &str, word: Option<&str>, at: Mark) {
+        let mut message = format!("the key '{}' is here twice", shortened(name));
+        let mut hint = "remove one of them".to_owned();
+        // Looking for the first takes time; beyond the cap nobody would see it.
+        if self.findings.len() < MAX_FINDINGS
+            && let Some(first) = building.entries.iter().find(|e| *e.name == *name)
+        {
+            let line = first.at.in_file("").line;
+            let (one, two) = (first.written.as_deref().unwrap_or(name), word.unwrap_or(name));
+            if one == name && two == name {
+                message = format!("{message}; the first is on line {line}");
+            } else if one == two {
+                message = format!("the key '{two}' is here twice; the first is on line {line}");
+            } else {
+                message = format!(
+                    "the keys '{two}' and '{one}' (line {line}) both mean {name} in YAML 1.1: the same key is here twice"
+                );
+                hint = "put them in quotes".to_owned();
+            }
+        }
+        self.report(at, "yaml-duplicate-key", message, Some(&hint));
     }
 
     /// Merges as kubectl does: in the order of the text, so an entry before `<<` gives way, one after it
@@ -336,7 +391,7 @@ impl<'input, I: BorrowedInput<'input>> Composer<'input, I> {
         for (mut map, entries) in sources {
             for entry in entries {
                 if let Some(value) = map.remove(&*entry.name) {
-                    building.put(entry.name.into(), value, entry.node, entry.at);
+                    building.put(entry.name.into(), entry.written, value, entry.node, entry.at);
                 }
             }
         }
@@ -356,10 +411,15 @@ struct Mapping {
 }
 
 impl Mapping {
-    fn put(&mut self, name: String, value: Value, node: Node, at: Mark) {
-        self.entries.push(Entry { name: name.as_str().into(), at, node });
+    fn put(&mut self, name: String, written: Option<Box<str>>, value: Value, node: Node, at: Mark) {
+        self.entries.push(Entry { name: name.as_str().into(), written, at, node });
         self.values.insert(name, value);
     }
+}
+
+/// `true` and `false` in the ways that people recognize as such.
+fn is_json_word(text: &str) -> bool {
+    text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false")
 }
 
 /// `<<` without quotes.

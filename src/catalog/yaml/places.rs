@@ -37,6 +37,8 @@ pub(super) struct Node {
 pub(super) enum Inside {
     #[default]
     Nothing,
+    /// A scalar that is written otherwise than JSON would have it: `yes`, `1.10`, `0644`.
+    Written(Box<str>),
     Items(Vec<Node>),
     /// In the order of the text.
     Entries(Vec<Entry>),
@@ -45,6 +47,8 @@ pub(super) enum Inside {
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) name: Box<str>,
+    /// How the key is written, where that is not its name: `on`.
+    pub(super) written: Option<Box<str>>,
     pub(super) at: Mark,
     pub(super) node: Node,
 }
@@ -78,25 +82,39 @@ impl Places {
         self.find(pointer).2
     }
 
+    /// How a scalar is written, where JSON would write its value otherwise: `yes`, `1.10`, `0644`.
+    pub fn written(&self, pointer: &str) -> Option<&str> {
+        match &self.node(pointer)?.inside {
+            Inside::Written(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn node(&self, pointer: &str) -> Option<&Node> {
+        pointer.split('/').skip(1).try_fold(&self.root, |node, token| Some(child(node, token)?.1))
+    }
+
     fn find(&self, pointer: &str) -> (Mark, Mark, bool) {
         let mut node = &self.root;
         let mut key = node.at;
         for token in pointer.split('/').skip(1) {
-            let token = token.replace("~1", "/").replace("~0", "~");
-            let next = match &node.inside {
-                Inside::Nothing => None,
-                Inside::Items(items) => {
-                    token.parse().ok().and_then(|n: usize| items.get(n)).map(|n| (n.at, n))
-                }
-                // The last one, as for the value: a later entry takes the place of a merged one.
-                Inside::Entries(entries) => {
-                    entries.iter().rev().find(|e| *e.name == *token).map(|e| (e.at, &e.node))
-                }
-            };
-            let Some((at, child)) = next else { return (key, node.at, false) };
+            let Some((at, child)) = child(node, token) else { return (key, node.at, false) };
             (key, node) = (at, child);
         }
         (key, node.at, true)
+    }
+}
+
+/// What a token of a JSON pointer leads to, and where its key is.
+fn child<'a>(node: &'a Node, token: &str) -> Option<(Mark, &'a Node)> {
+    match &node.inside {
+        Inside::Nothing | Inside::Written(_) => None,
+        Inside::Items(items) => token.parse().ok().and_then(|n: usize| items.get(n)).map(|n| (n.at, n)),
+        // The last one, as for the value: a later entry takes the place of a merged one.
+        Inside::Entries(entries) => {
+            let token = token.replace("~1", "/").replace("~0", "~");
+            entries.iter().rev().find(|e| *e.name == *token).map(|e| (e.at, &e.node))
+        }
     }
 }
 

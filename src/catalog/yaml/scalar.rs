@@ -98,6 +98,62 @@ pub(super) fn resolve(
     }
 }
 
+/// Why a number can't be kept as it is written, and what would be kept: JSON numbers are 64 bits wide here, as in
+/// kubectl and the API server. None for texts, and for numbers that lose nothing.
+pub(super) fn loss(text: &str, scalar: &Scalar, dialect: Dialect) -> Option<String> {
+    let plain: String = match dialect {
+        Dialect::Kubernetes => text.replace('_', ""),
+        Dialect::Fairlead => text.to_owned(),
+    };
+    let shown = shortened(text);
+    match scalar {
+        Scalar::Float(f) if f.is_finite() => {
+            let same = significant(&plain) == significant(&format!("{f:e}"));
+            let whole = signed(&plain).1.bytes().all(|b| b.is_ascii_digit());
+            match (same, whole) {
+                (true, false) => None,
+                // `08` is a float of one digit to YAML 1.1.
+                (true, true) if f.abs() < 9e15 => None,
+                (_, true) => {
+                    Some(format!("the whole number '{shown}' does not fit into 64 bits: it is kept as {f:e}"))
+                }
+                (_, false) => Some(format!(
+                    "the number '{shown}' has more digits than 64 bits hold: it is kept as {f:e}"
+                )),
+            }
+        }
+        // What is no number for its size would silently be a text.
+        Scalar::Text(_) if dialect == Dialect::Fairlead && is_number(&plain) => {
+            Some(format!("the number '{shown}' does not fit into 64 bits"))
+        }
+        _ => None,
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    let based = |prefix: &str, base: u32| {
+        text.strip_prefix(prefix)
+            .is_some_and(|digits| !digits.is_empty() && digits.chars().all(|c| c.is_digit(base)))
+    };
+    yaml_float(text) || based("0x", 16) || based("0o", 8)
+}
+
+/// The digits of a decimal number without leading and closing zeros, and the power of ten of the last one.
+fn significant(text: &str) -> (String, i64) {
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, fraction) = signed(mantissa).1.split_once('.').unwrap_or((signed(mantissa).1, ""));
+    let digits = format!("{whole}{fraction}");
+    let kept = digits.trim_end_matches('0');
+    let dropped = i64::try_from(digits.len() - kept.len()).unwrap_or(i64::MAX);
+    let places = i64::try_from(fraction.len()).unwrap_or(i64::MAX);
+    let kept = kept.trim_start_matches('0');
+    if kept.is_empty() {
+        return (String::new(), 0);
+    }
+    let exponent = exponent.parse::<i64>().unwrap_or(i64::MAX);
+    (kept.to_owned(), exponent.saturating_sub(places).saturating_add(dropped))
+}
+
 /// The beginning of a text, for messages.
 pub(super) fn shortened(text: &str) -> String {
     match text.char_indices().nth(60) {

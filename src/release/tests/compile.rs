@@ -213,6 +213,9 @@ fn all_that_is_wrong_is_told_over_layers_and_profiles() {
             ("profiles/edge/shop/bad.yaml:3:19".to_owned(), "yaml-syntax"),
             ("profiles/edge/net/all.yaml:5:16".to_owned(), "yaml-syntax"),
             ("profiles/other/disk/bad.yaml:2:1".to_owned(), "yaml-duplicate-key"),
+            ("profiles/other/disk/bad.yaml:1:1".to_owned(), "missing-field"),
+            ("profiles/other/disk/bad.yaml:1:1".to_owned(), "missing-field"),
+            ("profiles/other/disk/bad.yaml:1:1".to_owned(), "missing-field"),
         ],
         "{:?}",
         texts(&found)

@@ -61,6 +61,56 @@ fn functions_and_macros_work_and_have_an_order() {
     }
 }
 
+/// In a field that holds text for Kubernetes a number can be meant as nothing else.
+#[test]
+fn where_text_belongs_a_value_becomes_its_text() {
+    let manifest = r#"
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: "${{ var.n }}", labels: {n: "${{ var.n }}"}, annotations: "${{ var.texts }}"}
+spec:
+  suspend: ${{ var.on }}
+  jobTemplate:
+    spec:
+      backoffLimit: ${{ var.n }}
+      template:
+        spec:
+          nodeSelector: {zone: "${{ var.n }}"}
+          containers:
+          - name: a
+            args: ["${{ var.n }}", "${{ var.on }}"]
+            command: ${{ var.ports }}
+            env: [{name: N, value: "${{ var.f }}"}]
+            ports: [{containerPort: "${{ var.n }}"}]
+            resources: {limits: {cpu: "${{ var.n }}"}}
+"#;
+    let mut variables = variables();
+    variables["texts"] = json!({"a": 1, "b": true});
+    let object = Case::new(manifest, variables).object();
+    assert_eq!(
+        object["metadata"],
+        json!({"name": "3", "labels": {"n": "3"}, "annotations": {"a": "1", "b": "true"}})
+    );
+    assert_eq!(object["spec"]["suspend"], true);
+    let job = &object["spec"]["jobTemplate"]["spec"];
+    assert_eq!(job["backoffLimit"], 3);
+    let pod = &job["template"]["spec"];
+    assert_eq!(pod["nodeSelector"], json!({"zone": "3"}));
+    assert_eq!(
+        pod["containers"][0],
+        json!({
+            "name": "a", "args": ["3", "true"], "command": ["80", "443"], "env": [{"name": "N", "value": "1.5"}],
+            "ports": [{"containerPort": 3}], "resources": {"limits": {"cpu": 3}},
+        })
+    );
+    // What kind it is may come from an expression, and an item of a list is one as well.
+    let list = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: '${{ var.kind }}', metadata: {name: a}, data: {v: '${{ var.n }}'}}\n";
+    assert_eq!(Case::new(list, json!({"kind": "ConfigMap", "n": 3})).object()["data"]["v"], "3");
+    assert_eq!(Case::new(list, json!({"kind": "Widget", "n": 3})).object()["data"]["v"], 3);
+    // Null is no text, and is left for the server.
+    assert_eq!(Case::new(list, json!({"kind": "ConfigMap", "n": null})).object()["data"]["v"], json!(null));
+}
+
 #[test]
 fn in_a_longer_text_values_are_formatted() {
     for (scalar, expected) in [

@@ -64,7 +64,7 @@ fn objects_that_are_none_are_refused_with_their_place() {
         ("apiVersion: v1\nkind: A b\nmetadata: {name: a}\n", "layer/a.yaml:2:7: 'A b' is not a kind"),
         (
             "apiVersion: v1\nkind: A\nmetadata: {name: a, labels: {x: yes}}\n",
-            "layer/a.yaml:3:33: the value of 'x' in metadata.labels must be a text (hint: put",
+            "layer/a.yaml:3:33: metadata.labels.x must be a text, and 'yes' means true in YAML 1.1 (hint: put it in quotes)",
         ),
         (
             "apiVersion: v1\nkind: A\nmetadata: {name: a, annotations: [x]}\n",
@@ -111,12 +111,12 @@ fn objects_that_are_none_are_refused_with_their_place() {
 fn values_are_checked_as_written_ones_are() {
     let manifest =
         "apiVersion: v1\nkind: A\nmetadata: {name: '${{ var.n }}', annotations: {'x': '${{ var.i }}'}}\n";
-    let errors = Case::new(manifest, json!({"n": "a/b", "i": 3})).errors();
+    let errors = Case::new(manifest, json!({"n": "a/b", "i": [3]})).errors();
     assert_eq!(
         errors,
         [
             "layer/a.yaml:3:18: metadata.name must not hold '/' or '%'",
-            "layer/a.yaml:3:53: the value of 'x' in metadata.annotations must be a text (hint: put it in quotes)",
+            "layer/a.yaml:3:53: the value of 'x' in metadata.annotations must be a text",
         ]
     );
 }

@@ -30,10 +30,10 @@ impl Case {
         Self { tree: MemoryTree::new([("layer/a.yaml", manifest)]), variables, expressions: true }
     }
 
-    /// A ConfigMap whose `data.v` is the YAML of `scalar`.
+    /// A custom object whose `data.v` is the YAML of `scalar`.
     fn scalar(scalar: &str, variables: serde_json::Value) -> Self {
         Self::new(
-            &format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\ndata:\n  v: {scalar}\n"),
+            &format!("apiVersion: x.io/v1\nkind: Thing\nmetadata: {{name: a}}\ndata:\n  v: {scalar}\n"),
             variables,
         )
     }
@@ -56,8 +56,10 @@ impl Case {
             profile: "p",
             declares: &|name| declared.contains(&name),
             declared: &declared,
+            suspect: &Default::default(),
         }
         .render(cache)
+        .map_err(|failed| failed.findings)
     }
 
     /// The only object.

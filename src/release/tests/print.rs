@@ -122,7 +122,7 @@ proptest! {
     /// What is printed means to kubectl what is sent.
     #[test]
     fn what_is_printed_reads_back_the_same(value in any_json()) {
-        let manifest = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": value});
+        let manifest = json!({"apiVersion": "x.io/v1", "kind": "Thing", "metadata": {"name": "a"}, "data": value});
         let case = Case::new(&manifest.to_string(), json!({}));
         let mut case = case;
         case.expressions = false;
