@@ -34,7 +34,7 @@ pub use mend::is_about_stand_in;
 pub use single::read_single;
 pub use variables::{values, variables};
 
-use read::{Documents, Finding, Subject};
+use read::{Documents, Finding, Subject, TakenOut};
 
 /// The documents of one kind.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ struct Shelf<T> {
     /// Names of documents that are there but not valid.
     broken: BTreeSet<String>,
     /// Names of documents that are looked at but not kept: see [`Documents::patched`].
-    patched: BTreeMap<String, bool>,
+    patched: BTreeMap<String, TakenOut>,
     /// Documents that can't be used and are looked at only so that all that is wrong is said at once.
     aside: Vec<Arc<T>>,
     /// Files, or folders, of which not everything could be read.

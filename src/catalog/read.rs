@@ -34,6 +34,15 @@ pub(super) struct Finding {
     pub(super) diagnostic: Diagnostic,
 }
 
+/// What was taken out of a document because it is wrong.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TakenOut {
+    /// Values of variables may be missing for it.
+    pub(super) values: bool,
+    /// A fleet may choose other targets for it.
+    pub(super) selector: bool,
+}
+
 /// What a folder holds of one kind.
 pub(super) struct Documents<T> {
     /// By name, in the order of files and documents.
@@ -42,8 +51,7 @@ pub(super) struct Documents<T> {
     pub(super) broken: BTreeSet<String>,
     /// Names of documents in `found` that lack what was not valid: checked further, so that everything that
     /// is wrong is said at once, and then given up.
-    /// True: a value may be missing that was taken out.
-    pub(super) patched: BTreeMap<String, bool>,
+    pub(super) patched: BTreeMap<String, TakenOut>,
     /// Documents of names that are taken twice, or that have no name: see [`super::Shelf::aside`].
     pub(super) twice: Vec<(String, Located<T>)>,
     /// Where something was taken out of documents: what is said of these places may be of what stands in for it.
@@ -202,7 +210,11 @@ impl<T: DeserializeOwned> Documents<T> {
             }
             (Some(value), Some(name)) => {
                 if !valid {
-                    self.patched.insert(name.clone(), taken_out.iter().any(|at| may_hold_values(at)));
+                    let taken_out = TakenOut {
+                        values: taken_out.iter().any(|at| may_hold_values(at)),
+                        selector: taken_out.iter().any(|at| at.starts_with("/spec/clusters")),
+                    };
+                    self.patched.insert(name.clone(), taken_out);
                 }
                 self.found.entry(name).or_default().push(Located { value, places: doc.places });
             }

@@ -29,7 +29,7 @@ pub(in crate::catalog) fn cross(catalog: &Catalog) -> Vec<Finding> {
         {
             findings.extend(values(catalog, fleet, target));
         }
-        if catalog.fleets.patched.contains_key(fleet.metadata.name.as_str()) {
+        if catalog.fleets.patched.get(fleet.metadata.name.as_str()).is_some_and(|taken| taken.selector) {
             // Whom it chooses is not known for sure.
         } else if chosen == 0 && catalog.targets.is_complete() {
             let message = format!("the label selector ({}) chooses no target", fleet.spec.clusters);
@@ -124,8 +124,8 @@ fn values(catalog: &Catalog, fleet: &LocatedFleet, target: &Target) -> Vec<Findi
     let profiles = fleet.spec.profiles.iter().filter_map(|used| here(catalog, used));
     let wrong = profiles.flat_map(|profile| check(profile, fleet, target).findings);
     // What seems to be missing may be what was taken out because something else was wrong with it.
-    let patched = catalog.fleets.patched.get(fleet.metadata.name.as_str()).is_some_and(|taken| *taken)
-        || catalog.targets.patched.get(target.metadata.name.as_str()).is_some_and(|taken| *taken);
+    let patched = catalog.fleets.patched.get(fleet.metadata.name.as_str()).is_some_and(|taken| taken.values)
+        || catalog.targets.patched.get(target.metadata.name.as_str()).is_some_and(|taken| taken.values);
     let wrong = wrong.filter(|d| !(patched && d.code == "missing-key"));
     wrong.map(|diagnostic| Finding { subjects: vec![subject.clone()], diagnostic }).collect()
 }
