@@ -264,10 +264,9 @@ fn numbers_that_lose_digits_are_refused_where_they_stand() {
             let value = if keyword == "enum" { format!("[{number}]") } else { number.to_owned() };
             let schema = format!("{{type: object, properties: {{n: {{{keyword}: {value}}}}}}}");
             let found = values(&tree(&schema, "{}", "{}")).unwrap_err();
-            assert!(
-                found[0].starts_with("profiles/edge/profile.yaml:6:") && found[0].contains(kept),
-                "{found:?}"
-            );
+            let said =
+                |line: &String| line.starts_with("profiles/edge/profile.yaml:6:") && line.contains(kept);
+            assert!(found.iter().any(said), "{found:?}");
         }
     }
     for number in

@@ -80,7 +80,7 @@ spec:
           - name: a
             args: ["${{ var.n }}", "${{ var.on }}"]
             command: ${{ var.ports }}
-            env: [{name: N, value: "${{ var.f }}"}]
+            env: [{name: E, value: "${{ var.f }}"}]
             ports: [{containerPort: "${{ var.n }}"}]
             resources: {limits: {cpu: "${{ var.n }}"}}
 "#;
@@ -99,7 +99,7 @@ spec:
     assert_eq!(
         pod["containers"][0],
         json!({
-            "name": "a", "args": ["3", "true"], "command": ["80", "443"], "env": [{"name": "N", "value": "1.5"}],
+            "name": "a", "args": ["3", "true"], "command": ["80", "443"], "env": [{"name": "E", "value": "1.5"}],
             "ports": [{"containerPort": 3}], "resources": {"limits": {"cpu": 3}},
         })
     );
