@@ -96,7 +96,7 @@ fn has_key(keys: &Map<String, Value>, pair: &str) -> bool {
     let Some((name, wanted)) = pair.split_once('=') else { return false };
     match keys.get(name.trim()) {
         Some(Value::String(has)) => has == wanted.trim(),
-        Some(has) => has.to_string() == wanted.trim(),
+        Some(has) => serde_json::from_str::<Value>(wanted.trim()).is_ok_and(|wanted| wanted == *has),
         None => false,
     }
 }
