@@ -352,10 +352,8 @@ fn is_no_certificate(value: &Value) -> bool {
 
 fn take_out(value: &mut Value, path: &[String], goes: &dyn Fn(&Value) -> bool) {
     match (value, path) {
-        (Value::Object(map), [last]) => {
-            if map.get(last).is_some_and(goes) {
-                map.remove(last);
-            }
+        (Value::Object(map), [last]) if map.get(last).is_some_and(goes) => {
+            map.remove(last);
         }
         (Value::Object(map), [first, rest @ ..]) => {
             if let Some(inner) = map.get_mut(first) {
