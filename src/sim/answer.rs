@@ -10,7 +10,7 @@ use super::body::Body;
 use super::cluster::{Inner, State};
 use super::kind::{Kind, Version};
 use super::refuse::Refusal;
-use super::{delete, discover, read, write};
+use super::{delete, discover, openapi, read, review, write};
 
 pub type Answer = Result<Response<Body>, Refusal>;
 
@@ -23,7 +23,7 @@ pub struct Target {
     version: usize,
     pub namespace: Option<String>,
     pub name: Option<String>,
-    /// `status`, or empty.
+    /// `status`, `scale`, or empty.
     pub subresource: &'static str,
 }
 
@@ -91,12 +91,45 @@ fn route(cluster: &Arc<Inner>, state: &mut State, ask: &Ask) -> Answer {
         Place::About => Some(about(&cluster.settings().version)),
         Place::Health => return Ok(text_answer(StatusCode::OK, "ok")),
         Place::Unknown => None,
+        Place::OpenApi(None) => Some(openapi::index(state)),
+        Place::OpenApi(Some((group, version))) => {
+            let about = cluster.settings().version.trim_start_matches('v');
+            openapi::document(state, group, version, about)
+        }
         Place::Resource(path) => {
+            if let Some(answer) = review::review(ask, path) {
+                return answer.map(|review| json_answer(201, &review));
+            }
+            if let Some(refused) = containers(state, path) {
+                return Err(refused);
+            }
             let Some(target) = target(state, path) else { return nothing() };
             return objects(cluster, state, ask, &target);
         }
     };
-    found.map_or_else(nothing, |value| Ok(json_answer(200, &value)))
+    let Some(value) = found else { return nothing() };
+    let mut response = json_answer(200, &value);
+    if let Ok(kind) = HeaderValue::from_str(&discover::content_type(ask)) {
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    }
+    Ok(response)
+}
+
+/// What only a kubelet could answer: simulated pods run nothing.
+fn containers(state: &State, path: &Path) -> Option<Refusal> {
+    let what = path.subresource.as_deref()?;
+    let of_pod = path.group.is_empty() && path.plural == "pods";
+    if !of_pod || !["log", "exec", "attach", "portforward", "proxy", "ephemeralcontainers"].contains(&what) {
+        return None;
+    }
+    let kind = state.kind("", "pods")?;
+    let (namespace, name) = (path.namespace.as_deref()?, path.name.as_deref()?);
+    if state.store.get(&kind.resource, &super::object::Key::new(namespace, name)).is_none() {
+        return Some(Refusal::not_found(&kind, name));
+    }
+    let message =
+        format!("pods of a simulated cluster run no containers: there is nothing to answer '{what}' with");
+    Some(Refusal::new(501, "NotImplemented", message))
 }
 
 fn about(version: &str) -> Value {
@@ -113,6 +146,7 @@ fn target(state: &State, path: &Path) -> Option<Target> {
     let subresource = match path.subresource.as_deref() {
         None => "",
         Some("status") if kind.versions[version].status => "status",
+        Some("scale") if kind.versions[version].scale.is_some() => "scale",
         // What ends a namespace.
         Some("finalize") if kind.is("", "Namespace") => "finalize",
         Some(_) => return None,
@@ -127,12 +161,13 @@ fn target(state: &State, path: &Path) -> Option<Target> {
 fn objects(cluster: &Arc<Inner>, state: &mut State, ask: &Ask, target: &Target) -> Answer {
     let is_watch = ask.is_set("watch");
     let has_place = target.namespace.is_some() || !target.kind.namespaced;
+    let now = cluster.now_millis().div_euclid(1_000);
     match (&ask.method, &target.name) {
-        (&Method::GET, Some(name)) if !is_watch && has_place => read::get(state, ask, target, name),
+        (&Method::GET, Some(name)) if !is_watch && has_place => read::get(state, ask, target, name, now),
         (&Method::GET, _) if is_watch && target.subresource.is_empty() => {
             read::watch(cluster, state, ask, target)
         }
-        (&Method::GET, None) => read::list(state, ask, target),
+        (&Method::GET, None) => read::list(state, ask, target, now),
         (&Method::POST, None) if has_place => write::create(cluster, state, ask, target),
         (&Method::PUT, Some(name)) if has_place => write::replace(cluster, state, ask, target, name),
         (&Method::PATCH, Some(name)) if has_place => write::patch(cluster, state, ask, target, name),

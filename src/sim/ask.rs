@@ -29,6 +29,8 @@ pub enum Place {
     About,
     /// `/healthz`, `/livez`, `/readyz`
     Health,
+    /// `/openapi/v3`, and its documents: none, or group and version.
+    OpenApi(Option<(String, String)>),
     Resource(Path),
     Unknown,
 }
@@ -99,6 +101,12 @@ impl Ask {
         Some(kind).filter(|kind| kind.starts_with("PartialObjectMetadata"))
     }
 
+    /// Whether the answer is asked for as a table.
+    pub fn wants_table(&self) -> bool {
+        let first = self.accept.split(',').map(str::trim).find(|one| one.starts_with("application/json"));
+        first.is_some_and(|first| first.split(';').any(|one| one.trim() == "as=Table"))
+    }
+
     /// Whether only metadata is asked for.
     pub fn wants_metadata(&self) -> bool {
         self.wants_as().is_some()
@@ -114,6 +122,11 @@ fn place(path: &str) -> Place {
         ["apis"] => Place::Groups,
         ["version"] => Place::About,
         ["healthz" | "livez" | "readyz", ..] => Place::Health,
+        ["openapi", "v3"] => Place::OpenApi(None),
+        ["openapi", "v3", "api", version] => Place::OpenApi(Some((String::new(), (*version).to_owned()))),
+        ["openapi", "v3", "apis", group, version] => {
+            Place::OpenApi(Some(((*group).to_owned(), (*version).to_owned())))
+        }
         ["api", version] => Place::Version(String::new(), (*version).to_owned()),
         ["apis", group] => Place::Group((*group).to_owned()),
         ["apis", group, version] => Place::Version((*group).to_owned(), (*version).to_owned()),

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::discover::rank;
 use super::kind::{Kind, Version, resource_name};
 use super::refuse::{Invalid, Refusal};
+use super::scale::ScalePaths;
 use super::schema::{Field, ListHow, ListType, MapType, Scalar, Schema, Type, TypeId, Zero, metadata_types};
 
 /// Holds a CRD until its instances are gone.
@@ -18,6 +19,18 @@ pub const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 pub struct Rules {
     schema: Value,
     validator: Option<Validator>,
+    /// `additionalPrinterColumns`.
+    columns: Vec<Value>,
+}
+
+impl Rules {
+    pub fn columns(&self) -> &[Value] {
+        &self.columns
+    }
+
+    pub fn open_schema(&self) -> &Value {
+        &self.schema
+    }
 }
 
 impl std::fmt::Debug for Rules {
@@ -46,7 +59,10 @@ fn kind(spec: &Value) -> Kind {
     let (group, plural) = (text(spec, "/group"), text(spec, "/names/plural"));
     let mut versions: Vec<Version> = spec["versions"].as_array().into_iter().flatten().map(version).collect();
     versions.sort_by_key(|version| std::cmp::Reverse(rank(&version.name)));
-    let names = spec["names"]["shortNames"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let names = |field: &str| {
+        let names = spec["names"][field].as_array().into_iter().flatten().filter_map(Value::as_str);
+        names.map(Box::from).collect()
+    };
     Kind {
         resource: resource_name(group, plural).into(),
         group: group.into(),
@@ -54,7 +70,8 @@ fn kind(spec: &Value) -> Kind {
         list_kind: text(spec, "/names/listKind").into(),
         plural: plural.into(),
         singular: text(spec, "/names/singular").into(),
-        short_names: names.map(Box::from).collect(),
+        short_names: names("shortNames"),
+        categories: names("categories"),
         namespaced: text(spec, "/scope") == "Namespaced",
         is_custom: true,
         versions,
@@ -73,7 +90,12 @@ fn version(spec: &Value) -> Version {
         status: spec["subresources"]["status"].is_object(),
         schema: Arc::new(schema),
         root,
-        rules: Some(Arc::new(Rules { schema: open.clone(), validator })),
+        scale: ScalePaths::custom(spec),
+        rules: Some(Arc::new(Rules {
+            schema: open.clone(),
+            validator,
+            columns: spec["additionalPrinterColumns"].as_array().cloned().unwrap_or_default(),
+        })),
     }
 }
 

@@ -209,10 +209,10 @@ pub fn by_controller(cluster: &Inner, state: &mut State, kind: &Arc<Kind>, key: 
 /// Deletes all objects of a kind in a namespace that fit.
 pub fn delete_all(cluster: &Arc<Inner>, state: &mut State, ask: &Ask, target: &Target) -> Answer {
     let options = Options::read(ask)?;
-    let view = View::new(ask, target)?;
+    let view = View::new(ask, target, cluster.now_millis().div_euclid(1_000))?;
     let kind = &target.kind;
     let all = state.store.all(&kind.resource).filter(|object| view.has_place_for(object));
-    let all: Vec<Value> = all.map(|object| object.value()).filter(|value| view.labels.fits(value)).collect();
+    let all: Vec<Value> = all.map(|object| object.value()).filter(|value| view.fits(value)).collect();
     let mut items = Vec::new();
     for live in all {
         let (_, value) = mark(cluster, state, kind, live, &options);

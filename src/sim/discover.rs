@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::ask::Ask;
+use super::ask::{Ask, Place};
 use super::cluster::State;
 use super::kind::{Kind, Version};
 
@@ -53,6 +53,16 @@ pub fn rank(version: &str) -> (u8, u32, u32) {
     }
 }
 
+/// The type of an answer to discovery: an aggregated one says that it is one, or clients take it for the old form.
+pub fn content_type(ask: &Ask) -> String {
+    match (&ask.place, is_aggregated(ask)) {
+        (Place::Core | Place::Groups, Some(api)) => {
+            format!("application/json;g=apidiscovery.k8s.io;v={api};as=APIGroupDiscoveryList")
+        }
+        _ => "application/json".to_owned(),
+    }
+}
+
 fn is_aggregated(ask: &Ask) -> Option<&'static str> {
     let first = ask.accept.split(',').map(str::trim).find(|one| one.starts_with("application/json"))?;
     let list = first.contains("as=APIGroupDiscoveryList");
@@ -87,8 +97,20 @@ fn aggregated_kind(kind: &Kind, version: &Version) -> Value {
     if !kind.short_names.is_empty() {
         resource["shortNames"] = json!(kind.short_names);
     }
+    if !kind.categories.is_empty() {
+        resource["categories"] = json!(kind.categories);
+    }
+    let mut subresources = Vec::new();
+    if version.scale.is_some() {
+        let scale = json!({"group": "autoscaling", "version": "v1", "kind": "Scale"});
+        subresources.push(json!({"subresource": "scale", "responseKind": scale, "verbs": STATUS_VERBS}));
+    }
     if version.status {
-        resource["subresources"] = json!([{"subresource": "status", "responseKind": resource["responseKind"], "verbs": STATUS_VERBS}]);
+        let itself = &resource["responseKind"];
+        subresources.push(json!({"subresource": "status", "responseKind": itself, "verbs": STATUS_VERBS}));
+    }
+    if !subresources.is_empty() {
+        resource["subresources"] = json!(subresources);
     }
     resource
 }
@@ -142,7 +164,21 @@ pub fn version(state: &State, group: &str, name: &str) -> Option<Value> {
             json!({"name": format!("{}{suffix}", kind.plural), "singularName": kind.singular, "kind": kind.kind,
                 "namespaced": kind.namespaced, "verbs": verbs})
         };
-        resources.push(entry("", &VERBS));
+        let mut itself = entry("", &VERBS);
+        for (field, names) in [("shortNames", &kind.short_names), ("categories", &kind.categories)] {
+            if !names.is_empty() {
+                itself[field] = json!(names);
+            }
+        }
+        resources.push(itself);
+        if kind.versions[*index].scale.is_some() {
+            let mut scale = entry("/scale", &STATUS_VERBS);
+            scale["singularName"] = json!("");
+            scale["group"] = json!("autoscaling");
+            scale["version"] = json!("v1");
+            scale["kind"] = json!("Scale");
+            resources.push(scale);
+        }
         if kind.versions[*index].status {
             resources.push(entry("/status", &STATUS_VERBS));
         }

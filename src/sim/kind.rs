@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, LazyLock};
 
+use serde_json::Value;
+
 use super::crd::Rules;
+use super::scale::ScalePaths;
 use super::schema::{Schema, TypeId, built_ins};
 use super::typed::Typed;
 
@@ -17,6 +20,8 @@ pub struct Kind {
     pub plural: Box<str>,
     pub singular: Box<str>,
     pub short_names: Box<[Box<str>]>,
+    /// Groups of kinds that clients name together, such as `all`.
+    pub categories: Box<[Box<str>]>,
     pub namespaced: bool,
     pub is_custom: bool,
     /// Best first.
@@ -32,6 +37,8 @@ pub struct Version {
     pub status: bool,
     pub schema: Arc<Schema>,
     pub root: TypeId,
+    /// Has the subresource `scale`.
+    pub scale: Option<ScalePaths>,
     /// Of a custom kind.
     pub rules: Option<Arc<Rules>>,
 }
@@ -39,6 +46,16 @@ pub struct Version {
 impl Version {
     pub fn typed(&self) -> Typed<'_> {
         Typed { schema: &self.schema, root: self.root }
+    }
+
+    /// The columns that a CRD adds to the name in tables.
+    pub fn columns(&self) -> &[Value] {
+        self.rules.as_ref().map_or(&[][..], |rules| rules.columns())
+    }
+
+    /// The schema as a CRD has it.
+    pub fn open_schema(&self) -> Option<&Value> {
+        self.rules.as_ref().map(|rules| rules.open_schema())
     }
 }
 
@@ -65,6 +82,57 @@ pub fn resource_name(group: &str, plural: &str) -> String {
     if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") }
 }
 
+/// Short names of built-in kinds, as the server's discovery says them.
+const SHORT_NAMES: &[(&str, &[&str])] = &[
+    ("ConfigMap", &["cm"]),
+    ("Event", &["ev"]),
+    ("LimitRange", &["limits"]),
+    ("Namespace", &["ns"]),
+    ("Node", &["no"]),
+    ("PersistentVolumeClaim", &["pvc"]),
+    ("PersistentVolume", &["pv"]),
+    ("Pod", &["po"]),
+    ("ResourceQuota", &["quota"]),
+    ("ServiceAccount", &["sa"]),
+    ("Service", &["svc"]),
+    ("DaemonSet", &["ds"]),
+    ("Deployment", &["deploy"]),
+    ("ReplicaSet", &["rs"]),
+    ("StatefulSet", &["sts"]),
+    ("CronJob", &["cj"]),
+    ("Ingress", &["ing"]),
+    ("NetworkPolicy", &["netpol"]),
+    ("PodDisruptionBudget", &["pdb"]),
+    ("HorizontalPodAutoscaler", &["hpa"]),
+    ("StorageClass", &["sc"]),
+    ("PriorityClass", &["pc"]),
+    ("CustomResourceDefinition", &["crd", "crds"]),
+];
+
+/// The same of their categories.
+const CATEGORIES: &[(&str, &[&str])] = &[
+    ("Pod", &["all"]),
+    ("Service", &["all"]),
+    ("DaemonSet", &["all"]),
+    ("Deployment", &["all"]),
+    ("ReplicaSet", &["all"]),
+    ("StatefulSet", &["all"]),
+    ("CronJob", &["all"]),
+    ("Job", &["all"]),
+    ("HorizontalPodAutoscaler", &["all"]),
+    ("CustomResourceDefinition", &["api-extensions"]),
+    ("APIService", &["api-extensions"]),
+    ("ValidatingWebhookConfiguration", &["api-extensions"]),
+    ("MutatingWebhookConfiguration", &["api-extensions"]),
+    ("ValidatingAdmissionPolicy", &["api-extensions"]),
+    ("ValidatingAdmissionPolicyBinding", &["api-extensions"]),
+];
+
+fn words(table: &[(&str, &[&str])], kind: &str) -> Box<[Box<str>]> {
+    let found = table.iter().find(|(name, _)| *name == kind).map_or(&[][..], |(_, words)| *words);
+    found.iter().map(|word| Box::from(*word)).collect()
+}
+
 /// The built-in kinds.
 pub fn all_built_in() -> &'static [Arc<Kind>] {
     static ALL: LazyLock<Vec<Arc<Kind>>> = LazyLock::new(|| {
@@ -77,13 +145,15 @@ pub fn all_built_in() -> &'static [Arc<Kind>] {
                 list_kind: format!("{}List", kind.kind).into(),
                 plural: kind.plural.into(),
                 singular: kind.kind.to_lowercase().into(),
-                short_names: Box::default(),
+                short_names: words(SHORT_NAMES, kind.kind),
+                categories: words(CATEGORIES, kind.kind),
                 namespaced: kind.namespaced,
                 is_custom: false,
                 versions: vec![Version {
                     name: kind.version.into(),
                     served: true,
                     status: kind.status,
+                    scale: ScalePaths::built_in(kind.group, kind.kind),
                     schema: Arc::clone(&table.schema),
                     root: kind.root,
                     rules: None,

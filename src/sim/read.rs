@@ -14,7 +14,9 @@ use super::defaults::TEMPLATES;
 use super::kind::{Kind, Version};
 use super::object::{Key, Object};
 use super::refuse::Refusal;
+use super::scale;
 use super::selector::Selector;
+use super::table::{self, Include};
 use super::watch::{From, Terms, Watch};
 
 /// How long a watch lasts that does not say how long.
@@ -27,17 +29,25 @@ pub struct View {
     api_version: String,
     namespace: Option<String>,
     pub labels: Selector,
+    /// Name and namespace.
     fields: Selector,
+    /// Other fields that a selector may name.
+    values: Selector,
     metadata_only: bool,
+    /// As a table, with so much of each object.
+    table: Option<Include>,
+    /// Seconds since 1970, for ages.
+    pub now: i64,
 }
 
 impl View {
-    pub fn new(ask: &Ask, target: &Target) -> Result<Self, Refusal> {
+    pub fn new(ask: &Ask, target: &Target, now: i64) -> Result<Self, Refusal> {
         let selector = |name: &str| {
             Selector::parse(ask.query(name)).map_err(|error| Refusal::bad_request(format!("{name}: {error}")))
         };
-        let (labels, mut fields) = (selector("labelSelector")?, selector("fieldSelector")?);
-        if let Some(unknown) = fields.unknown_field() {
+        let (labels, fields) = (selector("labelSelector")?, selector("fieldSelector")?);
+        let (mut fields, values) = fields.split_fields();
+        if let Some(unknown) = values.unknown_field(&target.kind) {
             return Err(Refusal::bad_request(format!("field label not supported: {unknown}")));
         }
         if let Some(name) = &target.name {
@@ -49,7 +59,10 @@ impl View {
             namespace: target.namespace.clone(),
             labels,
             fields,
+            values,
             metadata_only: ask.wants_metadata(),
+            table: ask.wants_table().then(|| Include::read(ask.query("includeObject"))),
+            now,
         })
     }
 
@@ -60,8 +73,23 @@ impl View {
             && self.fields.fits_fields(&key.namespace, &key.name)
     }
 
+    /// Whether more is asked of an object than its namespace and name.
+    pub fn selects(&self) -> bool {
+        !self.labels.is_empty() || !self.values.is_empty()
+    }
+
+    /// Whether its labels and its other fields fit.
+    pub fn fits(&self, value: &Value) -> bool {
+        self.labels.fits(value) && self.values.fits_values(value)
+    }
+
     /// An object as it is shown.
     pub fn present(&self, mut object: Value) -> Value {
+        if self.table.is_some() {
+            let version = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
+            let rows = vec![self.row(object)];
+            return table::table(version, self.columns(), rows);
+        }
         if self.metadata_only {
             return only_metadata(&self.kind, object);
         }
@@ -69,8 +97,33 @@ impl View {
         object
     }
 
+    fn version(&self) -> Option<&Version> {
+        let name = self.api_version.rsplit('/').next().unwrap_or_default();
+        self.kind.versions.iter().find(|version| *version.name == *name)
+    }
+
+    fn columns(&self) -> Value {
+        self.version().map_or(Value::Null, |version| table::columns(&self.kind, version))
+    }
+
+    fn row(&self, object: Value) -> Value {
+        let Some(version) = self.version() else { return Value::Null };
+        let shown = match self.table {
+            Some(Include::Object) => {
+                let mut object = object.clone();
+                object["apiVersion"] = json!(self.api_version);
+                Some(object)
+            }
+            Some(Include::None) => None,
+            _ => Some(only_metadata(&self.kind, object.clone())),
+        };
+        table::row(&self.kind, version, &object, self.now, shown)
+    }
+
     pub fn names(&self) -> (&str, &str) {
-        if self.metadata_only {
+        if self.table.is_some() {
+            ("Table", "meta.k8s.io/v1")
+        } else if self.metadata_only {
             ("PartialObjectMetadata", "meta.k8s.io/v1")
         } else {
             (&self.kind.kind, &self.api_version)
@@ -103,10 +156,17 @@ pub fn show(ask: &Ask, kind: &Kind, version: &Version, mut object: Value) -> Val
     object
 }
 
-pub fn get(state: &State, ask: &Ask, target: &Target, name: &str) -> Answer {
+pub fn get(state: &State, ask: &Ask, target: &Target, name: &str, now: i64) -> Answer {
     let key = Key::new(target.namespace.as_deref().unwrap_or_default(), name);
     let found = state.store.get(&target.kind.resource, &key);
     let object = found.ok_or_else(|| Refusal::not_found(&target.kind, name))?.value();
+    if let Some(paths) = target.version().scale.as_ref().filter(|_| target.subresource == "scale") {
+        return Ok(json_answer(200, &scale::of(paths, &object)));
+    }
+    if ask.wants_table() {
+        let view = View::new(ask, target, now)?;
+        return Ok(json_answer(200, &view.present(object)));
+    }
     Ok(json_answer(200, &show(ask, &target.kind, target.version(), object)))
 }
 
@@ -134,8 +194,8 @@ impl Continue {
     }
 }
 
-pub fn list(state: &State, ask: &Ask, target: &Target) -> Answer {
-    let view = View::new(ask, target)?;
+pub fn list(state: &State, ask: &Ask, target: &Target, now: i64) -> Answer {
+    let view = View::new(ask, target, now)?;
     if ask.wants_as() == Some("PartialObjectMetadata") {
         let go = go_type(&target.kind);
         let message =
@@ -159,14 +219,14 @@ pub fn list(state: &State, ask: &Ask, target: &Target) -> Answer {
                 next = last.take().map(|after| Continue { version, after });
             }
             left += 1;
-            if !view.labels.is_empty() {
+            if view.selects() {
                 break;
             }
             continue;
         }
         let value = object.value();
-        if view.labels.fits(&value) {
-            items.push(item(&view, value));
+        if view.fits(&value) {
+            items.push(if view.table.is_some() { view.row(value) } else { item(&view, value) });
             last = Some(object.key.clone());
         }
     }
@@ -174,9 +234,12 @@ pub fn list(state: &State, ask: &Ask, target: &Target) -> Answer {
     if let Some(next) = next {
         metadata["continue"] = json!(next.text());
         // A selector would have to be tried on all that is left.
-        if view.labels.is_empty() {
+        if !view.selects() {
             metadata["remainingItemCount"] = json!(left);
         }
+    }
+    if view.table.is_some() {
+        return Ok(json_answer(200, &table::table(metadata, view.columns(), items)));
     }
     let (kind, api_version) = if view.metadata_only {
         ("PartialObjectMetadataList", "meta.k8s.io/v1")
@@ -273,7 +336,7 @@ fn too_large(asked: u64, state: &State) -> Refusal {
 }
 
 pub fn watch(cluster: &Arc<Inner>, state: &mut State, ask: &Ask, target: &Target) -> Answer {
-    let view = View::new(ask, target)?;
+    let view = View::new(ask, target, cluster.now_millis().div_euclid(1_000))?;
     let initial = ask.is_set("sendInitialEvents");
     let from = match version_number(ask)? {
         None | Some(0) => From::Now,

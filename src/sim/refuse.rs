@@ -48,6 +48,11 @@ impl Invalid {
         }
     }
 
+    pub fn too_long(field: impl Into<String>, most: usize) -> Self {
+        let message = format!("Too long: may not be more than {most} bytes");
+        Self { reason: "FieldValueTooLong", field: field.into(), message }
+    }
+
     pub fn immutable(field: impl Into<String>, value: &Value) -> Self {
         Self::value(field, value, "field is immutable")
     }

@@ -342,6 +342,7 @@ fn common(kind: &Kind, value: &Value, wrong: &mut Vec<Invalid>) {
             }
         }
     }
+    sizes(kind, value, wrong);
     if *kind.group == *"apps" {
         selector(kind, value, wrong);
     }
@@ -384,6 +385,42 @@ fn common(kind: &Kind, value: &Value, wrong: &mut Vec<Invalid>) {
     if kind.is("", "ConfigMap") {
         for field in ["data", "binaryData"] {
             value[field].as_object().into_iter().flatten().for_each(|(key, _)| data_key(key, wrong));
+        }
+    }
+}
+
+/// Largest content of a ConfigMap or a Secret (`MaxSecretSize` of k8s.io/kubernetes/pkg/apis/core), in bytes.
+const MAX_CONTENT: usize = 1 << 20;
+/// Largest annotations of an object together (`TotalAnnotationSizeLimitB` of k8s.io/apimachinery).
+const MAX_ANNOTATIONS: usize = 256 << 10;
+
+/// What is too large.
+fn sizes(kind: &Kind, value: &Value, wrong: &mut Vec<Invalid>) {
+    let texts = |map: &Value| -> Vec<(usize, String)> {
+        let entries = map.as_object().into_iter().flatten();
+        entries.map(|(key, value)| (key.len(), value.as_str().unwrap_or_default().to_owned())).collect()
+    };
+    // Content in base64 counts as what it stands for.
+    let decoded = |text: &str| {
+        let padding = text.bytes().rev().take_while(|byte| *byte == b'=').count();
+        (text.len() / 4 * 3).saturating_sub(padding)
+    };
+    let annotations = texts(&value["metadata"]["annotations"]);
+    let size: usize = annotations.iter().map(|(key, text)| key + text.len()).sum();
+    if size > MAX_ANNOTATIONS {
+        wrong.push(Invalid::too_long("metadata.annotations", MAX_ANNOTATIONS));
+    }
+    if kind.is("", "Secret") {
+        let size: usize = texts(&value["data"]).iter().map(|(_, text)| decoded(text)).sum();
+        if size > MAX_CONTENT {
+            wrong.push(Invalid::too_long("data", MAX_CONTENT));
+        }
+    }
+    if kind.is("", "ConfigMap") {
+        let plain: usize = texts(&value["data"]).iter().map(|(_, text)| text.len()).sum();
+        let binary: usize = texts(&value["binaryData"]).iter().map(|(_, text)| decoded(text)).sum();
+        if plain + binary > MAX_CONTENT {
+            wrong.push(Invalid::too_long("[]", MAX_CONTENT));
         }
     }
 }

@@ -121,6 +121,14 @@ pub struct BuiltIns {
     pub schema: Arc<Schema>,
     /// The type of `metadata`.
     pub metadata: TypeId,
+    names: BTreeMap<TypeId, &'static str>,
+}
+
+impl BuiltIns {
+    /// The name of a struct's type, if it is one of this table.
+    pub fn type_name(&self, ty: TypeId) -> Option<&'static str> {
+        self.names.get(&ty).copied()
+    }
 }
 
 static TABLE: &str = include_str!("kinds.txt");
@@ -165,7 +173,9 @@ fn read_table() -> BuiltIns {
     });
     let kinds = kinds.collect();
     let metadata = reader.names.get("ObjectMeta").copied().unwrap_or_default();
-    BuiltIns { kinds, schema: Arc::new(reader.schema), metadata }
+    let all = reader.names.iter().chain(&reader.atomic);
+    let names = all.map(|(name, id)| (*id, *name)).collect();
+    BuiltIns { kinds, schema: Arc::new(reader.schema), metadata, names }
 }
 
 /// Reads the lines of the table. Types name each other, so all are declared before any is defined.

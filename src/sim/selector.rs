@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::kind::Kind;
+
 /// All requirements must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selector(Vec<Requirement>);
@@ -39,10 +41,23 @@ impl Selector {
         self.0.iter().all(|one| one.rule.fits(labels.and_then(|labels| labels.get(&one.key)?.as_str())))
     }
 
-    /// For a field selector: which of the fields it may name is no known one.
-    pub fn unknown_field(&self) -> Option<&str> {
-        let known = |key: &str| matches!(key, "metadata.name" | "metadata.namespace");
-        self.0.iter().map(|one| one.key.as_str()).find(|key| !known(key))
+    /// A field selector apart: what it says of the place of an object, and of its other fields.
+    pub fn split_fields(self) -> (Self, Self) {
+        let of_place = |one: &Requirement| matches!(one.key.as_str(), "metadata.name" | "metadata.namespace");
+        let (place, others) = self.0.into_iter().partition(of_place);
+        (Self(place), Self(others))
+    }
+
+    /// A field that objects of a kind can't be selected by.
+    pub fn unknown_field(&self, kind: &Kind) -> Option<&str> {
+        let of_kind = FIELDS.iter().find(|(group, name, _)| kind.is(group, name));
+        let known = of_kind.map_or(&[][..], |(.., fields)| *fields);
+        self.0.iter().map(|one| one.key.as_str()).find(|key| !known.contains(key))
+    }
+
+    /// Whether the values of fields fit.
+    pub fn fits_values(&self, object: &Value) -> bool {
+        self.0.iter().all(|one| one.rule.fits(Some(&field(object, &one.key))))
     }
 
     /// Whether name and namespace fit a field selector.
@@ -50,6 +65,63 @@ impl Selector {
         self.0
             .iter()
             .all(|one| one.rule.fits(Some(if one.key == "metadata.name" { name } else { namespace })))
+    }
+}
+
+/// Fields by which objects can be selected, besides name and namespace.
+const FIELDS: &[(&str, &str, &[&str])] = &[
+    (
+        "",
+        "Event",
+        &[
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
+        ],
+    ),
+    (
+        "",
+        "Pod",
+        &[
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.nominatedNodeName",
+        ],
+    ),
+    ("", "Secret", &["type"]),
+    ("", "Namespace", &["status.phase"]),
+    ("", "Node", &["spec.unschedulable"]),
+    ("", "Service", &["spec.clusterIP", "spec.type"]),
+    ("apps", "ReplicaSet", &["status.replicas"]),
+    ("batch", "Job", &["status.successful"]),
+];
+
+/// The value of a field, as a text.
+fn field(object: &Value, key: &str) -> String {
+    let pointer = match key {
+        "source" => "/source/component".to_owned(),
+        "status.successful" => "/status/succeeded".to_owned(),
+        key => format!("/{}", key.replace('.', "/")),
+    };
+    match (object.pointer(&pointer), key) {
+        (Some(Value::String(text)), _) => text.clone(),
+        (Some(value), _) => value.to_string(),
+        (None, "spec.unschedulable" | "spec.hostNetwork") => "false".to_owned(),
+        (None, "status.replicas" | "status.successful") => "0".to_owned(),
+        (None, _) => String::new(),
     }
 }
 

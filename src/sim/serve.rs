@@ -161,7 +161,8 @@ impl Served {
                 "kind": "Config",
                 "current-context": name,
                 "clusters": [{"name": name, "cluster": {"server": server, "certificate-authority-data": certificate}}],
-                "users": [{"name": "anyone", "user": {}}],
+                // Any token will do; without one, kubectl asks for a name and a password.
+                "users": [{"name": "anyone", "user": {"token": "anyone"}}],
                 "contexts": [{"name": name, "context": {"cluster": name, "user": "anyone"}}],
             });
             let path = self.path(name);

@@ -118,7 +118,7 @@ impl Watch {
         let mut position = state.store.version();
         if terms.from == From::Now || terms.initial {
             let all = state.store.all(resource).filter(|object| view.has_place_for(object));
-            let values = all.map(|object| object.value()).filter(|value| view.labels.fits(value));
+            let values = all.map(|object| object.value()).filter(|value| view.fits(value));
             first.extend(values.map(|value| line("ADDED", &view.present(value))));
             if terms.initial {
                 first.push_back(bookmark(&view, position, true));
@@ -160,6 +160,7 @@ impl Watch {
         if state.watchers.open.get(&self.number).is_none_or(|watcher| watcher.closed) {
             return Poll::Ready(None);
         }
+        self.view.now = cluster.now_millis().div_euclid(1_000);
         match self.news(&state) {
             Ok(bytes) if !bytes.is_empty() => return Poll::Ready(Some(bytes.into())),
             Ok(_) => {}
@@ -215,11 +216,11 @@ impl View {
     fn event(&self, event: &Event) -> Option<Bytes> {
         let fits = |object: &Option<Arc<Object>>| {
             let object = object.as_ref().filter(|object| self.has_place_for(object))?;
-            Some(object.value()).filter(|value| self.labels.fits(value))
+            Some(object.value()).filter(|value| self.fits(value))
         };
         let new = fits(&event.new);
         let had = || {
-            if self.labels.is_empty() { event.old.is_some() } else { fits(&event.old).is_some() }
+            if !self.selects() { event.old.is_some() } else { fits(&event.old).is_some() }
         };
         match new {
             Some(new) => {
@@ -252,5 +253,10 @@ fn bookmark(view: &View, version: u64, initial: bool) -> Bytes {
         metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
     }
     let (kind, api_version) = view.names();
-    line("BOOKMARK", &json!({"kind": kind, "apiVersion": api_version, "metadata": metadata}))
+    let mut mark = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata});
+    if kind == "Table" {
+        mark["columnDefinitions"] = json!([]);
+        mark["rows"] = json!([]);
+    }
+    line("BOOKMARK", &mark)
 }

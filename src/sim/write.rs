@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Target, json_answer};
-use super::ask::Ask;
+use super::ask::{Ask, Place};
 use super::cluster::{Inner, State};
 use super::fields::FieldSet;
 use super::managed::{self, Managers, Writer};
@@ -13,7 +13,7 @@ use super::object::Key;
 use super::read::show;
 use super::refuse::{Invalid, Refusal};
 use super::rules::reset_fields;
-use super::{crd, defaults, patch, rules};
+use super::{crd, defaults, patch, rules, scale, strategic};
 
 /// Largest object that is taken.
 const MAX_OBJECT: usize = 3 << 20;
@@ -81,13 +81,15 @@ fn place(target: &Target, value: &mut Value, name: Option<&str>) -> Result<(), R
         return wrong("API version", is_version, &api_version);
     }
     let namespace = text(value, "/metadata/namespace");
-    if !namespace.is_empty() && namespace != target.namespace() {
-        let message = if target.kind.namespaced {
-            "the namespace of the provided object does not match the namespace sent on the request"
-        } else {
-            "namespace may not be set on this type"
-        };
+    if target.kind.namespaced && !namespace.is_empty() && namespace != target.namespace() {
+        let message = "the namespace of the provided object does not match the namespace sent on the request";
         return Err(Refusal::bad_request(message));
+    }
+    // On an object that is in none, the server takes it away without a word.
+    if !target.kind.namespaced
+        && let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut)
+    {
+        metadata.remove("namespace");
     }
     let named = text(value, "/metadata/name");
     if let Some(name) = name.filter(|name| !named.is_empty() && named != *name) {
@@ -270,7 +272,32 @@ fn must_be_named(value: &Value, name: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Writes what a scale asks for; answers with the scale that there is then.
+fn rescale(
+    cluster: &Inner,
+    state: &mut State,
+    ask: &Ask,
+    target: &Target,
+    name: &str,
+    change: impl FnOnce(&Value) -> Result<Value, Refusal>,
+) -> Answer {
+    let Some(paths) = target.version().scale.clone() else { return Err(Refusal::no_method(&target.kind)) };
+    let live = live(state, target, name)?;
+    let wanted = change(&scale::of(&paths, &live))?;
+    let replicas = wanted.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or_default();
+    if replicas < 0 {
+        let wrong = Invalid::value("spec.replicas", &json!(replicas), "must be greater than or equal to 0");
+        return Err(Refusal::invalid(&target.kind, name, &[wrong]));
+    }
+    let value = scale::apply(&paths, &live, &wanted);
+    let done = update(cluster, state, target, live, value, &Intent::of(ask))?;
+    Ok(json_answer(200, &scale::of(&paths, &done)))
+}
+
 pub fn replace(cluster: &Arc<Inner>, state: &mut State, ask: &Ask, target: &Target, name: &str) -> Answer {
+    if target.subresource == "scale" {
+        return rescale(cluster, state, ask, target, name, |_| body(ask));
+    }
     let mut value = body(ask)?;
     must_be_named(&value, name)?;
     place(target, &mut value, Some(name))?;
@@ -322,6 +349,19 @@ pub fn patch(cluster: &Arc<Inner>, state: &mut State, ask: &Ask, target: &Target
     let kind = ask.content_type.split(';').next().unwrap_or_default().trim();
     let intent = Intent::of(ask);
     let answer = |value| Ok(json_answer(200, &show(ask, &target.kind, target.version(), value)));
+    if target.subresource == "scale" {
+        return rescale(cluster, state, ask, target, name, |scale| {
+            let mut scale = scale.clone();
+            match kind {
+                "application/json-patch+json" => patch::json_patch(&scale, &ask.body),
+                "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
+                    patch::merge(&mut scale, &body(ask)?);
+                    Ok(scale)
+                }
+                _ => Err(Refusal::media_type("application/json-patch+json, application/merge-patch+json")),
+            }
+        });
+    }
     match kind {
         "application/apply-patch+yaml" => {
             let (code, value) = apply(cluster, state, ask, target, name)?;
@@ -331,6 +371,13 @@ pub fn patch(cluster: &Arc<Inner>, state: &mut State, ask: &Ask, target: &Target
             let live = live(state, target, name)?;
             let mut value = live.clone();
             patch::merge(&mut value, &body(ask)?);
+            answer(patched(cluster, state, ask, target, name, live, value, &intent)?)
+        }
+        "application/strategic-merge-patch+json" if !target.kind.is_custom => {
+            let live = live(state, target, name)?;
+            let mut value = live.clone();
+            let version = target.version();
+            strategic::merge(&version.schema, version.root, &mut value, &body(ask)?);
             answer(patched(cluster, state, ask, target, name, live, value, &intent)?)
         }
         "application/json-patch+json" => {
@@ -458,6 +505,28 @@ fn check_config(config: &Value) -> Result<(), Refusal> {
         return Err(Refusal::bad_request("metadata.managedFields must be nil"));
     }
     Ok(())
+}
+
+/// A server-side apply of a controller's, by force. A refusal would come again and again.
+pub fn apply_by(
+    cluster: &Inner,
+    state: &mut State,
+    kind: &Arc<super::kind::Kind>,
+    name: &str,
+    config: &Value,
+    intent: &Intent,
+) {
+    let query = [("fieldManager", intent.manager.as_str()), ("force", "true")];
+    let ask = Ask {
+        method: http::Method::PATCH,
+        place: Place::Unknown,
+        query: query.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        accept: String::new(),
+        content_type: "application/apply-patch+yaml".to_owned(),
+        user_agent: String::new(),
+        body: config.to_string().into(),
+    };
+    let _ = apply(cluster, state, &ask, &Target::of(kind, "", name), name);
 }
 
 /// Server-side apply. Also returns the code of the answer.

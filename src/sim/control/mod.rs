@@ -1,6 +1,7 @@
 //! What controllers, scheduler and kubelets do in a real cluster, as looks at one object at a time.
 
 mod collect;
+mod roles;
 mod workloads;
 
 use std::collections::BTreeMap;
@@ -66,6 +67,7 @@ fn is_watched(kind: &Kind) -> bool {
         ("apps", _)
             | ("batch", "Job")
             | ("", "Pod" | "Namespace")
+            | ("rbac.authorization.k8s.io", "ClusterRole")
             | ("policy", "PodDisruptionBudget")
             | ("apiregistration.k8s.io", "APIService")
     )
@@ -108,6 +110,9 @@ pub fn removed(cluster: &Inner, state: &mut State, kind: &Arc<Kind>, value: &Val
         look_at(cluster, namespaces, Key::new("", &key.namespace), Duration::ZERO);
     }
     state.work.progress.remove(&(Arc::clone(&kind.resource), key));
+    if kind.is("rbac.authorization.k8s.io", "ClusterRole") {
+        roles::gather(cluster, state);
+    }
     collect::owner_gone(cluster, state, value);
 }
 
@@ -133,6 +138,12 @@ pub fn look(cluster: &Inner, state: &mut State, resource: &Arc<str>, key: &Key) 
     if is_deleting(&value) {
         return collect::look_at_dependents(cluster, state, &kind, value);
     }
+    if kind.is("rbac.authorization.k8s.io", "ClusterRole") {
+        return roles::gather(cluster, state);
+    }
+    if kind.is("batch", "Job") && end_of_life(cluster, state, &kind, key, &value) {
+        return;
+    }
     let id = (Arc::clone(resource), key.clone());
     let known = state.work.progress.remove(&id);
     let now = cluster.now_millis();
@@ -151,6 +162,26 @@ pub fn look(cluster: &Inner, state: &mut State, resource: &Arc<str>, key: &Key) 
         }
         write_status(cluster, state, &kind, value, new, step.manager);
     }
+}
+
+/// Deletes a Job that has been finished for as long as its `ttlSecondsAfterFinished` says; whether it did.
+fn end_of_life(cluster: &Inner, state: &mut State, kind: &Arc<Kind>, key: &Key, job: &Value) -> bool {
+    let Some(ttl) = job.pointer("/spec/ttlSecondsAfterFinished").and_then(Value::as_i64) else {
+        return false;
+    };
+    let conditions = job.pointer("/status/conditions").and_then(Value::as_array);
+    let finished = conditions.into_iter().flatten().find(|condition| {
+        matches!(condition["type"].as_str(), Some("Complete" | "Failed")) && condition["status"] == "True"
+    });
+    let at = finished.and_then(|condition| condition["lastTransitionTime"].as_str()?.parse().ok());
+    let Some(at) = at.map(jiff::Timestamp::as_millisecond) else { return false };
+    let left = at.saturating_add(ttl.saturating_mul(1_000)).saturating_sub(cluster.now_millis());
+    if left > 0 {
+        look_at(cluster, kind, key.clone(), Duration::from_millis(left.unsigned_abs()));
+        return false;
+    }
+    super::delete::by_controller(cluster, state, kind, key);
+    true
 }
 
 fn write_status(

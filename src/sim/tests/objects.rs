@@ -90,10 +90,7 @@ fn what_is_asked_of_nothing_is_refused_in_plain_text() {
     let world = World::new();
     assert_eq!(world.get("/apis/none.example/v1/things"), (404, json!("404 page not found\n")));
     assert_eq!(world.ask(Method::POST, &map("one"), "application/json", &json!({})).0, 405);
-    assert_eq!(
-        world.ask(Method::PATCH, &map("one"), "application/strategic-merge-patch+json", &json!({})).0,
-        415
-    );
+    assert_eq!(world.ask(Method::PATCH, &map("one"), "application/x-unknown", &json!({})).0, 415);
     let (_, version) = world.get("/version");
     assert_eq!(version["gitVersion"], "v1.37.2");
 }

@@ -4,6 +4,7 @@ mod compare;
 mod faults;
 mod kinds;
 mod known;
+mod kubectl;
 mod process;
 mod random;
 mod record;

@@ -12,7 +12,7 @@ use crate::cluster::world::World;
 use crate::harness::{Result, kubeconfig_client};
 
 /// The process; it does not outlive a test that fails.
-struct Process(Child);
+pub(super) struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -23,7 +23,7 @@ impl Drop for Process {
 
 impl Process {
     /// Starts it, and returns when it is ready.
-    fn start(folder: &Path, args: &[&str]) -> Self {
+    pub(super) fn start(folder: &Path, args: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fairlead"));
         command.arg("sim").arg("--dir").arg(folder).args(args).stdout(Stdio::piped());
         let mut process = Self(command.spawn().unwrap());
