@@ -48,6 +48,11 @@ fn body(ask: &Ask) -> Result<Value, Refusal> {
         let message = format!("Request entity too large: limit is {MAX_OBJECT}");
         return Err(Refusal::new(413, "RequestEntityTooLarge", message));
     }
+    if ask.content_type.contains("protobuf") {
+        return Err(Refusal::media_type(
+            "application/json, application/yaml; a simulated cluster reads no protobuf: use 'kubectl create -f'",
+        ));
+    }
     let value = match serde_json::from_slice(&ask.body) {
         Ok(value) => value,
         Err(_) if ask.content_type.contains("yaml") => serde_norway::from_slice(&ask.body)

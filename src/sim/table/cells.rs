@@ -500,7 +500,7 @@ fn driver(object: &Value, name: Value, age: Value) -> Vec<Value> {
         is("podInfoOnMount", false),
         is("storageCapacity", false),
         json!(or(&tokens.join(","), "<unset>")),
-        json!((object.pointer("/spec/requiresRepublish") == Some(&json!(true))).to_string()),
+        is("requiresRepublish", false),
         json!(or(&modes.join(","), "<none>")),
         age,
     ]

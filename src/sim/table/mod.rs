@@ -80,7 +80,7 @@ const COLUMNS: &[(&str, &[Column])] = &[
     ("PodDisruptionBudget", &[NAME, text("Min Available"), text("Max Unavailable"), number("Allowed Disruptions"), AGE]),
     ("HorizontalPodAutoscaler", &[NAME, text("Reference"), text("Targets"), text("MinPods"), text("MaxPods"), text("Replicas"), AGE]),
     ("StorageClass", &[NAME, text("Provisioner"), text("ReclaimPolicy"), text("VolumeBindingMode"), text("AllowVolumeExpansion"), AGE]),
-    ("CSIDriver", &[NAME, boolean("AttachRequired"), boolean("PodInfoOnMount"), boolean("StorageCapacity"), text("TokenRequests"), text("RequiresRepublish"), text("Modes"), AGE]),
+    ("CSIDriver", &[NAME, boolean("AttachRequired"), boolean("PodInfoOnMount"), boolean("StorageCapacity"), text("TokenRequests"), boolean("RequiresRepublish"), text("Modes"), AGE]),
     ("PriorityClass", &[NAME, number("Value"), boolean("Global-Default"), AGE, text("PreemptionPolicy")]),
     ("Lease", &[NAME, text("Holder"), AGE]),
     ("CustomResourceDefinition", &[NAME, text("Scope"), text("Versions"), CREATED, wide("Group"), wide("Kind"), wide("ShortNames"), ("Established", "boolean", 1)]),
