@@ -1,6 +1,6 @@
 //! The real kubectl on `fairlead sim`, with the kubeconfig as it is written.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -171,9 +171,18 @@ fn writes(kubectl: &Kubectl, folder: &Path) {
     );
     assert_eq!(kubectl.ok(&value), "6");
 
-    kubectl.ok(&["create", "namespace", "shop"]);
-    kubectl.ok(&["create", "configmap", "made", "-n", "shop", "--from-literal=k=v"]);
-    kubectl.ok(&["create", "job", "load", "-n", "shop", "--image=registry.example/job:1"]);
+    let shop = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
+    let made =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "made", "namespace": "shop"}});
+    let load = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "load", "namespace": "shop"},
+        "spec": {"template": {"spec": {"restartPolicy": "Never",
+            "containers": [{"name": "c", "image": "registry.example/job:1"}]}}}});
+    for object in [shop, made, load] {
+        kubectl.with_input(&["create", "-f", "-"], &object.to_string());
+    }
+    // Objects that kubectl makes up by itself it sends as protobuf.
+    let said = kubectl.fails(&["create", "namespace", "other"], "");
+    assert!(said.contains("kubectl create -f"), "{said}");
     kubectl.ok(&["scale", "deployment", "web", "--replicas=3"]);
     assert_eq!(kubectl.ok(&["get", "deploy", "web", "-o", "jsonpath={.spec.replicas}"]), "3");
     assert_eq!(
@@ -203,14 +212,14 @@ fn waits(kubectl: &Kubectl) {
 
     // A watch prints a line for each change, as a table.
     let mut watch = kubectl.command(&["get", "cm", "settings", "-w"]).spawn().unwrap();
-    std::thread::sleep(Duration::from_secs(1));
+    let mut lines = std::io::BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut next = || lines.next().unwrap().unwrap();
+    assert_eq!(words(&next()), ["NAME", "DATA", "AGE"]);
+    assert_eq!(words(&next())[..2], ["settings", "1"]);
     kubectl.ok(&["patch", "cm", "settings", "-p", r#"{"data":{"b":"x"}}"#]);
-    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(words(&next())[..2], ["settings", "2"]);
     watch.kill().unwrap();
-    let text = String::from_utf8(watch.wait_with_output().unwrap().stdout).unwrap();
-    let rows: Vec<Vec<&str>> = text.lines().map(words).collect();
-    assert_eq!(rows[0], ["NAME", "DATA", "AGE"], "{text}");
-    assert!(rows.len() == 3 && rows[1][1] == "1" && rows[2][1] == "2", "{text}");
+    watch.wait().unwrap();
     assert_eq!(
         kubectl.ok(&["delete", "deployment", "web"]),
         "deployment.apps \"web\" deleted from default namespace\n"
