@@ -93,6 +93,10 @@ fn of_fleet(out: &mut String, ExplainFleet { fleet, target, causes }: &ExplainFl
             &format!("{}: {}", cause.object, cause.reason),
         );
     }
+    // The reason is cut to a line, and names the first.
+    for (number, waiting) in target.waiting.iter().enumerate() {
+        line(out, if number == 0 { "in full" } else { "" }, waiting);
+    }
     for object in &target.drift {
         line(out, "drifted", object);
     }

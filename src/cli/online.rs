@@ -14,6 +14,7 @@ use super::error::CliError;
 use super::offline::show_plan;
 use super::table::{Cell, Output, Show, Table, Tone, age, clean, print};
 use crate::daemon::Settings;
+use crate::model::diagnostic::Diagnostic;
 use crate::model::name::FleetName;
 use crate::model::schedule::TimeZoneName;
 use crate::plan::offline::FleetPlan;
@@ -49,7 +50,7 @@ pub async fn status(args: args::Status) -> Outcome {
     if !args.watch {
         let view: StatusView = client.get_json("/api/v1/status").await.map_err(failed)?;
         show_status(&view, args.output)?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(standing(&view, None).into());
     }
     let mut events = client.events().await.map_err(failed)?;
     while let Some(view) = events.next().await.map_err(failed)? {
@@ -73,6 +74,65 @@ fn show_status(view: &StatusView, output: Output) -> Result<(), CliError> {
             .and_then(|()| remarks(view).iter().try_for_each(|remark| writeln!(out, "\n{remark}")))
     };
     shown.and_then(|()| out.flush()).map_err(CliError::outside)
+}
+
+/// How what was asked about stands; the exit code of `status` and `rollout status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stands {
+    /// As it should be.
+    Well,
+    /// Nothing is wrong, but a change or a cluster is still on its way.
+    OnTheWay,
+    /// Something failed, is not healthy, can't be seen, or waits for a person.
+    Badly,
+}
+
+impl From<Stands> for ExitCode {
+    fn from(stands: Stands) -> Self {
+        match stands {
+            Stands::Well => Self::SUCCESS,
+            Stands::OnTheWay => Self::from(4),
+            Stands::Badly => Self::from(1),
+        }
+    }
+}
+
+/// How everything stands, or one fleet. What is not known is not well.
+pub(super) fn standing(view: &StatusView, fleet: Option<&FleetName>) -> Stands {
+    let asked = |name: &FleetName| fleet.is_none_or(|fleet| fleet == name);
+    let repository = view.repository.hold.is_some() || view.repository.last_error.is_some();
+    let mistakes = fleet.is_none() && view.diagnostics.iter().any(Diagnostic::is_error);
+    if !view.not_ready.is_empty() || view.stopped.is_some() || repository || mistakes {
+        return Stands::Badly;
+    }
+    let fleets = view.fleets.iter().filter(|fleet| asked(&fleet.name)).map(|fleet| match fleet.state {
+        _ if !fleet.needs.is_empty() => Stands::Badly,
+        FleetStatus::Converged => Stands::Well,
+        FleetStatus::RollingOut => Stands::OnTheWay,
+        FleetStatus::Degraded
+        | FleetStatus::Returning
+        | FleetStatus::Failed
+        | FleetStatus::Held
+        | FleetStatus::Paused
+        | FleetStatus::Unknown => Stands::Badly,
+    });
+    let targets =
+        view.targets.iter().filter(|target| asked(&target.fleet)).map(|target| match target.status {
+            TargetStatus::Converged if target.drift.is_empty() => Stands::Well,
+            // Git says so.
+            TargetStatus::Suspended => Stands::Well,
+            TargetStatus::Progressing | TargetStatus::Waiting | TargetStatus::Leaving => Stands::OnTheWay,
+            TargetStatus::Converged
+            | TargetStatus::Stalled
+            | TargetStatus::Held
+            | TargetStatus::Unhealthy
+            | TargetStatus::Failed
+            | TargetStatus::Returning
+            | TargetStatus::Quarantined
+            | TargetStatus::Offline
+            | TargetStatus::Unknown => Stands::Badly,
+        });
+    fleets.chain(targets).max().unwrap_or(Stands::Well)
 }
 
 /// What the tables don't say.
@@ -211,7 +271,7 @@ pub(super) fn fleet_tone(state: FleetStatus) -> Tone {
     match state {
         FleetStatus::Converged => Tone::Good,
         FleetStatus::RollingOut | FleetStatus::Paused => Tone::Busy,
-        FleetStatus::Returning | FleetStatus::Failed | FleetStatus::Held => Tone::Bad,
+        FleetStatus::Returning | FleetStatus::Failed | FleetStatus::Held | FleetStatus::Degraded => Tone::Bad,
         FleetStatus::Unknown => Tone::Faint,
     }
 }
@@ -245,4 +305,81 @@ pub async fn plan_live(args: args::Plan) -> Outcome {
     let mut plan: FleetPlan = client.get_json(&with_query("/api/v1/plan", &query)).await.map_err(failed)?;
     plan.keep_targets(&args.target);
     show_plan(&plan, args.output)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn view(fleet: &str, needs: &[&str], targets: &[&str]) -> StatusView {
+        let mut counts = serde_json::Map::new();
+        for status in targets {
+            let count = counts.get(*status).and_then(serde_json::Value::as_u64).unwrap_or_default();
+            counts.insert((*status).to_owned(), json!(count + 1));
+        }
+        let fleets = json!([{"name": "retail", "observed": null, "accepted": null, "state": fleet, "reason": null,
+            "needs": needs, "counts": counts, "failures": []}]);
+        let targets = targets.iter().enumerate().map(|(number, status)| {
+            json!({"name": format!("edge-{number}"), "fleet": "retail", "status": status, "reason": null,
+                "why": {"kind": "converged"}, "wanted": null, "assigned": null, "converged": null, "base": null,
+                "since": null, "offline": false, "objects": 0, "kept": [], "drift": [], "breakGlass": []})
+        });
+        let repository = json!({"url": "", "branch": "main", "observed": null, "hold": null, "lastFetch": null,
+            "lastError": null});
+        serde_json::from_value(json!({"version": 1, "instance": "default", "daemon": "", "notReady": [],
+            "stopped": null, "repository": repository, "fleets": fleets, "diagnostics": [],
+            "targets": targets.collect::<Vec<_>>()}))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_exit_code_is_as_good_as_the_worst() {
+        use Stands::{Badly, OnTheWay, Well};
+        for (fleet, needs, targets, wanted) in [
+            ("converged", &[][..], &["converged", "converged"][..], Well),
+            ("converged", &[], &["converged", "suspended"], Well),
+            ("converged", &[], &[], Well),
+            ("rollingOut", &[], &["progressing", "converged"], OnTheWay),
+            ("rollingOut", &[], &["waiting", "converged"], OnTheWay),
+            ("rollingOut", &[], &["leaving"], OnTheWay),
+            ("rollingOut", &[], &["progressing", "held"], Badly),
+            ("rollingOut", &[], &["progressing", "failed"], Badly),
+            ("rollingOut", &[], &["stalled"], Badly),
+            ("rollingOut", &["approve"], &["waiting"], Badly),
+            ("degraded", &[], &["unhealthy"], Badly),
+            ("degraded", &[], &["converged", "offline"], Badly),
+            ("held", &[], &["held"], Badly),
+            ("paused", &["resume"], &["converged"], Badly),
+            ("returning", &[], &["returning"], Badly),
+            ("failed", &[], &["quarantined"], Badly),
+            ("unknown", &[], &["unknown"], Badly),
+        ] {
+            let view = view(fleet, needs, targets);
+            assert_eq!(standing(&view, None), wanted, "{fleet} {needs:?} {targets:?}");
+            assert_eq!(standing(&view, Some(&"retail".parse().unwrap())), wanted);
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_well() {
+        let good = view("converged", &[], &["converged"]);
+        let mut failed = good.clone();
+        failed.repository.last_error = Some("no route to host".to_owned());
+        let mut held = good.clone();
+        held.repository.hold = Some("history was rewritten".to_owned());
+        let mut drifted = good.clone();
+        drifted.targets[0].drift = vec!["Deployment shop/web".to_owned()];
+        for view in [failed, held, drifted] {
+            assert_eq!(standing(&view, None), Stands::Badly);
+        }
+    }
+
+    #[test]
+    fn a_fleet_s_row_counts_what_its_targets_say() {
+        let view = view("degraded", &[], &["converged", "unhealthy"]);
+        let table = FleetTable(&view.fleets).table(Timestamp::UNIX_EPOCH).render(false);
+        assert!(table.contains("degraded") && table.contains("1/2"), "{table}");
+    }
 }

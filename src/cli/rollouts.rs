@@ -53,6 +53,7 @@ async fn status(args: args::FleetQuestion) -> Outcome {
     let fleet: FleetView =
         client.get_json(&format!("/api/v1/fleets/{}", args.fleet)).await.map_err(failed)?;
     let view: StatusView = client.get_json("/api/v1/status").await.map_err(failed)?;
+    let stands = super::online::standing(&view, Some(&args.fleet));
     let targets = view.targets.into_iter().filter(|target| target.fleet == args.fleet).collect();
     let standing = Standing { fleet, stopped: view.stopped, targets };
     let mut out = anstream::stdout().lock();
@@ -60,7 +61,7 @@ async fn status(args: args::FleetQuestion) -> Outcome {
         out.write_all(head(&standing).as_bytes()).map_err(CliError::outside)?;
     }
     print(&mut out, &standing, args.output, Timestamp::now()).map_err(CliError::outside)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(stands.into())
 }
 
 /// One fleet and its targets.

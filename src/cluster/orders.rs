@@ -101,9 +101,8 @@ pub(super) struct FleetOrders {
     pub order: Option<Order>,
     /// Grows when a target comes (back) to the fleet: what the cluster has is said again.
     pub greetings: u32,
-    /// Objects that a person lets us take over; all of the fleet's with `adopt_all`.
+    /// Single objects that may be taken over; [`Assignment::adopt`] allows it for all of a release.
     pub adopt: BTreeSet<ObjectKey>,
-    pub adopt_all: bool,
     /// What the target's other fleets are to get.
     pub others: Arc<[Other]>,
 }
@@ -217,7 +216,6 @@ impl WorkerHandle {
             if !matches!(&orders.order, Some(Order::Assign(old)) if !newer(old)) {
                 // Whoever lets objects be taken over means those of one release.
                 orders.adopt.clear();
-                orders.adopt_all = false;
             }
             orders.order = Some(Order::Assign(Arc::new(assignment)));
         });
@@ -241,13 +239,9 @@ impl WorkerHandle {
         self.orders.send_modify(|orders| orders.suspended = suspended);
     }
 
-    /// Lets a fleet take over objects that were there before; without keys, all of its present release.
+    /// Lets a fleet take over these objects of its present release, though they were there before.
     pub fn adopt(&self, fleet: &FleetName, keys: impl IntoIterator<Item = ObjectKey>) {
-        self.change(fleet, |orders| {
-            let before = orders.adopt.len();
-            orders.adopt.extend(keys);
-            orders.adopt_all |= orders.adopt.len() == before;
-        });
+        self.change(fleet, |orders| orders.adopt.extend(keys));
     }
 
     /// Says what the target's other fleets are to get by the newest commit: what of ours is among it is handed over to

@@ -46,6 +46,8 @@ pub struct Details {
     pub kept: Vec<KeptObject>,
     pub drift: Vec<ObjectKey>,
     pub glass: Vec<BreakGlass>,
+    /// What the present order waits for, in full: the states keep it cut.
+    pub waiting: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -311,13 +313,30 @@ impl Fleets {
             FactBody::Online { ledger } => {
                 details.objects = ledger.as_ref().map_or(0, |ledger| ledger.objects)
             }
-            FactBody::Progress { progress, .. } => details.objects = progress.total,
+            FactBody::Progress { progress, .. } => {
+                details.objects = progress.total;
+                let waits =
+                    progress.waiting.iter().map(|waiting| match progress.holds_object(&waiting.object) {
+                        Some(hold) => hold.to_string(),
+                        None => format!("{}: {}", waiting.object, waiting.reason),
+                    });
+                details.waiting = waits.collect();
+            }
+            FactBody::Held { reason, .. } => details.waiting = vec![reason.to_string()],
+            FactBody::Stalled { reason, .. } => details.waiting = vec![reason.clone()],
+            FactBody::Failed { cause, .. } | FactBody::Unhealthy { cause, .. } => {
+                details.waiting = vec![cause.to_string()];
+            }
             FactBody::Drift { objects, healed: false } | FactBody::Contested { objects } => {
                 details.drift.clone_from(objects);
             }
             FactBody::Kept { objects, .. } => details.kept.clone_from(objects),
             FactBody::BreakGlass { objects } => details.glass.clone_from(objects),
-            FactBody::Drift { healed: true, .. } | FactBody::Converged { .. } => details.drift.clear(),
+            FactBody::Drift { healed: true, .. } => details.drift.clear(),
+            FactBody::Converged { .. } => {
+                details.drift.clear();
+                details.waiting.clear();
+            }
             _ => {}
         }
     }

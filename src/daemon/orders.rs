@@ -91,7 +91,8 @@ impl Engine {
             Command::Adopt { target, fleet } => {
                 let fleets = self.fleets_of(&target, fleet)?;
                 for fleet in &fleets {
-                    self.workers.of(&target, fleet).adopt(fleet, []);
+                    let event = Event::Adopted { target: target.clone(), by: by.clone() };
+                    self.tell(fleet, event, now, turn)?;
                 }
                 format!("target {target}: objects that were there before are taken over")
             }

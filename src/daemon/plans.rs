@@ -189,6 +189,7 @@ pub fn live(
         base: None,
         quarantined: Vec::new(),
         deletions_approved: false,
+        adopt: false,
         policy: policy.clone(),
     };
     let adopt = BTreeSet::new();

@@ -59,6 +59,7 @@ fn state(rollout: &RolloutState) -> FleetStatus {
             FleetStatus::RollingOut
         }
         RolloutState::Holding { .. } => FleetStatus::Held,
+        RolloutState::Degraded { .. } => FleetStatus::Degraded,
         RolloutState::Returning { .. } => FleetStatus::Returning,
         RolloutState::Failed { .. } => FleetStatus::Failed,
     }
@@ -86,6 +87,9 @@ fn reason(report: &FleetReport) -> Option<String> {
     match &report.rollout {
         RolloutState::Idle => None,
         RolloutState::Holding { reason } => Some(reason.to_string()),
+        RolloutState::Degraded { converged, of, cause } => {
+            Some(format!("{converged} of {of} converged; {cause}"))
+        }
         _ => report.statuses.first().map(|status| status.description.clone()),
     }
 }
@@ -110,6 +114,7 @@ fn targets<'a>(report: &'a FleetReport, fleets: &'a Fleets) -> impl Iterator<Ite
             kept: details.kept.iter().map(ToString::to_string).collect(),
             drift: details.drift.iter().map(ToString::to_string).collect(),
             break_glass: details.glass.iter().map(ToString::to_string).collect(),
+            waiting: details.waiting.clone(),
         }
     })
 }

@@ -48,6 +48,9 @@ pub struct Assignment {
     pub quarantined: Vec<ReleaseDigest>,
     /// Whether a person allowed deletions beyond the budget and of protected kinds for this release.
     pub deletions_approved: bool,
+    /// Whether a person let this release take over objects that were there before.
+    #[serde(default)]
+    pub adopt: bool,
     pub policy: ClusterPolicy,
 }
 
@@ -124,6 +127,12 @@ pub struct Progress {
     pub total: usize,
     /// What is not healthy yet, and why; the first few.
     pub waiting: Vec<Waiting>,
+    /// What of it waits for a person; the first few. The progress deadline is paused while there is such.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<Hold>,
+    /// The first of it that waits for the cluster to get over a problem of its own. The progress deadline is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stalled: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -131,6 +140,13 @@ pub struct Waiting {
     pub layer: LayerId,
     pub object: ObjectKey,
     pub reason: String,
+}
+
+impl Progress {
+    /// The hold on an object, if it is among those that are named.
+    pub fn holds_object(&self, object: &ObjectKey) -> Option<&Hold> {
+        self.holds.iter().find(|hold| hold.object() == Some(object))
+    }
 }
 
 /// An object that stays though the release dropped it.
@@ -198,24 +214,83 @@ pub enum Cause {
     ReleaseMissing { message: String },
 }
 
-/// What work in a cluster waits for a person for.
+/// What work in a cluster waits for a person for. No deadline runs meanwhile; the worker looks again by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 pub enum Hold {
-    #[error("{object} was there before and {managers} own fields of it ({fields}); 'fairlead adopt' takes it over",
-        managers = .managers.join(", "), fields = .fields.join(", "))]
+    #[error("{object} was there before and {} fields of it ({})", own(.managers), named(.fields))]
     Conflict { object: ObjectKey, managers: Vec<String>, fields: Vec<String> },
-    #[error("would delete {count} of {of} objects, more than the {budget} that prune.maxDeletions allows")]
+    #[error("would delete {count} of {of} objects, more than the {budget} that prune.maxDeletions allows{}", such_as(.objects))]
     DeletionBudget { count: usize, of: usize, budget: usize, objects: Vec<ObjectKey> },
-    #[error("the release is empty; prune.allowEmpty lets it delete all {of} objects")]
+    #[error("the release is empty and would delete all {of} objects")]
     EmptyRelease { of: usize },
     #[error("{object} is managed by another set ({owner})")]
     ForeignOwner { object: ObjectKey, owner: String },
-    #[error("{crd} still has objects that are not ours ({count})")]
-    ForeignInstances { crd: ObjectKey, count: usize },
     #[error("this cluster is {found}, the ledger was written in {recorded}")]
     IdentityChanged { found: String, recorded: String },
     #[error("the cluster is also the target {other}")]
     SameCluster { other: TargetName },
     #[error("another writer is at generation {found}")]
     StaleWriter { found: u64 },
+    /// The release can't become healthy with it, and it is not put right.
+    #[error("{object} is not healthy and is not healed until {until} (fairlead.dev/hold-until, by {})", named(.by))]
+    BreakGlass {
+        object: ObjectKey,
+        #[schemars(with = "String")]
+        until: Timestamp,
+        by: Vec<String>,
+    },
+    #[error("the ledger in this cluster can't be used: {reason}")]
+    LedgerDamaged { reason: String },
+}
+
+impl Hold {
+    /// What a person has to do; the rest follows by itself.
+    pub fn remedy(&self, target: &TargetName, fleet: &FleetName) -> String {
+        match self {
+            Self::Conflict { .. } => format!("run 'fairlead adopt {target}' to take it over"),
+            Self::DeletionBudget { .. } => format!("run 'fairlead approve {fleet}' to allow it"),
+            Self::EmptyRelease { .. } => "mend the commit, or set prune.allowEmpty".to_owned(),
+            Self::ForeignOwner { .. } => "remove it from that set".to_owned(),
+            Self::IdentityChanged { .. } => "correct the kubeconfig".to_owned(),
+            Self::SameCluster { .. } => "remove one of the two kubeconfigs".to_owned(),
+            Self::StaleWriter { .. } => "stop the other daemon of this instance, or rename it".to_owned(),
+            Self::BreakGlass { .. } => "remove the annotation to have it healed now".to_owned(),
+            Self::LedgerDamaged { .. } => "restore or delete its ConfigMap in fairlead-system".to_owned(),
+        }
+    }
+
+    /// The object that it is about, if it is about one.
+    pub fn object(&self) -> Option<&ObjectKey> {
+        match self {
+            Self::Conflict { object, .. }
+            | Self::ForeignOwner { object, .. }
+            | Self::BreakGlass { object, .. } => Some(object),
+            _ => None,
+        }
+    }
+
+    /// Whether an approval ends it.
+    pub fn is_approvable(&self) -> bool {
+        matches!(self, Self::DeletionBudget { .. } | Self::EmptyRelease { .. })
+    }
+}
+
+/// So many names stand in a text.
+const NAMED: usize = 3;
+
+fn named(names: &[String]) -> String {
+    let text = names.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match (names.len(), names.len().saturating_sub(NAMED)) {
+        (0, _) => "someone".to_owned(),
+        (_, 0) => text,
+        (_, more) => format!("{text} and {more} more"),
+    }
+}
+
+fn own(managers: &[String]) -> String {
+    format!("{} {}", named(managers), if managers.len() == 1 { "owns" } else { "own" })
+}
+
+fn such_as(objects: &[ObjectKey]) -> String {
+    objects.first().map(|first| format!(", such as {first}")).unwrap_or_default()
 }

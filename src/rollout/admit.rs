@@ -127,6 +127,7 @@ pub(super) fn assignment(r: &Record, target: &Target) -> Option<Assignment> {
         base: target.base.map(|base| r.book.full(base)),
         quarantined: target.quarantine.iter().map(|pair| r.book.digest(pair.0)).collect(),
         deletions_approved: r.same(target.approved, Some(order.release)) && target.approved.is_some(),
+        adopt: target.adopts.is_some() && r.same(target.adopts, Some(order.release)),
         policy: r.head.as_ref().map(|head| head.policy.cluster.clone()).unwrap_or_default(),
     })
 }

@@ -4,7 +4,7 @@ use super::effect::Effect;
 use super::state::{FleetState, Record};
 use super::target::{Moment, Order, Phase, Target};
 use super::{admit, removal, waves};
-use crate::model::name::WaveName;
+use crate::model::name::{TargetName, WaveName};
 
 /// Allows what waits now; of a wave, if one is named, and then also before its turn.
 pub(super) fn approve(
@@ -43,6 +43,16 @@ pub(super) fn approve(
     if let Some(wave) = number.filter(|_| state.r.rolling()).or(front) {
         waves::approve(state, wave);
     }
+}
+
+/// Lets what a target runs, or is being brought to, take over objects that were there before. The order stays the
+/// same, so its worker goes on with it.
+pub(super) fn adopt(state: &mut FleetState, target: &TargetName, effects: &mut Vec<Effect>) {
+    let Some(index) = state.r.find(target) else { return };
+    state.change(index, |target| target.adopts = target.ordered().or(target.wanted()));
+    let target = state.r.targets.get(index).filter(|target| !target.gone());
+    let order = target.and_then(|target| admit::assignment(&state.r, target));
+    effects.extend(order.map(Box::new).map(Effect::Assign));
 }
 
 /// Whether a target's order waits for a word on deletions.

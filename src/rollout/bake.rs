@@ -98,6 +98,16 @@ pub(super) fn unhealthy(
     effects: &mut Vec<super::Effect>,
 ) {
     let Some(target) = state.r.targets.get(index) else { return };
+    // It had converged, and was held or stalled since: a person, or the cluster, had a hand in it.
+    if let Some(order) = &target.order
+        && matches!(order.phase, Phase::Held { .. } | Phase::Stalled { .. })
+        && state.r.same(target.converged, Some(order.release))
+    {
+        let bake = bakes(&state.r, target, order).then_some(now);
+        let phase = Phase::Converged { since: now, ill: Some((now, cause.to_owned())), bake };
+        state.change(index, |target| target.order.as_mut().map(|order| order.phase = phase));
+        return;
+    }
     let Some(Order { phase: Phase::Converged { ill: None, bake, .. }, release, .. }) = &target.order else {
         return;
     };

@@ -25,6 +25,8 @@ pub enum Event {
     Dependency { target: TargetName, unmet: Option<FleetName> },
     /// A person allows what waits for an approval: deletions, dropped targets; of one wave, or of all.
     Approved { by: Person, wave: Option<WaveName> },
+    /// A person lets a target's release take over the objects that were there before. It outlives a restart.
+    Adopted { target: TargetName, by: Person },
     /// Quarantined releases are tried again.
     Retry { by: Person },
     /// No change starts until `Resumed`; healing and returns go on.

@@ -61,7 +61,10 @@ fn why(fleet: &Fleet<'_>, target: &Target, index: usize) -> Why {
     let state = fleet.state;
     if let Some(leaving) = target.leaving.as_ref().filter(|leaving| leaving.ordered) {
         let reason = match leaving.held.clone() {
-            Some(reason) => Reason::Held { reason: format!("{reason}; 'fairlead approve' allows it") },
+            Some(reason) => {
+                let remedy = format!("run 'fairlead approve {}' to allow it", state.r.fleet);
+                Reason::Held { reason, remedy }
+            }
             None => {
                 let kept = target.kept.as_ref().map(|kept| (kept.deleting, kept.first_deleting.clone()));
                 let (deleting, first_deleting) = kept.unwrap_or_default();
@@ -104,8 +107,9 @@ fn at_work(r: &Record, target: &Target, order: &Order) -> Option<Why> {
         Phase::Stalled { since, reason, .. } => {
             (TargetStatus::Stalled, Reason::Stalled { reason: reason.clone() }, Some(*since))
         }
-        Phase::Held { since, reason, .. } => {
-            (TargetStatus::Held, Reason::Held { reason: reason.clone() }, Some(*since))
+        Phase::Held { since, reason, remedy, .. } => {
+            let (reason, remedy) = (reason.clone(), remedy.clone());
+            (TargetStatus::Held, Reason::Held { reason, remedy }, Some(*since))
         }
         Phase::Converged { ill: Some((since, cause)), .. } => {
             (TargetStatus::Unhealthy, Reason::Unhealthy { cause: cause.clone() }, Some(*since))

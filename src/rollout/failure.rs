@@ -26,10 +26,13 @@ pub(super) fn shorten(text: &str, longest: usize) -> String {
     if line.chars().count() <= longest {
         return line;
     }
-    let cut: String = line.chars().take(longest.saturating_sub(1)).collect();
-    // At the last word's end, unless that word is most of it.
-    let end = cut.rfind(' ').filter(|end| *end > cut.len() / 2).unwrap_or(cut.len());
-    format!("{}…", cut[..end].trim_end())
+    let mut rest = line.char_indices().skip(longest.saturating_sub(1));
+    let end = rest.next().map_or(line.len(), |(end, _)| end);
+    let cut = &line[..end];
+    // At the end of a word, unless that would lose most of the text.
+    let whole = if line[end..].starts_with(' ') { end } else { cut.rfind(' ').unwrap_or(end) };
+    let cut = if whole * 2 > end { &cut[..whole] } else { cut };
+    format!("{}…", cut.trim_end_matches([' ', ',', ';', ':', '(']))
 }
 
 /// The standing order of a target has failed. Said once for each generation.

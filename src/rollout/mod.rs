@@ -44,7 +44,7 @@ mod windows;
 pub use effect::Effect;
 pub use event::{Event, Person, RevisionHold};
 pub use intent::{FleetPolicy, Intent, TargetIntent};
-pub use reason::{FleetReason, Reason};
+pub use reason::{Absent, FleetReason, Reason};
 pub use report::{
     CommitState, CommitStatus, FleetReport, MAX_DESCRIPTION, RolloutState, TargetReport, TargetStatus,
     explain, report,

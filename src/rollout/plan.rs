@@ -10,6 +10,8 @@ use super::state::{ChangeCause, FleetState, Head, Record, Run};
 use super::target::{Leaving, Moment, Target, Want};
 use super::{failure, step, waves};
 use crate::model::assignment::Purpose;
+use crate::model::digest::ReleaseDigest;
+use crate::model::fleet::Wave;
 use crate::model::name::TargetName;
 use crate::model::revision::{Revision, Revisions};
 
@@ -17,6 +19,8 @@ use crate::model::revision::{Revision, Revisions};
 pub(super) fn observe(state: &mut FleetState, intent: Intent, now: Moment, effects: &mut Vec<Effect>) {
     let r = &mut state.r;
     let policy_before = r.head.as_ref().map(|head| head.policy.cluster.clone());
+    let waived = waived(r);
+    let before = if waived.0.is_empty() { Vec::new() } else { wanted(r) };
     let again = begin(r, &intent, effects);
     let mut joined = merge(r, intent.targets, intent.unknown, now, effects);
     if again {
@@ -25,7 +29,11 @@ pub(super) fn observe(state: &mut FleetState, intent: Intent, now: Moment, effec
     failure::lift_changed(r);
     choose_members(r, again);
     waves::wave_through(r);
+    // What a person said of a wave, they said of what the commit wants of all.
+    let same_waves = r.head.as_ref().is_some_and(|head| head.policy.rollout.waves == waived.1);
+    let keeps = !waived.0.is_empty() && same_waves && wanted(r) == before;
     if let Some(head) = &mut r.head {
+        head.waived = if keeps { waived.0 } else { BTreeSet::new() };
         head.joined = joined;
         let ended = !matches!(head.run, Run::Rolling | Run::Paused(_));
         if ended && r.targets.iter().any(|target| target.member) {
@@ -40,6 +48,22 @@ pub(super) fn observe(state: &mut FleetState, intent: Intent, now: Moment, effec
     if policy_before.is_some() && policy_before.as_ref() != policy {
         effects.extend(step::standing_orders(&state.r));
     }
+}
+
+/// The waves that a person let pass, and the waves as they were then.
+fn waived(r: &Record) -> (BTreeSet<u16>, Vec<Wave>) {
+    let head = r.head.as_ref();
+    let waves = head.map(|head| (head.waived.clone(), head.policy.rollout.waves.clone()));
+    waves.unwrap_or_default()
+}
+
+/// What is wanted of every target, by content; kept only where a person let a wave pass.
+fn wanted(r: &Record) -> Vec<(TargetName, Result<Option<ReleaseDigest>, String>)> {
+    let content = |target: &Target| match &target.wanted {
+        Some(Want::Invalid(diagnostic)) => Err(diagnostic.clone()),
+        _ => Ok(target.wanted().map(|release| r.book.digest(release))),
+    };
+    r.targets.iter().map(|target| (target.name.clone(), content(target))).collect()
 }
 
 /// Writes down the new head; whether it is the same as before.
@@ -68,6 +92,7 @@ fn begin(r: &mut Record, intent: &Intent, effects: &mut Vec<Effect>) -> bool {
         subjects,
         run: Run::Rolling,
         joined: 0,
+        waived: BTreeSet::new(),
     });
     false
 }

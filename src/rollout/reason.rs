@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::event::{Person, RevisionHold};
 use super::standing::WaveStanding;
 use crate::model::digest::CommitId;
-use crate::model::name::{FleetName, WaveName};
+use crate::model::name::{FleetName, TargetName, WaveName};
 use crate::model::schedule::TimeZoneName;
 
 /// Why a fleet starts no change.
@@ -24,13 +24,40 @@ pub enum FleetReason {
     Paused { by: Person },
     #[error("paused after failures: {failed} of {affected} failed: {cause}; resume, retry or push a fix")]
     Failures { failed: usize, affected: usize, cause: String },
-    #[error("no cluster{} has converged yet: of {affected}, {}", of_wave(.wave), absent(*.away, *.stalled))]
+    #[error("{}0 of {affected} converged, {absent}{}", colon(.wave), such_as(.first))]
     NoneConverged {
-        away: usize,
-        stalled: usize,
+        #[serde(flatten)]
+        absent: Absent,
         affected: usize,
         #[serde(default)]
         wave: Option<WaveName>,
+        /// The first of them, and why it is not there.
+        #[serde(default)]
+        first: Option<String>,
+    },
+    /// Clusters wait for a person, and nothing else can go on.
+    #[error("{}{} held: {target}: {reason}{}", colon(.wave), count(*.clusters), then(.remedy))]
+    Held {
+        wave: Option<WaveName>,
+        clusters: usize,
+        /// The first of them.
+        target: TargetName,
+        reason: String,
+        /// What a person has to do.
+        remedy: String,
+    },
+    /// Nobody of a wave can try the change, so nothing behind it starts.
+    #[error(
+        "{}the documents of its {} are invalid: {target}: {diagnostic}; mend them, or run 'fairlead approve {fleet}{}' to go on without",
+        colon(.wave), count(*.clusters), flag(.wave)
+    )]
+    Invalid {
+        wave: Option<WaveName>,
+        clusters: usize,
+        /// The first of them.
+        target: TargetName,
+        diagnostic: String,
+        fleet: FleetName,
     },
     #[error("{} an approval: {}; 'fairlead approve' gives it", waits(.wave), count(*.clusters))]
     Approval { wave: Option<WaveName>, clusters: usize },
@@ -74,10 +101,15 @@ pub enum Reason {
     Unhealthy { cause: String },
     #[error("{}{waiting}", applying(*.applied, *.total), waiting = waiting_for(.waiting))]
     Applying { applied: usize, total: usize, waiting: Option<String> },
-    #[error("the cluster has trouble of its own, the progress clock stands: {reason}")]
+    #[error("stalled by a cluster problem; progress deadline paused: {reason}")]
     Stalled { reason: String },
-    #[error("held: {reason}")]
-    Held { reason: String },
+    #[error("held: {reason}{}", then(.remedy))]
+    Held {
+        reason: String,
+        /// What a person has to do; the rest follows by itself.
+        #[serde(default)]
+        remedy: String,
+    },
     #[error("held by a mistake in the repository: {diagnostic}")]
     Invalid { diagnostic: String },
     #[error(
@@ -166,7 +198,23 @@ fn waits(wave: &Option<WaveName>) -> String {
     wave.as_ref().map_or("waits for".to_owned(), |wave| format!("wave {wave} waits for"))
 }
 
-fn count(count: usize) -> String {
+fn colon(wave: &Option<WaveName>) -> String {
+    wave.as_ref().map(|wave| format!("wave {wave}: ")).unwrap_or_default()
+}
+
+fn flag(wave: &Option<WaveName>) -> String {
+    wave.as_ref().map(|wave| format!(" --wave {wave}")).unwrap_or_default()
+}
+
+fn then(remedy: &str) -> String {
+    if remedy.is_empty() { String::new() } else { format!("; {remedy}") }
+}
+
+fn such_as(first: &Option<String>) -> String {
+    first.as_ref().map(|first| format!(": {first}")).unwrap_or_default()
+}
+
+pub(super) fn count(count: usize) -> String {
     if count == 1 { "1 cluster".to_owned() } else { format!("{count} clusters") }
 }
 
@@ -179,11 +227,29 @@ fn utc(time: Timestamp) -> String {
     TimeZoneName::utc().shown(time)
 }
 
-/// Why nobody waits for these clusters: they are offline or suspended, or have had trouble of their own for long.
-pub(super) fn absent(away: usize, stalled: usize) -> String {
-    let counts = [(away, "away"), (stalled, "stalled by trouble of their own")];
-    let said = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
-    said.collect::<Vec<_>>().join(", ")
+/// Clusters that nobody waits for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Absent {
+    /// Can't be reached.
+    #[serde(rename = "away")]
+    pub unreachable: usize,
+    #[serde(default)]
+    pub suspended: usize,
+    /// Have been stalled for long by problems of their own.
+    pub stalled: usize,
+}
+
+impl std::fmt::Display for Absent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let counts = [
+            (self.unreachable, "unreachable"),
+            (self.suspended, "suspended"),
+            (self.stalled, "stalled by a cluster problem"),
+        ];
+        let said =
+            counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+        f.write_str(&said.collect::<Vec<_>>().join(", "))
+    }
 }
 
 fn dropped(count: u32) -> String {

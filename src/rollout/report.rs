@@ -63,6 +63,13 @@ pub enum RolloutState {
         cause: String,
         to: Option<CommitId>,
     },
+    /// The head is accepted, and not every cluster runs what it should, healthy, or not every one is known to.
+    Degraded {
+        converged: usize,
+        of: usize,
+        /// How many are not so, and why the first is not.
+        cause: String,
+    },
     /// The rollout failed, and every cluster that could is back.
     Failed {
         cause: String,
@@ -178,15 +185,16 @@ pub struct CommitStatus {
 /// The fleet as it is. O(targets).
 pub fn report(state: &FleetState) -> FleetReport {
     let r = &state.r;
+    let targets = super::explain::all(state);
     let observed = r.invalid.as_ref().map(|invalid| invalid.commit).or_else(|| r.head_commit());
     FleetReport {
         fleet: r.fleet.clone(),
         observed,
         accepted: r.accepted_commit(),
-        rollout: rollout(state),
+        rollout: rollout(state, &targets),
         waves: waves::report(state),
         next_window: lanes::next_opening(state),
-        targets: super::explain::all(state),
+        targets,
         statuses: r.said.clone(),
     }
 }
@@ -201,7 +209,7 @@ pub(super) fn hold(state: &FleetState) -> Option<FleetReason> {
     admit::gate(&state.r, &state.tally).or_else(|| waves::hold(state))
 }
 
-fn rollout(state: &FleetState) -> RolloutState {
+fn rollout(state: &FleetState, targets: &[TargetReport]) -> RolloutState {
     let Some(head) = &state.r.head else { return RolloutState::Idle };
     if let Some(reason) = hold(state) {
         return RolloutState::Holding { reason };
@@ -219,7 +227,7 @@ fn rollout(state: &FleetState) -> RolloutState {
         Run::Accepted { .. } | Run::Rolling if useless(state) => {
             nothing_new(trouble(state).unwrap_or_default(), state.r.accepted_commit())
         }
-        Run::Accepted { .. } => RolloutState::Converged,
+        Run::Accepted { .. } => at_rest(targets),
         Run::Failed(defeat) => undone(defeat.cause.clone(), defeat.back_to),
         Run::Rolling if waves::quarantined(state) => {
             undone(quarantine_cause(&state.r).unwrap_or_default(), state.r.accepted_commit())
@@ -227,6 +235,55 @@ fn rollout(state: &FleetState) -> RolloutState {
         Run::Rolling | Run::Paused(_) => RolloutState::Rolling { converged, affected },
     }
 }
+
+/// How a fleet stands whose head is accepted: as its clusters do. What is worst counts, and nothing that isn't known to
+/// be as it should is said to be.
+fn at_rest(targets: &[TargetReport]) -> RolloutState {
+    let with = |status: TargetStatus| targets.iter().filter(move |target| target.status == status);
+    let mut held = targets.iter().filter_map(|target| match &target.reason {
+        Reason::Held { reason, remedy } => Some((target.target.clone(), reason.clone(), remedy.clone())),
+        _ => None,
+    });
+    if let Some((target, reason, remedy)) = held.next() {
+        let clusters = 1 + held.count();
+        let reason = FleetReason::Held { wave: None, clusters, target, reason, remedy };
+        return RolloutState::Holding { reason };
+    }
+    if let Some(TargetReport { reason: Reason::Returning { to, cause }, .. }) =
+        with(TargetStatus::Returning).next()
+    {
+        let left = with(TargetStatus::Returning).count();
+        return RolloutState::Returning { left, cause: cause.clone(), to: Some(*to) };
+    }
+    let of = targets.len();
+    let converged = with(TargetStatus::Converged).count();
+    let worst = WORST.iter().find_map(|status| Some((*status, with(*status).next()?)));
+    if let Some((status, first)) = worst {
+        let count = with(status).count();
+        // The status need not be said twice.
+        let reason = first.reason.to_string();
+        let prefixes = ["offline: ", "not healthy: ", "failed: ", "held by "];
+        let cause = prefixes.iter().find_map(|prefix| reason.strip_prefix(prefix)).unwrap_or(&reason);
+        let cause = format!("{count} {}: {}: {cause}", status.as_str(), first.target);
+        return RolloutState::Degraded { converged, of, cause };
+    }
+    let suspended = with(TargetStatus::Suspended).count();
+    match of - converged - suspended {
+        0 => RolloutState::Converged,
+        _ => RolloutState::Rolling { converged, affected: of },
+    }
+}
+
+/// What a cluster of an accepted commit must not be, the worst first.
+const WORST: [TargetStatus; 7] = [
+    TargetStatus::Failed,
+    TargetStatus::Unhealthy,
+    TargetStatus::Stalled,
+    TargetStatus::Held,
+    TargetStatus::Quarantined,
+    TargetStatus::Offline,
+    TargetStatus::Unknown,
+];
 
 /// Whether the head holds a mistake for every target that follows it: nobody runs it. What is pinned runs another commit.
 pub(super) fn useless(state: &FleetState) -> bool {
@@ -311,11 +368,17 @@ fn rolling(state: &FleetState) -> (CommitState, String, String) {
         return (CommitState::Failure, text, String::new());
     }
     let progress = format!("{} of {} converged", tally.all.converged, tally.all.affected);
+    let hold = hold(state);
+    if let Some(FleetReason::Invalid { .. }) = &hold {
+        let (text, tail) = hold.map(split_hold).unwrap_or_default();
+        return (CommitState::Failure, text, tail);
+    }
     if let Some(trouble) = trouble(state) {
         return (CommitState::Failure, format!("{progress}, {trouble}"), String::new());
     }
-    if let Some(reason) = hold(state) {
-        return (CommitState::Pending, reason.to_string(), String::new());
+    if let Some(reason) = hold {
+        let (text, tail) = split_hold(reason);
+        return (CommitState::Pending, text, tail);
     }
     let held = tally.held.first().and_then(|index| state.r.targets.get(*index)).map(|target| {
         let reason = target.order.as_ref().map(|order| match &order.phase {
@@ -324,13 +387,29 @@ fn rolling(state: &FleetState) -> (CommitState, String, String) {
         });
         format!("; {} held: {} {}", tally.held.len(), target.name, reason.unwrap_or_default())
     });
-    let absent = super::reason::absent(tally.all.away.saturating_sub(tally.all.stalled), tally.all.stalled);
+    let absent = tally.all.absent().to_string();
     let absent = if absent.is_empty() { absent } else { format!(", {absent}") };
     (
         CommitState::Pending,
         format!("{progress}{absent}{}{}", in_wave(state), held.unwrap_or_default()),
         String::new(),
     )
+}
+
+/// A hold in words that may be cut, and what must be left of them: what a person has to do.
+fn split_hold(reason: FleetReason) -> (String, String) {
+    match reason {
+        FleetReason::Held { wave, clusters, target, reason, remedy } if !remedy.is_empty() => {
+            let text = FleetReason::Held { wave, clusters, target, reason, remedy: String::new() };
+            (text.to_string(), format!("; {remedy}"))
+        }
+        FleetReason::Invalid { ref fleet, .. } => {
+            let whole = reason.to_string();
+            let text = whole.split_once("; mend them").map_or(whole.as_str(), |(text, _)| text);
+            (text.to_owned(), format!("; mend them or 'fairlead approve {fleet}'"))
+        }
+        other => (other.to_string(), String::new()),
+    }
 }
 
 /// Where the rollout is, in a fleet of several waves; without times.

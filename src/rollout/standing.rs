@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::reason::{absent, next};
+use super::reason::{Absent, count, next};
 use crate::model::name::WaveName;
 use crate::model::schedule::TimeZoneName;
 
@@ -24,7 +24,7 @@ pub struct WaveReport {
     pub limit: usize,
     /// Failures that count against the change.
     pub failed: usize,
-    /// Not to be had: offline, suspended, or stalled for long by trouble of their own.
+    /// Not to be had: offline, suspended, or stalled for long by problems of their own.
     pub away: usize,
     pub standing: WaveStanding,
 }
@@ -55,8 +55,18 @@ pub enum WaveStanding {
         opens: Option<Timestamp>,
         zone: TimeZoneName,
     },
-    #[error("no cluster has converged yet: of {affected}, {}", absent(*.away, *.stalled))]
-    NoneConverged { away: usize, stalled: usize, affected: usize },
+    #[error("0 of {affected} converged, {absent}")]
+    NoneConverged {
+        #[serde(flatten)]
+        absent: Absent,
+        affected: usize,
+    },
     #[error("{clusters} quarantined")]
     Quarantined { clusters: usize },
+    /// All that are at work wait for a person.
+    #[error("{converged} of {affected} converged, {clusters} held")]
+    Held { clusters: usize, converged: usize, affected: usize },
+    /// Nobody of it can try the change.
+    #[error("the documents of its {} are invalid", count(*.clusters))]
+    Invalid { clusters: usize },
 }

@@ -81,6 +81,9 @@ pub(super) struct Head {
     pub run: Run,
     /// Targets that this commit added to a fleet that had accepted something.
     pub joined: usize,
+    /// Waves that a person let pass though the documents of their clusters are invalid.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub waived: BTreeSet<u16>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -42,6 +42,7 @@ pub fn step(state: &mut FleetState, event: Event, now: Timestamp) -> Vec<Effect>
             }
         }
         Event::Approved { wave, .. } => approval::approve(state, wave.as_ref(), now, &mut effects),
+        Event::Adopted { target, .. } => approval::adopt(state, &target, &mut effects),
         Event::Retry { .. } => retry(state),
         Event::Paused { by } => pause(state, by),
         Event::Resumed { .. } => {
@@ -155,9 +156,6 @@ fn take_fact(state: &mut FleetState, fact: Fact, now: Moment, effects: &mut Vec<
         FactBody::Online { ledger } => recover::online(state, index, ledger, now, effects),
         FactBody::Offline { reason } => offline(state, index, &reason, now),
         FactBody::Removed => removal::removed(state, index, now),
-        FactBody::Progress { generation, progress } => on_phase(state, index, generation, None, |phase| {
-            working(phase, &progress, now);
-        }),
         FactBody::Diagnosed { generation, object, message } => {
             on_phase(state, index, generation, None, |phase| {
                 if let Phase::Working { waiting, .. } = phase {
@@ -165,17 +163,26 @@ fn take_fact(state: &mut FleetState, fact: Fact, now: Moment, effects: &mut Vec<
                 }
             });
         }
+        FactBody::Progress { generation, progress } => {
+            let said =
+                progress.holds.first().map(|hold| HoldText::new(hold, progress.holds.len(), state, index));
+            on_phase(state, index, generation, None, |phase| match said.flatten() {
+                Some(said) => held(phase, said, now),
+                None => working(phase, &progress, now),
+            });
+        }
+        // What waits for a person waits for them whatever else there is.
         FactBody::Stalled { generation, reason } => on_phase(state, index, generation, None, |phase| {
-            let reason = failure::shorten(&reason, REASON);
             if let Phase::Stalled { reason: said, .. } = phase {
-                *said = reason;
-            } else if let Phase::Working { .. } | Phase::Held { .. } = phase {
-                *phase = Phase::Stalled { since: now, reason, given_up: false };
+                *said = failure::shorten(&reason, REASON);
+            } else if let Phase::Working { .. } | Phase::Converged { .. } = phase {
+                *phase = stalled(&reason, now);
             }
         }),
         FactBody::Held { generation, release, reason } => {
-            removal::held(state, index, generation, &failure::shorten(&reason.to_string(), REASON));
-            on_phase(state, index, generation, Some(release), |phase| held(phase, &reason, now));
+            let Some(said) = HoldText::new(&reason, 1, state, index) else { return };
+            removal::held(state, index, generation, &said.reason);
+            on_phase(state, index, generation, Some(release), |phase| held(phase, said, now));
         }
         FactBody::Unhealthy { generation, release, cause } => {
             if is_current(state, index, generation, Some(release)) {
@@ -224,6 +231,12 @@ fn working(phase: &mut Phase, progress: &Progress, now: Moment) {
     if let Phase::Converged { .. } | Phase::Failed { .. } = phase {
         return;
     }
+    if let Some(reason) = &progress.stalled {
+        if !matches!(phase, Phase::Stalled { .. }) {
+            *phase = stalled(reason, now);
+        }
+        return;
+    }
     let first = progress.waiting.first().map(|what| format!("{}: {}", what.object, what.reason));
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let applied = (number(progress.applied), number(progress.total));
@@ -231,17 +244,39 @@ fn working(phase: &mut Phase, progress: &Progress, now: Moment) {
         Phase::Working { idle: now, applied, waiting: first.map(|text| failure::shorten(&text, WAITING)) };
 }
 
-fn held(phase: &mut Phase, reason: &Hold, now: Moment) {
+fn stalled(reason: &str, now: Moment) -> Phase {
+    Phase::Stalled { since: now, reason: failure::shorten(reason, REASON), given_up: false }
+}
+
+/// A hold in the words of one target.
+struct HoldText {
+    reason: String,
+    remedy: String,
+    deletions: bool,
+}
+
+impl HoldText {
+    /// The first hold of `count`.
+    fn new(hold: &Hold, count: usize, state: &FleetState, index: usize) -> Option<Self> {
+        let target = &state.r.targets.get(index)?.name;
+        let more = if count > 1 { format!("; and {} more", count - 1) } else { String::new() };
+        let room = REASON.saturating_sub(more.chars().count());
+        let reason = format!("{}{more}", failure::shorten(&hold.to_string(), room));
+        let remedy = hold.remedy(target, &state.r.fleet);
+        Some(Self { reason, remedy, deletions: hold.is_approvable() })
+    }
+}
+
+fn held(phase: &mut Phase, said: HoldText, now: Moment) {
     if let Phase::Failed { .. } = phase {
         return;
     }
-    let deletions = matches!(reason, Hold::DeletionBudget { .. } | Hold::EmptyRelease { .. });
-    let reason = failure::shorten(&reason.to_string(), REASON);
     let since = match phase {
         Phase::Held { since, .. } => *since,
         _ => now,
     };
-    *phase = Phase::Held { since, reason, deletions };
+    let HoldText { reason, remedy, deletions } = said;
+    *phase = Phase::Held { since, reason, remedy, deletions };
 }
 
 fn offline(state: &mut FleetState, index: usize, reason: &str, now: Moment) {

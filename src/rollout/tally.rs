@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 
 use super::book::Rel;
 use super::lanes::{Lanes, wave_of};
+use super::reason::Absent;
 use super::state::Record;
-use super::target::{Link, Moment, Phase, Target};
+use super::target::{Link, Moment, Order, Phase, Target, Want};
 use super::waves;
 use crate::model::assignment::Purpose;
 use crate::model::fleet::Offline;
@@ -36,6 +37,7 @@ pub(super) struct Class {
     baking: bool,
     away: bool,
     stalled: bool,
+    suspended: bool,
     failed: bool,
     blocking: bool,
     unapproved: bool,
@@ -46,7 +48,10 @@ pub(super) struct Class {
     returning: bool,
     leaving: bool,
     invalid: bool,
+    unknown: bool,
     held: bool,
+    held_member: bool,
+    moving: bool,
     bad: bool,
     pinning: bool,
     quarantined: bool,
@@ -66,8 +71,10 @@ pub(super) struct WaveTally {
     pub baking: usize,
     /// Members that are not to be had: offline, suspended, stalled for too long; and not done.
     pub away: usize,
-    /// Of these, the ones that answer, and are stalled by trouble of their own.
+    /// Of these, the ones that answer, and are stalled by problems of their own.
     pub stalled: usize,
+    /// Of these, the ones that are suspended.
+    pub suspended: usize,
     /// Members that failed, and count.
     pub failed: usize,
     /// Members that must still converge and bake before the wave is passed.
@@ -82,6 +89,12 @@ pub(super) struct WaveTally {
     pub behind: usize,
     /// What the head wants is quarantined there by a rollout that failed.
     pub quarantined: usize,
+    /// Whether the change affects them is not known: their documents are invalid, or can't be read.
+    pub unknown: usize,
+    /// Members at work that wait for a person.
+    pub held: usize,
+    /// Members at work that don't.
+    pub moving: usize,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -133,6 +146,8 @@ impl Class {
         let with_purpose = |purpose| at_work && order.is_some_and(|order| order.purpose == purpose);
         let changing = with_purpose(Purpose::Change) && !gone;
         let blocking = target.member && !(done || failed || skipped);
+        let held = order.is_some_and(Order::held);
+        let unread = target.wanted.is_none() && r.head.as_ref().is_some_and(|head| head.unknown);
         Self {
             wave: wave_of(target, waves),
             queue: queue(target, r),
@@ -144,6 +159,7 @@ impl Class {
             baking: converged && bakes,
             away,
             stalled: away && !target.offline() && !target.suspend,
+            suspended: away && target.suspend,
             failed: failed && target.failure.as_ref().is_some_and(|failure| !failure.excused),
             blocking,
             unapproved: blocking && !on_wanted && waves::lacks_approval(r, target),
@@ -155,8 +171,11 @@ impl Class {
             returning: !target.suspend
                 && order.is_some_and(|order| order.purpose == Purpose::Return && !order.converged()),
             leaving: target.leaving.is_some() && !target.gone(),
-            invalid: matches!(target.wanted, Some(super::target::Want::Invalid(_))),
-            held: order.is_some_and(|order| matches!(order.phase, Phase::Held { .. })),
+            invalid: matches!(target.wanted, Some(Want::Invalid(_))),
+            unknown: (matches!(target.wanted, Some(Want::Invalid(_))) || unread) && target.leaving.is_none(),
+            held,
+            held_member: held && blocking && on_wanted,
+            moving: at_work && blocking && !(held && on_wanted) && !gone,
             bad,
             pinning: target.pinned && !(gone || bad || (on_wanted && healthy)),
             quarantined: quarantine.is_some_and(|group| group.whole),
@@ -217,6 +236,14 @@ fn deadline(target: &Target, r: &Record) -> Option<Moment> {
     }
 }
 
+impl WaveTally {
+    /// Why nobody waits for those of it that are away.
+    pub fn absent(&self) -> Absent {
+        let unreachable = self.away.saturating_sub(self.stalled + self.suspended);
+        Absent { unreachable, suspended: self.suspended, stalled: self.stalled }
+    }
+}
+
 impl Tally {
     pub fn of(r: &Record) -> Self {
         let (waves, lanes) = (vec![WaveTally::default(); waves::count(r)], Lanes::new(r));
@@ -257,6 +284,7 @@ impl Tally {
             change(&mut wave.baking, class.baking);
             change(&mut wave.away, class.away);
             change(&mut wave.stalled, class.stalled);
+            change(&mut wave.suspended, class.suspended);
             change(&mut wave.failed, class.failed);
             change(&mut wave.blocking, class.blocking);
             change(&mut wave.unapproved, class.unapproved);
@@ -265,6 +293,9 @@ impl Tally {
             change(&mut wave.catching_up, class.catching_up);
             change(&mut wave.behind, class.behind);
             change(&mut wave.quarantined, class.quarantined);
+            change(&mut wave.unknown, class.unknown);
+            change(&mut wave.held, class.held_member);
+            change(&mut wave.moving, class.moving);
         }
         change(&mut self.pinning, class.pinning);
         change(&mut self.returning, class.returning);

@@ -106,6 +106,9 @@ pub(super) struct Target {
     /// The release that a person let start here when its wave's turn comes.
     #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
     pub cleared: Option<Rel>,
+    /// The release that a person let take over objects that were there before.
+    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
+    pub adopts: Option<Rel>,
 }
 
 /// Objects that stay though the release dropped them.
@@ -211,9 +214,16 @@ pub(super) enum Phase {
     /// The cluster's own trouble. `given_up`: for so long that the fleet goes on as if it were offline.
     #[serde(rename = "s")]
     Stalled { since: Moment, reason: String, given_up: bool },
-    /// Waits for a person; `deletions`: for an approval.
+    /// Waits for a person; `deletions`: for an approval. No clock runs.
     #[serde(rename = "h")]
-    Held { since: Moment, reason: String, deletions: bool },
+    Held {
+        since: Moment,
+        reason: String,
+        /// What the person has to do; empty in what an older version saved.
+        #[serde(rename = "r", default, skip_serializing_if = "String::is_empty")]
+        remedy: String,
+        deletions: bool,
+    },
     #[serde(rename = "c")]
     Converged {
         #[serde(rename = "i")]
@@ -295,6 +305,7 @@ impl Target {
             approved: None,
             select: None,
             cleared: None,
+            adopts: None,
         }
     }
 
@@ -344,7 +355,8 @@ impl Target {
         let order = self.order.as_mut().map(|order| &mut order.release);
         let failure = self.failure.as_mut().map(|failure| &mut failure.release);
         let pairs = self.quarantine.iter_mut().map(|pair| &mut pair.0);
-        let people = self.approved.as_mut().into_iter().chain(self.cleared.as_mut());
+        let people =
+            [self.approved.as_mut(), self.cleared.as_mut(), self.adopts.as_mut()].into_iter().flatten();
         single.into_iter().flatten().chain(order).chain(failure).chain(people).chain(pairs)
     }
 }
@@ -366,6 +378,11 @@ impl Order {
 
     pub fn failed(&self) -> bool {
         matches!(self.phase, Phase::Failed { .. })
+    }
+
+    /// Waits for a person.
+    pub fn held(&self) -> bool {
+        matches!(self.phase, Phase::Held { .. })
     }
 
     /// Neither converged nor failed.

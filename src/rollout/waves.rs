@@ -1,9 +1,9 @@
 //! The waves of a fleet: who is in which, and how far each one is.
 
 use super::standing::{WaveReport, WaveStanding};
-use super::state::{FleetState, Record};
+use super::state::{FleetState, Head, Record};
 use super::tally::WaveTally;
-use super::target::{Moment, Phase, Target};
+use super::target::{Link, Moment, Phase, Target, Want};
 use super::{admit, lanes};
 use crate::model::fleet::{Approval, Wave};
 use crate::model::labels::Labels;
@@ -104,13 +104,25 @@ fn number(wave: usize) -> u16 {
 
 /// Whether what comes after a wave may start: all that must have converged and baked have, no cluster of it is held
 /// by a quarantine, and some cluster has tried it, however many were skipped.
-pub(super) fn passed(wave: &WaveTally) -> bool {
-    wave.blocking == 0 && wave.quarantined == 0 && (wave.affected == 0 || wave.done > 0)
+pub(super) fn passed(state: &FleetState, number: usize) -> bool {
+    let Some(wave) = state.tally.waves.get(number) else { return true };
+    let tried = if wave.affected == 0 { !lacks_documents(state, number) } else { wave.done > 0 };
+    wave.blocking == 0 && wave.quarantined == 0 && tried
+}
+
+/// Whether nobody of a wave can try the change because the documents of its clusters are invalid: unknown is not
+/// unaffected. It matters where something behind it would go on, and until a person lets it.
+fn lacks_documents(state: &FleetState, number: usize) -> bool {
+    let waves = &state.tally.waves;
+    let unknown = waves.get(number).is_some_and(|wave| wave.affected == 0 && wave.unknown > 0);
+    let behind = waves.iter().skip(number + 1).any(|wave| wave.blocking > 0);
+    let waived = |head: &Head| u16::try_from(number).is_ok_and(|number| head.waived.contains(&number));
+    unknown && behind && !state.r.head.as_ref().is_some_and(waived)
 }
 
 /// The first wave that is not passed; none: all are.
 pub(super) fn frontier(state: &FleetState) -> Option<usize> {
-    state.tally.waves.iter().position(|wave| !passed(wave))
+    (0..state.tally.waves.len()).find(|wave| !passed(state, *wave))
 }
 
 /// How many clusters of a wave may be at work at a time, of `whole`. Never less than one: nothing would ever move.
@@ -122,6 +134,7 @@ pub(super) fn limit(r: &Record, wave: usize, whole: usize) -> usize {
 /// How each wave stands while a change is on its way. O(targets) where one bakes.
 pub(super) fn report(state: &FleetState) -> Vec<WaveReport> {
     if state.tally.all.affected == 0 && state.tally.all.quarantined == 0 {
+        // Nothing waits for a wave whose clusters have invalid documents, either.
         return Vec::new();
     }
     let front = frontier(state);
@@ -153,10 +166,10 @@ pub(super) fn standing(state: &FleetState, front: Option<usize>, number: usize) 
 pub(super) fn briefly(state: &FleetState, front: Option<usize>, number: usize) -> WaveStanding {
     let Some(wave) = state.tally.waves.get(number) else { return WaveStanding::Unaffected };
     let (converged, affected) = (wave.converged, wave.affected);
-    if wave.affected == 0 && wave.quarantined == 0 {
+    if wave.affected == 0 && wave.quarantined == 0 && !lacks_documents(state, number) {
         return WaveStanding::Unaffected;
     }
-    if passed(wave) {
+    if passed(state, number) {
         return WaveStanding::Passed;
     }
     if front.is_some_and(|front| front < number) {
@@ -164,16 +177,16 @@ pub(super) fn briefly(state: &FleetState, front: Option<usize>, number: usize) -
     }
     if wave.blocking == 0 {
         return match wave.quarantined {
-            0 => WaveStanding::NoneConverged {
-                away: wave.away - wave.stalled,
-                stalled: wave.stalled,
-                affected,
-            },
+            0 if affected == 0 => WaveStanding::Invalid { clusters: wave.unknown },
+            0 => WaveStanding::NoneConverged { absent: wave.absent(), affected },
             clusters => WaveStanding::Quarantined { clusters },
         };
     }
     if wave.baking == wave.blocking {
         return WaveStanding::Baking { until: None };
+    }
+    if wave.held > 0 && wave.moving == 0 && wave.baking == 0 {
+        return WaveStanding::Held { clusters: wave.held, converged, affected };
     }
     let closed = lanes::closed(state, number);
     match (wave.unapproved, closed.count) {
@@ -208,13 +221,76 @@ pub(super) fn hold(state: &FleetState) -> Option<super::FleetReason> {
     let front = frontier(state).filter(|_| state.r.rolling())?;
     let wave = title(&state.r, front);
     match briefly(state, Some(front), front) {
-        WaveStanding::NoneConverged { away, stalled, affected } => {
-            Some(super::FleetReason::NoneConverged { away, stalled, affected, wave })
+        WaveStanding::NoneConverged { absent, affected } => {
+            let first = first_absent(state, front);
+            Some(super::FleetReason::NoneConverged { absent, affected, wave, first })
         }
         WaveStanding::Approval { clusters } => Some(super::FleetReason::Approval { wave, clusters }),
         WaveStanding::Window { opens, zone } => Some(super::FleetReason::Window { wave, opens, zone }),
+        WaveStanding::Held { clusters, .. } => held(state, front, wave, clusters),
+        WaveStanding::Invalid { clusters } => invalid(state, front, wave, clusters),
         _ => None,
     }
+}
+
+/// The first member of a wave that nobody waits for, and why.
+fn first_absent(state: &FleetState, number: usize) -> Option<String> {
+    let members = state
+        .r
+        .targets
+        .iter()
+        .filter(|target| target.member && lanes::wave_of(target, state.tally.waves.len()) == number);
+    members.into_iter().find_map(|target| {
+        let phase = target.order.as_ref().map(|order| &order.phase);
+        let why = match (&target.link, phase) {
+            _ if target.suspend => return Some(format!("{} is suspended", target.name)),
+            (Link::Offline { reason, .. }, _) => reason,
+            (Link::Left { .. }, _) => return Some(format!("{} was detached", target.name)),
+            (_, Some(Phase::Stalled { reason, .. })) => reason,
+            _ => return None,
+        };
+        Some(format!("{}: {why}", target.name))
+    })
+}
+
+/// The hold of the first cluster of a wave that waits for a person.
+fn held(
+    state: &FleetState,
+    number: usize,
+    wave: Option<WaveName>,
+    clusters: usize,
+) -> Option<super::FleetReason> {
+    let held = state.tally.held.iter().filter_map(|index| state.r.targets.get(*index));
+    let mut held =
+        held.filter(|target| target.member && lanes::wave_of(target, state.tally.waves.len()) == number);
+    let target = held.next()?;
+    match target.order.as_ref().map(|order| &order.phase) {
+        Some(Phase::Held { reason, remedy, .. }) => {
+            let (target, reason, remedy) = (target.name.clone(), reason.clone(), remedy.clone());
+            Some(super::FleetReason::Held { wave, clusters, target, reason, remedy })
+        }
+        _ => None,
+    }
+}
+
+fn invalid(
+    state: &FleetState,
+    number: usize,
+    wave: Option<WaveName>,
+    clusters: usize,
+) -> Option<super::FleetReason> {
+    let unknown = |target: &&Target| {
+        !matches!(target.wanted, Some(Want::Release(_)))
+            && lanes::wave_of(target, state.tally.waves.len()) == number
+            && target.leaving.is_none()
+    };
+    let target = state.r.targets.iter().find(unknown)?;
+    let diagnostic = match &target.wanted {
+        Some(Want::Invalid(diagnostic)) => diagnostic.clone(),
+        _ => "its document can't be read".to_owned(),
+    };
+    let (fleet, target) = (state.r.fleet.clone(), target.name.clone());
+    Some(super::FleetReason::Invalid { wave, clusters, target, diagnostic, fleet })
 }
 
 /// Approves the change for the clusters of a wave as it is now.
@@ -223,6 +299,11 @@ pub(super) fn approve(state: &mut FleetState, wave: usize) {
         state.r.targets.iter_mut().filter(|target| usize::from(target.wave) == wave && target.member)
     {
         target.cleared = target.wanted();
+    }
+    if let Some(head) = &mut state.r.head
+        && state.tally.waves.get(wave).is_some_and(|wave| wave.affected == 0 && wave.unknown > 0)
+    {
+        head.waived.insert(number(wave));
     }
     state.recount();
 }
@@ -246,5 +327,9 @@ pub(super) fn wave_through(r: &mut Record) {
 pub(super) fn awaits_approval(state: &FleetState) -> bool {
     let front =
         frontier(state).filter(|_| state.r.rolling() && admit::gate(&state.r, &state.tally).is_none());
-    front.and_then(|front| state.tally.waves.get(front)).is_some_and(|wave| wave.unapproved > 0)
+    let lacks = |front: usize| {
+        let wave = state.tally.waves.get(front);
+        wave.is_some_and(|wave| wave.unapproved > 0) || lacks_documents(state, front)
+    };
+    front.is_some_and(lacks)
 }

@@ -78,10 +78,12 @@ pub struct RepositoryView {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum FleetStatus {
-    /// Every cluster runs what was accepted.
+    /// Every cluster runs what was accepted, and is healthy; what is suspended is left out.
     Converged,
-    /// A change is on its way.
+    /// A change is on its way, or a cluster catches up.
     RollingOut,
+    /// What was accepted does not run, healthy, on every cluster, or that can't be seen: see the reason.
+    Degraded,
     /// A change failed; clusters go back to their bases.
     Returning,
     /// A change failed and was undone, or stands as `onFailure` says.
@@ -176,6 +178,9 @@ pub struct TargetView {
     pub drift: Vec<String>,
     /// Objects that a person keeps from being healed (`fairlead.dev/hold-until`), with until when and who.
     pub break_glass: Vec<String>,
+    /// What the present order waits for, uncut: objects that a person must decide about, or that are not healthy yet.
+    #[serde(default)]
+    pub waiting: Vec<String>,
 }
 
 /// A release, briefly.
@@ -294,9 +299,10 @@ impl From<&ReleaseRef> for ReleaseView {
 }
 
 impl FleetStatus {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Converged,
         Self::RollingOut,
+        Self::Degraded,
         Self::Returning,
         Self::Failed,
         Self::Held,
@@ -309,6 +315,7 @@ impl FleetStatus {
         match self {
             Self::Converged => "converged",
             Self::RollingOut => "rollingOut",
+            Self::Degraded => "degraded",
             Self::Returning => "returning",
             Self::Failed => "failed",
             Self::Held => "held",

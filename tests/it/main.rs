@@ -15,6 +15,7 @@ mod demo;
 mod deploy;
 mod docs;
 mod e2e;
+mod facts;
 mod forge;
 mod harness;
 #[path = "../soak/mod.rs"]

@@ -170,6 +170,7 @@ fn view() -> StatusView {
         objects: 12,
         kept: vec![],
         break_glass: vec![],
+        waiting: Vec::new(),
         drift: vec![],
     };
     let empty = StatusView::empty("default".parse().unwrap(), repository);

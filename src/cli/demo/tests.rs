@@ -47,6 +47,7 @@ fn view(count: usize, status: impl Fn(usize) -> TargetStatus) -> StatusView {
             drift: Vec::new(),
             kept: Vec::new(),
             break_glass: Vec::new(),
+            waiting: Vec::new(),
         });
     }
     view.targets.sort_by(|a, b| a.name.cmp(&b.name));

@@ -133,7 +133,7 @@ impl Fleet {
             Purpose::Relapse => {
                 let converged = self.run.as_ref().is_some_and(|run| run.converged);
                 if converged && self.why_unhealthy(&object).is_some() {
-                    self.say_health(Some(Cause::Unhealthy { object, message })).await;
+                    self.say_unhealthy(object, message).await;
                 }
             }
         }

@@ -6,13 +6,15 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::eye::Change;
-use super::run::State;
+use super::run::{Health, State};
 use super::{Fleet, FleetEnd, Phase};
+use crate::cluster::backoff::jitter;
 use crate::cluster::error::ApiError;
 use crate::cluster::health::Reduced;
 use crate::cluster::session::Lost;
 use crate::cluster::text::chain;
 use crate::model::assignment::{Cause, FactBody, Hold};
+use crate::model::digest::ReleaseDigest;
 use crate::model::object::ObjectKey;
 use crate::plan::{Context, Judgement, Verb, Wanted, Why, judge, yields};
 
@@ -172,11 +174,12 @@ impl Fleet {
             Verb::Report => self.report(item, key).await,
             Verb::Held => {
                 if let Why::ForeignOwner { owner } = judgement.why {
-                    if let Some(run) = &mut self.run {
-                        run.set(item, State::Held, false);
+                    let hold = Hold::ForeignOwner { object: key, owner };
+                    if let Some(entry) = self.run.as_mut().and_then(|run| run.items.get_mut(item)) {
+                        entry.held = Some(hold.clone());
                     }
-                    let generation = self.generation();
-                    self.say_held(generation, Hold::ForeignOwner { object: key, owner }).await;
+                    self.later(item, jitter(self.cx.settings.retry.1), hold.to_string());
+                    self.say_held(self.generation(), hold).await;
                 }
             }
             _ => self.put_right(item, key, judgement).await,
@@ -207,7 +210,7 @@ impl Fleet {
     }
 
     /// What is to be done to an item that is done, or waits to be healed.
-    fn judgement(&self, item: usize) -> Option<(ObjectKey, Judgement)> {
+    pub(super) fn judgement(&self, item: usize) -> Option<(ObjectKey, Judgement)> {
         let run = self.run.as_ref()?;
         let entry = run.items.get(item)?;
         let key = entry.action.key.clone();
@@ -388,41 +391,66 @@ impl Fleet {
 
     async fn follow_health(&mut self, healthy: bool) {
         let Some(run) = &self.run else { return };
-        let said = run.said_healthy == Some(true);
+        let said = run.said_health;
         if healthy {
             self.unhealthy = None;
-            if !said {
-                self.say_health(None).await;
+            if said != Some(Health::Healthy) {
+                self.say_health(Health::Healthy, |generation, release| FactBody::Converged {
+                    generation,
+                    release,
+                })
+                .await;
             }
-        } else if said {
-            let since = *self.unhealthy.get_or_insert_with(Instant::now);
-            if since.elapsed() >= UNHEALTHY_AFTER {
-                match (self.doubts().into_iter().next(), self.first_unhealthy()) {
+            return;
+        }
+        let since = *self.unhealthy.get_or_insert_with(Instant::now);
+        if said == Some(Health::Healthy) && since.elapsed() < UNHEALTHY_AFTER {
+            return;
+        }
+        let mut progress = self.with_glass(run.progress(|key| self.why_unhealthy(key)));
+        let (hold, waiting) = (progress.holds.drain(..).next(), progress.waiting.drain(..).next());
+        let stalled = progress.stalled.take().or_else(|| self.held_up());
+        match (hold, stalled, waiting) {
+            (Some(hold), _, _) if said != Some(Health::Held) => {
+                self.say_held(self.generation(), hold).await;
+                self.set_health(Health::Held);
+            }
+            (None, Some(reason), _) if said != Some(Health::Stalled) => {
+                let fact = |generation, _| FactBody::Stalled { generation, reason };
+                self.say_health(Health::Stalled, fact).await;
+            }
+            (None, None, Some(waiting)) if said != Some(Health::Unhealthy) => {
+                match self.doubts().into_iter().next() {
                     // Said once its cause is known.
-                    (Some(doubt), _) => self.look_up_relapse(doubt),
-                    (None, Some(cause)) => self.say_health(Some(cause)).await,
-                    // Something is under work: how that ends is waited for.
-                    (None, None) => self.unhealthy = Some(Instant::now()),
+                    Some(doubt) => self.look_up_relapse(doubt),
+                    None => self.say_unhealthy(waiting.object, waiting.reason).await,
                 }
             }
+            // Something is under work: how that ends is waited for.
+            (None, None, None) => self.unhealthy = Some(Instant::now()),
+            _ => {}
         }
     }
 
-    fn first_unhealthy(&self) -> Option<Cause> {
-        let run = self.run.as_ref()?;
-        let progress = run.progress(|key| self.why_unhealthy(key));
-        let waiting = progress.waiting.into_iter().next()?;
-        Some(Cause::Unhealthy { object: waiting.object, message: waiting.reason })
+    pub(super) async fn say_unhealthy(&mut self, object: ObjectKey, message: String) {
+        let cause = Cause::Unhealthy { object, message };
+        let fact = |generation, release| FactBody::Unhealthy { generation, release, cause };
+        self.say_health(Health::Unhealthy, fact).await;
     }
 
-    pub(super) async fn say_health(&mut self, cause: Option<Cause>) {
-        let Some(run) = &mut self.run else { return };
-        run.said_healthy = Some(cause.is_none());
-        let (generation, release) = (run.assignment.generation, run.assignment.release.digest);
-        let body = match cause {
-            None => FactBody::Converged { generation, release },
-            Some(cause) => FactBody::Unhealthy { generation, release, cause },
-        };
+    async fn say_health(&mut self, health: Health, fact: impl FnOnce(u64, ReleaseDigest) -> FactBody) {
+        let Some(run) = &self.run else { return };
+        let body = fact(run.assignment.generation, run.assignment.release.digest);
+        self.set_health(health);
         self.say(body).await;
+    }
+
+    fn set_health(&mut self, health: Health) {
+        if health != Health::Held {
+            self.said.held = None;
+        }
+        if let Some(run) = &mut self.run {
+            run.said_health = Some(health);
+        }
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::jobs::How;
 use super::prepare::reorder;
-use super::run::State;
+use super::run::{Health, State};
 use super::{Fleet, FleetEnd, Phase};
 use crate::cluster::discovery::Resource;
 use crate::cluster::ledger::{Converged, Ledger, Stored};
@@ -249,7 +249,7 @@ impl Fleet {
         self.publish_wants();
         if let Some(run) = &mut self.run {
             run.converged = true;
-            run.said_healthy = Some(true);
+            run.said_health = Some(Health::Healthy);
         }
         self.unhealthy = None;
         self.backoff.reset();

@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{Fleet, FleetEnd};
-use crate::model::assignment::{BreakGlass, FactBody};
+use crate::model::assignment::{BreakGlass, FactBody, Hold, Progress};
 use crate::model::object::ObjectKey;
+use crate::plan::Why;
 
 /// How often the clock is looked at while something is kept from being healed: clocks are set, too.
 const LOOK: Duration = Duration::from_secs(60);
@@ -47,6 +48,30 @@ impl Fleet {
             by: glass.by.clone(),
         });
         said.collect()
+    }
+
+    /// What waits because a person keeps it from being healed waits for that person.
+    pub(super) fn with_glass(&self, mut progress: Progress) -> Progress {
+        let kept = progress.waiting.iter().filter_map(|waiting| self.kept_unhealthy(&waiting.object));
+        let kept: Vec<Hold> = kept.collect();
+        progress.holds.extend(kept);
+        progress
+    }
+
+    /// The hold on an object that is not healthy, if it is not put right because of its annotation.
+    pub(super) fn kept_unhealthy(&self, key: &ObjectKey) -> Option<Hold> {
+        if self.said.glass.is_empty() {
+            return None;
+        }
+        let (object, judgement) = self.judgement(self.item(key)?)?;
+        match judgement.why {
+            Why::BreakGlass { until, .. } => {
+                let by = self.said.glass.iter().find(|glass| glass.object == object);
+                let by = by.map(|glass| glass.by.clone()).unwrap_or_default();
+                Some(Hold::BreakGlass { object, until, by })
+            }
+            _ => None,
+        }
     }
 
     /// When to look again.

@@ -45,13 +45,13 @@ use self::fetch::{Expected, Prepared};
 use self::jobs::Done;
 use self::pace::Paces;
 use self::prepare::Goal;
-use self::run::Run;
+use self::run::{Health, Run};
 use super::backoff::Backoff;
 use super::claims::Known;
 use super::discovery::Discovery;
 use super::error::ApiError;
 use super::ledger::{Ledger, LedgerDamage, Stored, WriteError, set_id};
-use super::orders::{FleetOrders, Orders};
+use super::orders::{FleetOrders, Order, Orders};
 use super::session::{Lost, Session, lost};
 use super::text::chain;
 use crate::model::assignment::{BreakGlass, FactBody, Hold, KeptObject, Progress};
@@ -62,8 +62,6 @@ use crate::model::object::{GroupKind, ObjectKey};
 const DRAIN: Duration = Duration::from_secs(5);
 /// How often progress is said at most.
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
-/// When a plan that was held or failed as a whole is made again: the cluster may have changed.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Why a fleet's task ended.
 #[derive(Debug)]
@@ -174,10 +172,15 @@ pub async fn run(
     let stored = match ledger {
         Some(Ok(stored)) => stored,
         Some(Err(damage)) => {
-            // Said already. Nothing is done until a person has mended or removed it.
+            // Nothing is done until a person has mended or removed it.
             tracing::error!(fleet = %name, error = %damage, "ledger can't be used");
-            session.say(&name, FactBody::Stalled { generation: 0, reason: chain(&damage) }).await;
-            tokio::time::sleep(LOOK_AGAIN).await;
+            let order = orders.borrow().fleets.get(&name).and_then(|told| told.order.clone());
+            let reason = Hold::LedgerDamaged { reason: chain(&damage) };
+            if let Some(Order::Assign(order)) = order {
+                let (generation, release) = (order.generation, order.release.digest);
+                session.say(&name, FactBody::Held { generation, release, reason }).await;
+            }
+            tokio::time::sleep(settings.retry.1).await;
             return FleetEnd::Reread;
         }
         None => {
@@ -342,8 +345,7 @@ impl Fleet {
         }
         let before = std::mem::replace(&mut self.told, told);
         let was_stopped = std::mem::replace(&mut self.stopped, stopped);
-        let same = (&before.order, &before.adopt, before.adopt_all)
-            == (&self.told.order, &self.told.adopt, self.told.adopt_all);
+        let same = (&before.order, &before.adopt) == (&self.told.order, &self.told.adopt);
         if was_stopped == stopped && same && !(before.others != self.told.others && self.minds_others()) {
             return;
         }
@@ -406,7 +408,7 @@ impl Fleet {
         let items = run.and_then(|run| run.next_wake(Instant::now()));
         let converged = run.is_some_and(|run| run.converged);
         let progress = (run.is_some() && !converged).then(|| self.progress_due()).flatten();
-        let unsaid = converged && run.is_some_and(|run| run.said_healthy == Some(true));
+        let unsaid = converged && run.is_some_and(|run| run.said_health == Some(Health::Healthy));
         let unhealthy = self.unhealthy.filter(|_| unsaid).map(|since| since + drift::UNHEALTHY_AFTER);
         let verify = converged.then_some(self.verify_at);
         let glass = run.and_then(|_| self.glass_wake());
@@ -421,11 +423,11 @@ impl Fleet {
         self.goal.as_ref().map_or(0, |goal| goal.assignment.generation)
     }
 
-    /// Nothing is done until an order comes, or some time has passed.
+    /// Nothing is done until an order comes, or some time has passed: the cluster may have changed then.
     fn stop(&mut self) {
         self.settle_order();
         self.phase = Phase::Stopped;
-        self.wake = Some(Instant::now() + LOOK_AGAIN);
+        self.wake = Some(Instant::now() + self.cx.settings.retry.1);
     }
 
     /// A step of preparation failed: tried again later, or the session is over.

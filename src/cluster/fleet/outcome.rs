@@ -234,6 +234,7 @@ impl Fleet {
             self.later(item, wait, chain(error));
             return Ok(());
         }
+        let mut stalled = false;
         let why = match error.meaning(&object) {
             Meaning::Unauthorized => return Err(FleetEnd::Lost(Lost::Unauthorized)),
             // The plan is made anew when the stop ends.
@@ -246,12 +247,13 @@ impl Fleet {
             Meaning::Immutable(message) => return self.immutable(item, message).await,
             Meaning::Refused(message) => {
                 wait = jitter(REFUSED_AGAIN);
+                let object = object.clone();
                 self.say_failed(Cause::Refused { object, message: message.clone() }).await;
                 message
             }
             Meaning::Stalled { reason, retry_after } => {
                 wait = retry_after.unwrap_or(wait);
-                self.say_stalled(reason.clone()).await;
+                stalled = true;
                 reason
             }
             Meaning::NamespaceMissing => {
@@ -273,7 +275,13 @@ impl Fleet {
             }
             Meaning::NotFound | Meaning::Stale | Meaning::Expired => chain(error),
         };
-        self.later(item, wait, why);
+        if let Some(entry) = self.run.as_mut().and_then(|run| run.items.get_mut(item)) {
+            (entry.held, entry.stalled) = (None, stalled);
+        }
+        self.later(item, wait, why.clone());
+        if stalled {
+            self.say_stalled(format!("{object}: {why}")).await;
+        }
         Ok(())
     }
 
@@ -299,13 +307,18 @@ impl Fleet {
             run.set(item, State::Todo, false);
             return Ok(());
         }
-        run.set(item, State::Held, false);
         let hold = match foreign {
             Some(conflict) => Hold::ForeignOwner { object, owner: conflict.manager.clone() },
             None => Hold::Conflict { object, managers, fields },
         };
-        let generation = self.generation();
-        self.say_held(generation, hold).await;
+        // A person may end it in the cluster, too, where no watch of ours sees that.
+        let (wait, why) = (jitter(self.cx.settings.retry.1), hold.to_string());
+        let news = entry.held.replace(hold.clone()).as_ref() != Some(&hold);
+        entry.stalled = false;
+        self.later(item, wait, why);
+        if news {
+            self.say_held(self.generation(), hold).await;
+        }
         Ok(())
     }
 

@@ -93,6 +93,7 @@ impl Fleet {
             base: None,
             quarantined: Vec::new(),
             deletions_approved: approved,
+            adopt: false,
             policy: policy.clone(),
         }
     }
@@ -240,9 +241,10 @@ impl Fleet {
     }
 
     /// What a person lets us take over, by the names that objects really have.
-    fn adoptable(&self, release: Option<&Release>, discovery: &Discovery) -> BTreeSet<ObjectKey> {
+    fn adoptable(&self, goal: &Goal, discovery: &Discovery) -> BTreeSet<ObjectKey> {
+        let (release, adopts) = (goal.release.as_deref(), goal.assignment.adopt);
         let mut keys = self.told.adopt.clone();
-        if self.told.adopt_all {
+        if adopts {
             let objects = release.into_iter().flat_map(Release::objects);
             keys.extend(objects.filter_map(|(_, object)| {
                 let resource = discovery.find(&object.key.group_kind(), &object.version)?;
@@ -260,7 +262,7 @@ impl Fleet {
             self.note_jobs(release);
         }
         let siblings = self.siblings();
-        let adopt = self.adoptable(goal.release.as_deref(), &discovery);
+        let adopt = self.adoptable(&goal, &discovery);
         let back_to = self.stored.ledger.back_to(&goal.assignment.release.digest);
         let mut objects = self.eye.objects();
         objects.extend(extra.seen.into_iter().map(|reduced| (reduced.key, reduced.object)));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::model::assignment::{Assignment, Progress, Waiting};
+use crate::model::assignment::{Assignment, Hold, Progress, Waiting};
 use crate::model::object::ObjectKey;
 use crate::model::release::{LayerId, Release, ReleaseObject};
 use crate::plan::{Action, Inventory, Kept, LivePlan, Served, Sibling, Verb, may_unblock};
@@ -31,7 +31,18 @@ pub enum State {
     /// Being deleted; applied once it is gone.
     Leaving,
     Done,
-    /// A person must decide.
+    /// Belongs to another set, which was seen without asking; what stands by for a person leaves it alone.
+    Held,
+}
+
+/// How a converged release stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    Healthy,
+    Unhealthy,
+    /// Something waits for the cluster to get over a problem of its own.
+    Stalled,
+    /// Something is kept from being healed by a person.
     Held,
 }
 
@@ -47,6 +58,10 @@ pub struct Item {
     pub tries: u32,
     /// Why the last try failed: still the reason while it is tried again.
     pub why: Option<String>,
+    /// A person must act before the next try can succeed.
+    pub held: Option<Hold>,
+    /// The last try failed for a reason that is the cluster's, not the release's.
+    pub stalled: bool,
     /// A first apply without force has shown whose fields it would take: not another set's.
     pub may_force: bool,
     /// Others own our own annotation, and nothing else that we want to set: it was copied, and is forced.
@@ -152,8 +167,8 @@ pub struct Run {
     pub standby: bool,
     /// Objects that stay until another fleet takes them over.
     pub hands_over: Vec<ObjectKey>,
-    /// Whether `Converged` was the last thing said about health.
-    pub said_healthy: Option<bool>,
+    /// What was said last of a converged release.
+    pub said_health: Option<Health>,
 }
 
 impl Run {
@@ -185,7 +200,7 @@ impl Run {
             converged: false,
             standby: false,
             hands_over: Vec::new(),
-            said_healthy: None,
+            said_health: None,
         };
         for (number, planned) in plan.layers.into_iter().enumerate() {
             let place = |id: &LayerId| ids.iter().position(|other| other == id);
@@ -222,6 +237,7 @@ impl Run {
         let healing = action.verb == Verb::Heal;
         let ours = action.verb.applies() && !healing;
         let (tries, why, may_force) = (0, None, false);
+        let (held, stalled) = (None, false);
         self.items.push(Item {
             layer,
             first,
@@ -229,6 +245,8 @@ impl Run {
             state,
             tries,
             why,
+            held,
+            stalled,
             may_force,
             forces_stamp: false,
             healing,
@@ -300,7 +318,10 @@ impl Run {
         }
         match &state {
             State::Later { why, .. } => entry.why = Some(why.clone()),
-            State::Done => (entry.why, entry.held_up, entry.forces_stamp) = (None, false, false),
+            State::Done => {
+                (entry.why, entry.held_up, entry.forces_stamp) = (None, false, false);
+                (entry.held, entry.stalled) = (None, false);
+            }
             _ => {}
         }
         entry.state = state;
@@ -514,15 +535,14 @@ impl Run {
 
     /// How far it has come; `why` says why an object is not healthy.
     pub fn progress(&self, why: impl Fn(&ObjectKey) -> Option<String>) -> Progress {
-        let open = self.layers.iter().flat_map(|layer| layer.open.iter().map(move |item| (layer, *item)));
-        let waiting = open.filter_map(|(layer, item)| {
-            let item = self.items.get(item)?;
-            let reason = match &item.state {
-                State::Later { why, .. } => why.clone(),
-                State::Todo | State::Running => item.why.clone()?,
-                State::Done => why(&item.action.key)?,
-                State::Leaving => "is being deleted".to_owned(),
-                State::Held => "held".to_owned(),
+        let waiting = self.open_items().filter_map(|(layer, item)| {
+            let reason = match (&item.held, &item.state) {
+                (Some(hold), _) => hold.to_string(),
+                (None, State::Later { why, .. }) => why.clone(),
+                (None, State::Todo | State::Running) => item.why.clone()?,
+                (None, State::Done) => why(&item.action.key)?,
+                (None, State::Leaving) => "is being deleted".to_owned(),
+                (None, State::Held) => "is managed by another set".to_owned(),
             };
             Some(Waiting { layer: layer.id.clone(), object: item.action.key.clone(), reason })
         });
@@ -535,8 +555,22 @@ impl Run {
             };
             Some(Waiting { layer: leaver.layer.clone()?, object, reason })
         });
-        let waiting = waiting.chain(leaving).take(NAMED).collect();
-        Progress { applied: self.applied, total: self.total, waiting }
+        let holds = self.open_items().filter_map(|(_, item)| item.held.clone());
+        let stalled = self.open_items().find(|(_, item)| item.stalled && item.held.is_none());
+        let stalled = stalled
+            .map(|(_, item)| format!("{}: {}", item.action.key, item.why.as_deref().unwrap_or_default()));
+        Progress {
+            applied: self.applied,
+            total: self.total,
+            waiting: waiting.chain(leaving).take(NAMED).collect(),
+            holds: holds.take(NAMED).collect(),
+            stalled,
+        }
+    }
+
+    fn open_items(&self) -> impl Iterator<Item = (&Layer, &Item)> {
+        let open = self.layers.iter().flat_map(|layer| layer.open.iter().map(move |item| (layer, *item)));
+        open.filter_map(|(layer, item)| Some((layer, self.items.get(item)?)))
     }
 
     /// The first object that holds up a run in which nothing else can move before the cluster does something that

@@ -48,7 +48,9 @@ impl Fleet {
 
     /// The cluster's own trouble; said once until something moves again.
     pub(super) async fn say_stalled(&mut self, reason: String) {
-        if self.stands_by() || std::mem::replace(&mut self.said.stalled, true) {
+        // How a converged release stands is said by its health.
+        let converged = self.phase == Phase::Executing && self.run.as_ref().is_some_and(|run| run.converged);
+        if converged || std::mem::replace(&mut self.said.stalled, true) {
             return;
         }
         tracing::warn!(cluster = %self.cx.settings.target, fleet = %self.name, reason, "stalled");
@@ -112,7 +114,7 @@ impl Fleet {
         if self.said.progress.as_ref().is_some_and(|(_, at)| now < *at + PROGRESS_EVERY) {
             return;
         }
-        let progress = run.progress(|key| self.why_unhealthy(key));
+        let progress = self.with_glass(run.progress(|key| self.why_unhealthy(key)));
         self.said.moved = false;
         self.ask_namespaces();
         if let Some(reason) = self.held_up() {
@@ -130,7 +132,10 @@ impl Fleet {
             return;
         }
         self.said.progress = Some((progress.clone(), now));
-        self.said.stalled = false;
+        self.said.stalled = progress.stalled.is_some();
+        if progress.holds.is_empty() {
+            self.said.held = None;
+        }
         let generation = self.generation();
         self.say(FactBody::Progress { generation, progress }).await;
     }

@@ -125,9 +125,11 @@ impl Fleet {
         false
     }
 
-    /// After a hold because of another name of this cluster: whether that is still so. False if that can't be told.
+    /// After a hold because of what the ledger says of this cluster: reads that again, for a person may have removed
+    /// it. False if it can't be told.
     pub(super) async fn look_who_is_here(&mut self) -> bool {
-        if !matches!(self.said.held, Some((_, Hold::SameCluster { .. }))) {
+        let of_ledger = |hold: &Hold| matches!(hold, Hold::SameCluster { .. } | Hold::IdentityChanged { .. });
+        if !self.said.held.as_ref().is_some_and(|(_, hold)| of_ledger(hold)) {
             return true;
         }
         match self.cx.read_ledgers().await {

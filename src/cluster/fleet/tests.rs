@@ -60,6 +60,7 @@ fn run_of(layers: Vec<PlannedLayer>, unblock: Vec<Action>, prune: Vec<Vec<Action
         base: None,
         quarantined: vec![],
         deletions_approved: false,
+        adopt: false,
         policy: ClusterPolicy::default(),
     };
     let plan = LivePlan {

@@ -143,7 +143,7 @@ impl Fleet {
             Ok(wrong) => wrong.into_iter().collect(),
             Err(error) => {
                 tracing::warn!(fleet = %self.name, error = %error, "the full check failed");
-                self.verify_at = tokio::time::Instant::now() + super::LOOK_AGAIN;
+                self.verify_at = tokio::time::Instant::now() + self.cx.settings.retry.1;
                 return Ok(());
             }
         };

@@ -61,6 +61,7 @@ fn assignment(generation: u64, n: u8, base: Option<u8>, quarantined: &[u8]) -> A
         base: base.map(release),
         quarantined: quarantined.iter().map(|q| release(*q).digest).collect(),
         deletions_approved: false,
+        adopt: false,
         policy: ClusterPolicy::default(),
     }
 }

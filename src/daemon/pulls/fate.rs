@@ -39,7 +39,7 @@ fn of_fleet(
     told: Option<&(CommitState, String)>,
     within: &impl Fn(Option<CommitId>) -> bool,
 ) -> Option<String> {
-    let settled = matches!(fleet.state, FleetStatus::Failed | FleetStatus::Converged);
+    let settled = matches!(fleet.state, FleetStatus::Failed | FleetStatus::Converged | FleetStatus::Degraded);
     match told {
         Some((CommitState::Success, text)) => Some(escape(text)),
         Some((CommitState::Failure, text)) if settled => Some(format!("**failed**: {}", escape(text))),
@@ -53,6 +53,23 @@ fn of_fleet(
             _ => None,
         },
     }
+}
+
+/// What a person has to know before that: the fleets in which the commit is held. None: it is held in none.
+pub(super) fn held(
+    commit: CommitId,
+    fleets: &[(FleetView, Option<(CommitState, String)>)],
+) -> Option<String> {
+    let held = |state| matches!(state, FleetStatus::Held | FleetStatus::Paused);
+    let held = fleets.iter().filter(|(fleet, _)| held(fleet.state)).filter_map(|(fleet, told)| match told {
+        Some((CommitState::Pending | CommitState::Failure, _)) => {
+            let why = fleet.reason.as_deref().unwrap_or_default();
+            Some(format!("- fleet {}: **held**: {}\n", fleet.name, escape(why)))
+        }
+        _ => None,
+    });
+    let lines: String = held.take(MAX_FLEETS).collect();
+    (!lines.is_empty()).then(|| format!("**Merged as {}**\n\n{lines}", commit.short()))
 }
 
 #[cfg(test)]
@@ -90,5 +107,14 @@ mod tests {
             Some("converged with 0202020")
         );
         assert_eq!(fate(&failed, None).as_deref(), Some("**not converged**: because"));
+
+        let told = Some((CommitState::Pending, "1 held".to_owned()));
+        let says =
+            |state, told: &Option<(CommitState, String)>| held(merged, &[(view(None, state), told.clone())]);
+        let text = says(FleetStatus::Held, &told).expect("a hold is said");
+        assert_eq!(text, "**Merged as 0101010**\n\n- fleet retail: **held**: because\n");
+        assert_eq!(says(FleetStatus::RollingOut, &told), None);
+        // Another commit is held there.
+        assert_eq!(says(FleetStatus::Held, &None), None);
     }
 }

@@ -40,6 +40,14 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(120);
 const RETRY: Duration = Duration::from_secs(1);
 const RETRIES: u32 = 8;
 
+/// Between what a commit waits for and the plan, in a comment.
+const END_OF_HOLD: &str = "\n<!-- fairlead: the plan -->\n";
+
+/// A comment's text below what is said of a hold.
+fn without_hold(body: &str) -> &str {
+    body.split_once(END_OF_HOLD).map_or(body, |(_, plan)| plan)
+}
+
 /// What is known of one pull request.
 #[derive(Debug, Default)]
 struct Seen {
@@ -270,17 +278,30 @@ impl Pulls {
                 let told = |fleet: &crate::server::FleetView| reports.told(fleet.name.as_str(), commit);
                 view.fleets.iter().map(|fleet| (fleet.clone(), told(fleet))).collect::<Vec<_>>()
             });
+            let held = fate::held(commit, &told);
             let history = self.parts.history.clone();
             let fates = tokio::task::spawn_blocking(move || fate::of(&history, commit, &told)).await;
-            let Ok(Some(text)) = fates else { continue };
+            let Ok(Some(text)) = fates else {
+                self.say_held(number, held).await;
+                continue;
+            };
             let comment = self.seen.remove(&number).and_then(|seen| seen.comment);
             if let Some(comment) = comment {
                 info!(pull = number, %commit, "every fleet is through with it");
-                let write = self.say(number, format!("{text}\n{}", comment.body), true);
+                let write = self.say(number, format!("{text}\n{}", without_hold(&comment.body)), true);
                 self.save(write.into_iter().collect()).await;
                 self.seen.remove(&number);
             }
         }
+    }
+
+    /// While the commit waits for a person, that stands above the plan.
+    async fn say_held(&mut self, number: u64, held: Option<String>) {
+        let comment = self.seen.get(&number).and_then(|seen| seen.comment.as_ref());
+        let Some(body) = comment.map(|comment| without_hold(&comment.body).to_owned()) else { return };
+        let text = held.map_or(body.clone(), |held| format!("{held}{END_OF_HOLD}{body}"));
+        let write = self.say(number, text, false);
+        self.save(write.into_iter().collect()).await;
     }
 
     fn with_reports<T>(&self, ask: impl FnOnce(&mut crate::forge::Reports) -> T) -> T {

@@ -175,6 +175,7 @@ impl World {
                 base: None,
                 quarantined: Vec::new(),
                 deletions_approved: false,
+                adopt: false,
                 policy: ClusterPolicy::default(),
             },
             siblings: BTreeMap::new(),

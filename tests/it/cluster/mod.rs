@@ -9,4 +9,5 @@ mod health;
 mod holds;
 mod layers;
 mod prune;
+mod recordings;
 pub mod world;

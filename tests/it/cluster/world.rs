@@ -192,6 +192,7 @@ impl World {
             base: self.base.clone(),
             quarantined: Vec::new(),
             deletions_approved: false,
+            adopt: false,
             policy: self.policy.clone(),
         }
     }
@@ -229,6 +230,17 @@ impl World {
                 Err(_) => panic!("{what}: not in time, only {heard:#?}"),
             }
         }
+    }
+
+    /// The next fact, if one comes in time.
+    pub async fn next_fact(&mut self, patience: Duration) -> Option<FactBody> {
+        let facts = &mut self.running.as_mut().unwrap().facts;
+        tokio::time::timeout(patience, facts.recv()).await.ok().flatten().map(|fact| fact.body)
+    }
+
+    /// Gives the order that stands once more, with leave to take over what was there before.
+    pub fn adopt(&self, release: &ReleaseRef) {
+        self.handle().assign(Assignment { adopt: true, ..self.assignment(release) });
     }
 
     pub async fn converged(&mut self) -> Vec<FactBody> {

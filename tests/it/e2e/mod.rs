@@ -8,6 +8,7 @@ mod canary;
 mod connections;
 mod faults;
 mod git_moves;
+mod holds;
 mod instances;
 mod kill;
 mod main_job;

@@ -82,7 +82,8 @@ async fn assert_nothing_seen(small: &Small, from: &str) {
     ];
     for command in commands {
         let output = daemon.command(command);
-        assert!(output.status.success(), "{command:?}: {output:?}");
+        let stands = command[0] == "status" && matches!(output.status.code(), Some(1 | 4));
+        assert!(output.status.success() || stands, "{command:?}: {output:?}");
         assert_clean(&format!("{command:?}"), &[output.stdout, output.stderr].concat());
     }
     let clone = small.repo.clone_path();

@@ -82,8 +82,10 @@ impl Model {
 
     /// Whether a failure could count against the head.
     pub(super) fn counts_now(&self) -> bool {
-        let rollout = report(&self.state).rollout;
-        matches!(rollout, RolloutState::Rolling { .. } | RolloutState::Holding { .. })
+        let report = report(&self.state);
+        // Once the head is accepted it has no waves any more.
+        let rolls = matches!(report.rollout, RolloutState::Rolling { .. } | RolloutState::Holding { .. });
+        rolls && !report.waves.is_empty()
     }
 
     pub(super) fn approve(&mut self, wave: Option<usize>) {

@@ -123,6 +123,10 @@ impl Model {
             if report.rollout == RolloutState::Converged && report.targets.iter().all(settled) {
                 return;
             }
+            for one in report.targets.iter().filter(|one| one.reason == Reason::Removing) {
+                self.ledgers.remove(&one.target);
+                self.fact(&one.target, FactBody::Removed);
+            }
             self.run(&Op::Approve(None));
             self.advance(4);
         }
@@ -357,6 +361,12 @@ impl Model {
             }
             Op::FailStale(_) if generation > 1 => {
                 FactBody::Failed { generation: generation - 1, release, cause: cause() }
+            }
+            // A worker says what holds it as long as that stands.
+            Op::Progress(n) if *doing == Doing::Held && n % 2 == 0 => {
+                let reason = Hold::EmptyRelease { of: 9 };
+                let progress = Progress { holds: vec![reason], ..Progress::default() };
+                FactBody::Progress { generation, progress }
             }
             Op::Progress(_) if working => {
                 *doing = Doing::Working(self.now);

@@ -20,6 +20,9 @@ impl World {
             RolloutState::Returning { left, cause, to } => {
                 format!("returning to {}, {left} left: {cause}", name(*to))
             }
+            RolloutState::Degraded { converged, of, cause } => {
+                format!("degraded, {converged} of {of} converged; {cause}")
+            }
             RolloutState::Failed { cause, to } => format!("failed, back to {}: {cause}", name(*to)),
         };
         let mut lines = vec![format!(

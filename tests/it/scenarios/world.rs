@@ -55,6 +55,27 @@ fn object(text: &str) -> ObjectKey {
     ObjectKey::new("", kind, namespace, name)
 }
 
+/// What a worker holds for, by a word.
+fn hold(word: &str) -> Result<Hold, String> {
+    let text = str::to_owned;
+    Ok(match word {
+        "empty" => Hold::EmptyRelease { of: 12 },
+        "foreign" => {
+            Hold::ForeignOwner { object: object("Deployment shop/web"), owner: text("applyset-x-v1") }
+        }
+        "identity" => Hold::IdentityChanged { found: text("uid-2"), recorded: text("uid-1") },
+        "same-cluster" => Hold::SameCluster { other: target("edge-009") },
+        "stale-writer" => Hold::StaleWriter { found: 9 },
+        "break-glass" => Hold::BreakGlass {
+            object: object("Deployment shop/web"),
+            until: "2026-11-23T18:00:00Z".parse().unwrap(),
+            by: vec![text("kubectl-edit")],
+        },
+        "ledger" => Hold::LedgerDamaged { reason: text("part 2 of 3 is missing") },
+        other => return Err(format!("no hold {other}")),
+    })
+}
+
 fn by(who: &str, why: &str) -> Person {
     Person { who: who.to_owned(), why: why.to_owned() }
 }
@@ -111,6 +132,8 @@ impl World {
                 let wave = named.map(|name| name.parse().map_err(|e| format!("{e}"))).transpose()?;
                 Ok(self.step(Event::Approved { by: who(), wave }))
             }
+            "adopt" => Ok(self.step(Event::Adopted { target: target(text(0)), by: who() })),
+            "replay" => self.replay(text(0), text(1), rest.get(2).map(String::as_str)),
             "retry" => Ok(self.step(Event::Retry { by: who() })),
             "pause" => Ok(self.step(Event::Paused { by: who() })),
             "resume" => Ok(self.step(Event::Resumed { by: who() })),
@@ -194,7 +217,8 @@ impl World {
                     Purpose::Pin => "pin",
                 };
                 line.push_str(&format!(" ({purpose}, generation {}", order.generation));
-                line.push_str(if order.deletions_approved { ", deletions approved)" } else { ")" });
+                line.push_str(if order.deletions_approved { ", deletions approved" } else { "" });
+                line.push_str(if order.adopt { ", adopts)" } else { ")" });
                 let name = order.target.to_string();
                 self.clusters.entry(name).or_default().order = Some(*order);
                 line
@@ -314,7 +338,8 @@ impl World {
                 let layer = LayerId { profile: "shop".parse().unwrap(), layer: "web".parse().unwrap() };
                 let waiting = Waiting { layer, object: object(first), reason: second.to_owned() };
                 let waiting = if text.is_empty() { Vec::new() } else { vec![waiting] };
-                FactBody::Progress { generation, progress: Progress { applied: 3, total: 5, waiting } }
+                let progress = Progress { applied: 3, total: 5, waiting, ..Progress::default() };
+                FactBody::Progress { generation, progress }
             }
             "over-budget" => {
                 let reason = Hold::DeletionBudget { count: 30, of: 40, budget: 20, objects: Vec::new() };
@@ -331,8 +356,35 @@ impl World {
                 let reason = Hold::Conflict { object: object(text), managers, fields };
                 FactBody::Held { generation, release, reason }
             }
+            "hold" => FactBody::Held { generation, release, reason: hold(text)? },
             other => return Err(format!("no command {other}")),
         })
+    }
+
+    /// What a real worker said, in the times in which it did, of the order that stands here: a recording, or the part of
+    /// it up to, or from, what a person did.
+    fn replay(&mut self, name: &str, recording: &str, part: Option<&str>) -> Said {
+        let recorded = crate::facts::read(recording)?;
+        let (first, second) = crate::facts::halves(recorded);
+        let facts = match part {
+            Some("then") => second,
+            _ => first,
+        };
+        let mut lines = Vec::new();
+        for (wait, body) in facts {
+            lines.extend(self.advance(self.now + wait));
+            let cluster = self.clusters.entry(name.to_owned()).or_default();
+            let order = cluster.order.clone().ok_or(format!("{name} has no assignment"))?;
+            let body = crate::facts::about(body, &order, cluster.ledger.as_deref());
+            if let FactBody::Converged { .. } = &body {
+                let ledger = cluster.ledger.get_or_insert_default();
+                (ledger.generation, ledger.assigned) = (order.generation, Some(order.release.clone()));
+                ledger.converged = Some(order.release);
+            }
+            let fact = Fact { target: target(name), fleet: self.state.fleet().clone(), body };
+            lines.extend(self.step(fact.into()));
+        }
+        Ok(lines)
     }
 
     fn statuses(&self) -> Vec<String> {

@@ -121,7 +121,8 @@ impl Daemon {
     /// `fairlead status -o json`.
     pub fn status(&self) -> Result<Value, String> {
         let output = self.command(&["status", "-o", "json"]);
-        if !output.status.success() {
+        // 1: not all is well; 4: on its way.
+        if !matches!(output.status.code(), Some(0 | 1 | 4)) {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned());
         }
         serde_json::from_slice(&output.stdout).map_err(|e| e.to_string())
