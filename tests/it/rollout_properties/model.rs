@@ -123,7 +123,7 @@ impl Model {
             if report.rollout == RolloutState::Converged && report.targets.iter().all(settled) {
                 return;
             }
-            for one in report.targets.iter().filter(|one| one.reason == Reason::Removing) {
+            for one in report.targets.iter().filter(|one| matches!(one.reason, Reason::Removing { .. })) {
                 self.ledgers.remove(&one.target);
                 self.fact(&one.target, FactBody::Removed);
             }
