@@ -67,7 +67,7 @@ fn where_text_belongs_a_value_becomes_its_text() {
     let manifest = r#"
 apiVersion: batch/v1
 kind: CronJob
-metadata: {name: "${{ var.n }}", labels: {n: "${{ var.n }}"}, annotations: "${{ var.texts }}"}
+metadata: {name: "${{ var.n }}", labels: {tier: "${{ var.n }}"}, annotations: "${{ var.texts }}"}
 spec:
   suspend: ${{ var.on }}
   jobTemplate:
@@ -89,7 +89,7 @@ spec:
     let object = Case::new(manifest, variables).object();
     assert_eq!(
         object["metadata"],
-        json!({"name": "3", "labels": {"n": "3"}, "annotations": {"a": "1", "b": "true"}})
+        json!({"name": "3", "labels": {"tier": "3"}, "annotations": {"a": "1", "b": "true"}})
     );
     assert_eq!(object["spec"]["suspend"], true);
     let job = &object["spec"]["jobTemplate"]["spec"];
