@@ -191,6 +191,7 @@ fn a_refusal_at_admission_lets_go_ahead_what_may_end_it() {
     run.set(0, State::Running, false);
     let now = Instant::now();
     assert!(run.unblocks(now), "what is changed in a later layer may be why");
+    run.items[0].tries = 1;
     run.set(0, State::Later { at: now + Duration::from_secs(60), why: "refused".into() }, false);
     assert_eq!(names(&run, 9), ["mended"]);
     run.set(1, State::Done, true);

@@ -75,14 +75,14 @@ async fn a_hold_that_ends_in_the_cluster_is_found_out_and_a_newer_commit_takes_o
     let ns = "holds-ended";
     let mut small = Small::new(plane, ns);
     plane.create_namespace(ns).await.unwrap();
-    for name in ["x", "y"] {
+    for name in ["x", "other"] {
         plane.kubectl_with_input(&["apply", "-f", "-"], &config_map(ns, name, "theirs")).await.unwrap();
     }
     tokio::time::sleep(Duration::from_millis(2_100)).await;
     small
         .repo
         .write("profiles/app/app/x.yaml", &config_map(ns, "x", "ours"))
-        .write("profiles/app/app/y.yaml", &config_map(ns, "y", "ours"));
+        .write("profiles/app/app/other.yaml", &config_map(ns, "other", "ours"));
     small.repo.push("Two that kubectl owns");
     small.daemon.start();
     let held = |status: &Value| target(status, "edge-001")["status"] == "held";
@@ -102,8 +102,8 @@ async fn a_hold_that_ends_in_the_cluster_is_found_out_and_a_newer_commit_takes_o
             held(status) && waiting == 1 && edge["assigned"]["commit"] == *second
         })
         .await;
-    plane.kubectl(&["delete", "configmap", "y", "-n", ns]).await.unwrap();
+    plane.kubectl(&["delete", "configmap", "other", "-n", ns]).await.unwrap();
     small.converged(&second).await;
-    assert_eq!(value(plane, ns, "y").await.as_deref(), Some("ours"));
+    assert_eq!(value(plane, ns, "other").await.as_deref(), Some("ours"));
     assert_eq!(value(plane, ns, "x").await.as_deref(), Some("theirs"));
 }
