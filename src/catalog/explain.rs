@@ -424,7 +424,9 @@ fn format_words(format: &str) -> String {
         }
         "time-zone" => "a time zone of the IANA database such as Europe/Berlin".to_owned(),
         "semver" => "a semantic version such as 1.4.0".to_owned(),
-        "semver-range" => "a range of semantic versions such as '>=1.4, <2'".to_owned(),
+        "semver-range" => {
+            "a range of semantic versions such as '>=1.4, <2', '1.x' or '^1.2 || ^2'".to_owned()
+        }
         "ipv4" => "an IPv4 address such as 10.20.0.5".to_owned(),
         "ipv6" => "an IPv6 address such as fd00::5".to_owned(),
         other => format!("a value of the format '{other}'"),

@@ -23,7 +23,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::model::diagnostic::Diagnostic;
+use crate::model::diagnostic::{Diagnostic, Place};
 use crate::model::digest::TreeId;
 use crate::model::name::{FleetName, ProfileName, TargetName};
 use crate::model::profile::ClusterProfile;
@@ -115,6 +115,7 @@ impl Catalog {
             });
         let mut catalog =
             Catalog { profiles, targets, fleets, diagnostics: Vec::new(), errors: BTreeMap::new() };
+        no_folder_at_all(&mut findings, folders);
         findings.extend(check::cross(&catalog));
         catalog.profiles.give_up_patched();
         // None are patched where they are shared.
@@ -227,6 +228,26 @@ impl Catalog {
         }
     }
 
+    /// Names of documents of a kind that are there but not valid.
+    pub fn broken(&self, kind: Kind) -> impl Iterator<Item = &str> {
+        let broken = match kind {
+            Kind::Profile => &self.profiles.broken,
+            Kind::Target => &self.targets.broken,
+            Kind::Fleet => &self.fleets.broken,
+        };
+        broken.iter().map(String::as_str)
+    }
+
+    /// The errors of one document.
+    pub fn problems_of(&self, kind: Kind, name: &str) -> Vec<&Diagnostic> {
+        self.errors_of(&[Subject::Document(kind, name.to_owned())])
+    }
+
+    /// The errors of files and folders of a kind of which it is not known what they hold.
+    pub fn problems_of_folder(&self, kind: Kind) -> Vec<&Diagnostic> {
+        self.errors_of(&[Subject::Folder(kind)])
+    }
+
     /// The errors that hold back one target in one fleet: the target keeps its last assignment while there
     /// is one. Profiles with a revision of their own are not asked about: see
     /// [`Self::problems_of_profile`] of that revision's catalog.
@@ -263,6 +284,21 @@ impl Catalog {
             subjects.iter().filter_map(|s| self.errors.get(s)).flatten().copied().collect();
         found.into_iter().filter_map(|n| self.diagnostics.get(n)).collect()
     }
+}
+
+/// One folder may be missing while a repository is begun. Without any of them this is no fleet repository, or not its
+/// root, and "0 errors" would be said of nothing.
+fn no_folder_at_all(findings: &mut Vec<Finding>, folders: &Folders) {
+    let missing = |finding: &Finding| finding.diagnostic.code == "no-folder";
+    if findings.iter().filter(|finding| missing(finding)).count() < Kind::ALL.len() {
+        return;
+    }
+    findings.retain(|finding| !missing(finding));
+    let names = Kind::ALL.map(|kind| format!("'{}'", folders.of(kind))).join(", ");
+    let message = format!("there is none of the folders {names}, so nothing is read");
+    let diagnostic = Diagnostic::error(Place::file("."), "no-folders", message)
+        .hint("name the root of the fleet repository, or the folders in the daemon's settings");
+    findings.push(Finding { subjects: Vec::new(), diagnostic });
 }
 
 /// Reads the documents of a kind, and lets `finish` check each one by itself.

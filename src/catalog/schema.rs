@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::document::Kind;
 use crate::model::fleet::Fleet;
 use crate::model::profile::ClusterProfile;
+use crate::model::range::VersionRange;
 use crate::model::schedule::{Schedule, TimeZoneName};
 use crate::model::target::ClusterTarget;
 
@@ -119,7 +120,7 @@ fn compiled(schema: Value) -> DocumentSchema {
         .offline()
         .should_validate_formats(true)
         .with_format("semver", |text: &str| semver::Version::parse(text).is_ok())
-        .with_format("semver-range", |text: &str| semver::VersionReq::parse(text).is_ok())
+        .with_format("semver-range", |text: &str| text.parse::<VersionRange>().is_ok())
         .with_format("cron", |text: &str| text.parse::<Schedule>().is_ok())
         .with_format("time-zone", |text: &str| text.parse::<TimeZoneName>().is_ok());
     let validator = options.build(&schema).ok();

@@ -1,6 +1,7 @@
 //! Commands that need no daemon: they read a clone.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -9,11 +10,12 @@ use jiff::Timestamp;
 use super::Outcome;
 use super::args::{self, PlanFormat, ReportFormat};
 use super::error::CliError;
-use crate::catalog::{Folders, report, schema};
+use crate::catalog::{Folders, Kind, report, schema};
 use crate::daemon::library::{Library, WORKING_TREE};
 use crate::daemon::plans;
 use crate::model::digest::CommitId;
 use crate::model::fleet::Window;
+use crate::model::name::FleetName;
 use crate::model::schedule::TimeZoneName;
 use crate::plan::offline::comment::ways_text;
 use crate::plan::offline::{FleetPlan, print};
@@ -32,10 +34,26 @@ fn open(path: &Path, revision: Option<&str>) -> Result<(Arc<Library>, CommitId),
             Ok((Arc::new(Library::new(Some(history), Folders::default(), LayerCache::default())), commit))
         }
         None => {
-            let tree = WorkTree::open(path).map_err(CliError::usage)?;
+            let tree = WorkTree::open(&root_of(path)).map_err(CliError::usage)?;
             let (library, _) = Library::of_tree(Arc::new(tree), history.ok(), Folders::default());
             Ok((Arc::new(library), WORKING_TREE))
         }
+    }
+}
+
+/// The folder itself if it holds documents, else the root of the repository that it is in, as for Git's own commands.
+fn root_of(path: &Path) -> PathBuf {
+    let folders = Folders::default();
+    let holds = |path: &Path| Kind::ALL.into_iter().any(|kind| path.join(folders.of(kind)).exists());
+    if holds(path) {
+        return path.to_owned();
+    }
+    match WorkTree::root_around(path) {
+        Some(root) if std::fs::canonicalize(path).is_ok_and(|path| path != root) => {
+            anstream::eprintln!("reading the repository's root, {}", root.display());
+            root
+        }
+        _ => path.to_owned(),
     }
 }
 
@@ -67,23 +85,44 @@ fn read_text(library: &Library, commit: CommitId, file: &str) -> Option<String> 
 
 pub fn render(args: &args::Render) -> Outcome {
     let (library, commit) = open(&args.repo.repo, args.rev.as_deref())?;
-    let reading = plans::read(&library, commit).map_err(CliError::outside)?;
-    let wanted = plans::wanted(&library, reading);
-    let mine = wanted.into_iter().filter(|((fleet, target), _)| {
-        *target == args.target && args.fleet.as_ref().is_none_or(|only| only == fleet)
+    let side = plans::Side::read(&library, commit).map_err(CliError::outside)?;
+    let asked = |fleet: &FleetName| args.fleet.as_ref().is_none_or(|only| only == fleet);
+    let known: BTreeSet<_> =
+        side.wanted.keys().filter(|(_, target)| *target == args.target).cloned().collect();
+    // Nothing is printed unless all that was asked for is known: a part looks like the whole.
+    let unread = side.unread(&known).into_iter().filter(|unread| {
+        let fleet = unread.what.strip_prefix("fleet ").and_then(|name| name.parse().ok());
+        fleet.is_none_or(|fleet| asked(&fleet))
+            && unread.target.as_ref().is_none_or(|target| *target == args.target)
     });
-    let mut found = false;
-    for (_, wanted) in mine {
+    let mut unknown: Vec<String> =
+        unread.map(|unread| format!("{} can't be read: {}", unread.what, unread.reason)).collect();
+    let (mut releases, mut found) = (Vec::new(), false);
+    for ((fleet, target), wanted) in side.wanted {
+        if target != args.target || !asked(&fleet) {
+            continue;
+        }
         found = true;
-        let release = wanted
-            .release
-            .map_err(|text| CliError::usage(text).hint("'fairlead validate' tells all of it"))?;
-        let yaml = release::to_yaml(&release, args.reveal_secrets).map_err(CliError::outside)?;
-        anstream::print!("{yaml}");
+        match wanted.release {
+            Ok(release) => releases.push(release),
+            Err(reason) => unknown.push(format!("{target} ({fleet}): {reason}")),
+        }
+    }
+    let hint = "run 'fairlead validate' for the full list";
+    if !unknown.is_empty() {
+        return Err(CliError::usage(unknown.join("\n")).hint(hint));
     }
     if !found {
-        let hint = "'fairlead validate' tells what is wrong with targets and fleets";
-        return Err(CliError::usage(format!("no fleet has a target {}", args.target)).hint(hint));
+        let fleet = args
+            .fleet
+            .as_ref()
+            .map_or("no fleet".to_owned(), |fleet| format!("fleet {fleet} does not exist, or"));
+        let has = if args.fleet.is_some() { "does not select" } else { "selects" };
+        return Err(CliError::usage(format!("{fleet} {has} target {}", args.target)).hint(hint));
+    }
+    for release in releases {
+        let yaml = release::to_yaml(&release, args.reveal_secrets).map_err(CliError::outside)?;
+        anstream::print!("{yaml}");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -114,7 +153,8 @@ fn next_opening(windows: &[Window], now: Timestamp) -> Option<String> {
     }
 }
 
-/// Prints a plan; plans are shown alike whether they were made here or by the daemon.
+/// Prints a plan; plans are shown alike whether they were made here or by the daemon. It fails where something that was
+/// asked about is unknown.
 pub(super) fn show_plan(plan: &FleetPlan, format: PlanFormat) -> Outcome {
     match format {
         PlanFormat::Text => anstream::print!("{}", print::text(plan)),
@@ -123,6 +163,10 @@ pub(super) fn show_plan(plan: &FleetPlan, format: PlanFormat) -> Outcome {
             let json = serde_json::to_string_pretty(plan).map_err(CliError::outside)?;
             anstream::println!("{json}");
         }
+    }
+    if plan.is_partial() {
+        anstream::eprintln!("not everything that was asked about is known: see 'no plan' and 'not read'");
+        return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
 }

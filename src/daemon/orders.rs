@@ -7,6 +7,7 @@ use super::emergency::Standing;
 use super::engine::{Engine, Turn};
 use crate::model::digest::CommitId;
 use crate::model::name::{FleetName, SourceName, TargetName, WaveName};
+use crate::repo::vanished_tags;
 use crate::rollout::{Event, Person, RevisionHold};
 use crate::server::{Command, Done, Order, Refusal};
 use crate::store::{AuditEntry, Tag, Write};
@@ -160,7 +161,7 @@ impl Engine {
         self.fleets.holds_revision(fleet) || self.repository.held.contains_key(fleet)
     }
 
-    /// Lets in what is held: the head, moved tags, commits off the branch.
+    /// Lets in what is held: the head, tags that moved or are gone, commits off the branch.
     fn accept(
         &mut self,
         fleet: &FleetName,
@@ -186,6 +187,10 @@ impl Engine {
         }
         self.repository.accepted = Some(head);
         self.repository.remembered.extend(self.repository.tags.clone());
+        for tag in vanished_tags(&self.repository.remembered, &self.repository.tags) {
+            self.repository.remembered.remove(&tag.name);
+            turn.writes.push(Write::ForgetTag { source: SourceName::control(), name: tag.name });
+        }
         if let Some(RevisionHold::Unreachable { commit }) = self.repository.held.get(fleet) {
             let (commit, name) = (*commit, super::reader::let_in(*commit));
             turn.writes.push(Write::Tag(Tag { source: SourceName::control(), name: name.clone(), commit }));

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::library::{Library, WORKING_TREE};
-use super::reader::{FleetReading, ReadRequest, Reader, Reading};
-use crate::catalog;
+use super::library::{Edition, Library, WORKING_TREE, summary};
+use super::reader::{self, FleetReading, ReadRequest, Reader, Reading};
+use crate::catalog::{self, Kind, Presence, Target};
 use crate::cluster::LiveView;
 use crate::cluster::fields::our_paths;
 use crate::model::assignment::{Assignment, ClusterPolicy, Purpose};
@@ -16,7 +16,7 @@ use crate::model::digest::CommitId;
 use crate::model::name::{FleetName, TargetName};
 use crate::model::release::{Release, ReleaseRef};
 use crate::plan::offline::comment::Way;
-use crate::plan::offline::{Change, FleetPlan, Rules, Unplanned, against, compare};
+use crate::plan::offline::{Change, FleetPlan, Rules, Unplanned, Unread, against, compare};
 use crate::plan::{self, Context};
 use crate::release;
 use crate::repo::RepoError;
@@ -110,14 +110,6 @@ pub fn findings(library: &Arc<Library>, commit: CommitId) -> Result<Vec<Diagnost
     Ok(found.into_iter().filter(|finding| !catalog::is_about_stand_in(finding)).collect())
 }
 
-/// What a commit wants of every target.
-pub fn releases(
-    library: &Arc<Library>,
-    commit: CommitId,
-) -> Result<BTreeMap<(FleetName, TargetName), Wanted>, PlanError> {
-    Ok(wanted(library, read(library, commit)?))
-}
-
 /// How a change would go through each fleet that was read.
 pub fn ways(reading: Reading) -> Vec<Way> {
     let ways = reading.fleets.into_iter().filter_map(|(fleet, found)| match found {
@@ -132,11 +124,26 @@ pub fn ways(reading: Reading) -> Vec<Way> {
     ways.collect()
 }
 
-/// The releases of what was read.
-pub fn wanted(library: &Library, reading: Reading) -> BTreeMap<(FleetName, TargetName), Wanted> {
+/// The releases of what was read. Of a fleet that can't be used as it is, each target has the reason in place of a
+/// release: what it wants is unknown, which is not the same as nothing.
+pub fn wanted(
+    library: &Library,
+    reading: Reading,
+) -> Result<BTreeMap<(FleetName, TargetName), Wanted>, RepoError> {
+    let edition = library.at(reading.head)?;
     let mut all = BTreeMap::new();
     for (fleet, found) in reading.fleets {
-        let FleetReading::Intent(intent) = found else { continue };
+        let intent = match found {
+            FleetReading::Intent(intent) => intent,
+            FleetReading::Invalid(reason) => {
+                all.extend(unusable(&edition, &fleet, &reason));
+                continue;
+            }
+            FleetReading::Held(hold) => {
+                all.extend(unusable(&edition, &fleet, &hold.to_string()));
+                continue;
+            }
+        };
         for (target, intended) in intent.targets {
             let name = intended.release.as_ref().ok().cloned();
             let release = intended.release.and_then(|wanted| {
@@ -147,29 +154,127 @@ pub fn wanted(library: &Library, reading: Reading) -> BTreeMap<(FleetName, Targe
             all.insert((fleet.clone(), target), Wanted { release, name, policy, rules });
         }
     }
-    all
+    Ok(all)
 }
 
-/// What going from one commit to another does to every target.
+/// The targets of a fleet whose document is there, and can't be used.
+fn unusable(edition: &Edition, fleet: &FleetName, reason: &str) -> Vec<((FleetName, TargetName), Wanted)> {
+    let Some(document) = edition.catalog.fleet(fleet) else { return Vec::new() };
+    let policy = reader::policy(document);
+    let wanted = |target: &Arc<Target>| {
+        let rules = Rules { prune: policy.cluster.prune.clone(), on_removal: policy.on_removal };
+        let release = Err(reason.to_owned());
+        let wanted = Wanted { release, name: None, policy: policy.cluster.clone(), rules };
+        ((fleet.clone(), target.metadata.name.clone()), wanted)
+    };
+    edition.catalog.targets_of(document).map(wanted).collect()
+}
+
+/// A commit as one side of a comparison.
+pub struct Side {
+    edition: Arc<Edition>,
+    pub wanted: BTreeMap<(FleetName, TargetName), Wanted>,
+}
+
+/// What a side has for one target of one fleet.
+enum Has<'a> {
+    Release(&'a Release),
+    Nothing,
+    /// It may have something: what, could not be read.
+    Unknown(String),
+}
+
+impl Side {
+    pub fn read(library: &Arc<Library>, commit: CommitId) -> Result<Self, PlanError> {
+        let reading = read(library, commit)?;
+        Ok(Self { edition: library.at(commit)?, wanted: wanted(library, reading)? })
+    }
+
+    fn has(&self, fleet: &FleetName, target: &TargetName) -> Has<'_> {
+        match self.wanted.get(&(fleet.clone(), target.clone())) {
+            Some(Wanted { release: Ok(release), .. }) => return Has::Release(release),
+            Some(Wanted { release: Err(reason), .. }) => return Has::Unknown(reason.clone()),
+            None => {}
+        }
+        let catalog = &self.edition.catalog;
+        let absent = match catalog.fleet_presence(fleet) {
+            Presence::Present => {
+                matches!(catalog.target_presence(target), Presence::Present | Presence::Absent)
+            }
+            presence => presence == Presence::Absent,
+        };
+        if absent {
+            return Has::Nothing;
+        }
+        let problems: Vec<_> = catalog.problems_for(fleet, target).into_iter().cloned().collect();
+        Has::Unknown(format!("{}; assignments stay", summary(&problems)))
+    }
+
+    /// What could not be read, and is not said of a target that is in `known`.
+    pub fn unread(&self, known: &BTreeSet<(FleetName, TargetName)>) -> Vec<Unread> {
+        let catalog = &self.edition.catalog;
+        let said = |problems: Vec<&Diagnostic>| summary(&problems.into_iter().cloned().collect::<Vec<_>>());
+        let fleets = catalog
+            .broken(Kind::Fleet)
+            .filter(|name| !known.iter().any(|(fleet, _)| fleet.as_str() == *name));
+        let fleets = fleets.map(|name| Unread {
+            what: format!("fleet {name}"),
+            reason: said(catalog.problems_of(Kind::Fleet, name)),
+            target: None,
+        });
+        let targets = catalog
+            .broken(Kind::Target)
+            .filter(|name| !known.iter().any(|(_, target)| target.as_str() == *name));
+        let targets = targets.map(|name| Unread {
+            what: format!("target {name}"),
+            reason: said(catalog.problems_of(Kind::Target, name)),
+            target: name.parse().ok(),
+        });
+        let files = [Kind::Fleet, Kind::Target].into_iter().flat_map(|kind| {
+            let problems = || said(catalog.problems_of_folder(kind));
+            let unread = |file: &String| Unread { what: file.clone(), reason: problems(), target: None };
+            catalog.unreadable(kind).iter().map(unread).collect::<Vec<_>>()
+        });
+        fleets.chain(targets).chain(files).collect()
+    }
+}
+
+/// What going from one commit to another does to every target. Where one of them could not be read for a target, there
+/// is no plan for it, and the reason stands in its place: what can't be read has neither left nor come.
 pub fn between(library: &Arc<Library>, from: CommitId, to: CommitId) -> Result<FleetPlan, PlanError> {
-    let (before, after) = (releases(library, from)?, releases(library, to)?);
-    let rules = |(fleet, wanted): (&FleetName, &Wanted)| (fleet.clone(), wanted.rules.clone());
-    let all_rules: BTreeMap<_, _> =
-        before.iter().chain(&after).map(|((fleet, _), wanted)| rules((fleet, wanted))).collect();
-    // A target whose release can't be compiled keeps what it has: it is said, and not taken as leaving.
-    let broken: BTreeMap<_, _> =
-        after.iter().filter_map(|(key, wanted)| Some((key, wanted.release.as_ref().err()?))).collect();
-    let old = before
-        .iter()
-        .filter(|(key, _)| !broken.contains_key(key))
-        .filter_map(|(_, w)| w.release.as_ref().ok());
-    let new = after.values().filter_map(|wanted| wanted.release.as_ref().ok());
-    let plan = compare(old, new, &all_rules);
-    Ok(plan.unplanned(broken.into_iter().map(|((fleet, target), reason)| Unplanned {
-        fleet: fleet.clone(),
-        target: target.clone(),
-        reason: reason.clone(),
-    })))
+    let (before, after) = (Side::read(library, from)?, Side::read(library, to)?);
+    let members: BTreeSet<_> = before.wanted.keys().chain(after.wanted.keys()).cloned().collect();
+    let (mut old, mut new, mut unplanned) = (Vec::new(), Vec::new(), Vec::new());
+    for (fleet, target) in &members {
+        let reason = match (before.has(fleet, target), after.has(fleet, target)) {
+            (_, Has::Unknown(reason)) => reason,
+            (Has::Unknown(reason), _) => format!("at commit {}: {reason}", shown(from)),
+            (before, after) => {
+                old.extend(before.release());
+                new.extend(after.release());
+                continue;
+            }
+        };
+        unplanned.push(Unplanned { fleet: fleet.clone(), target: target.clone(), reason });
+    }
+    let both = before.wanted.iter().chain(&after.wanted);
+    let rules: BTreeMap<_, _> =
+        both.map(|((fleet, _), wanted)| (fleet.clone(), wanted.rules.clone())).collect();
+    let unread: BTreeSet<_> = before.unread(&members).into_iter().chain(after.unread(&members)).collect();
+    Ok(compare(old, new, &rules).unplanned(unplanned).unread(unread))
+}
+
+impl<'a> Has<'a> {
+    fn release(self) -> Option<&'a Release> {
+        match self {
+            Has::Release(release) => Some(release),
+            Has::Nothing | Has::Unknown(_) => None,
+        }
+    }
+}
+
+fn shown(commit: CommitId) -> String {
+    if commit == WORKING_TREE { "of the working tree".to_owned() } else { commit.short() }
 }
 
 /// What bringing a cluster to a release would change of what it really has.

@@ -63,13 +63,13 @@ impl Asked {
 
     async fn live(&self, to: Option<String>) -> Result<Value, Refusal> {
         let (library, observed) = (self.library.clone(), self.views.borrow().repository.observed);
-        let releases = tokio::task::spawn_blocking(move || {
+        let side = tokio::task::spawn_blocking(move || {
             let to = plans::resolve(&library, head_or(&to), observed)?;
-            plans::releases(&library, to)
+            plans::Side::read(&library, to)
         });
-        let releases =
-            releases.await.map_err(|error| Refusal::Internal(error.to_string()))?.map_err(refusal)?;
-        let asked = releases.into_iter().map(|((fleet, target), wanted)| async move {
+        let side = side.await.map_err(|error| Refusal::Internal(error.to_string()))?.map_err(refusal)?;
+        let unread = side.unread(&side.wanted.keys().cloned().collect());
+        let asked = side.wanted.into_iter().map(|((fleet, target), wanted)| async move {
             let change = self.live_change(&fleet, &target, wanted).await;
             (Member { fleet, target }, change)
         });
@@ -83,7 +83,7 @@ impl Asked {
                 }
             }
         }
-        let plan = FleetPlan::of(changes).unplanned(unplanned);
+        let plan = FleetPlan::of(changes).unplanned(unplanned).unread(unread);
         serde_json::to_value(plan).map_err(|error| Refusal::Internal(error.to_string()))
     }
 

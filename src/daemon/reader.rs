@@ -10,10 +10,11 @@ use crate::model::diagnostic::Diagnostic;
 use crate::model::digest::{CommitId, InputDigest};
 use crate::model::fleet::RevisionSpec;
 use crate::model::name::{FleetName, ProfileName, TargetName};
+use crate::model::range::VersionRange;
 use crate::model::release::{Release, ReleaseRef};
 use crate::model::revision::{Revision, Revisions};
 use crate::release::{self, RENDERER};
-use crate::repo::{History, RepoError, Tag, moved_tags, newest_tag};
+use crate::repo::{History, RepoError, Tag, is_version_tag, moved_tags, newest_tag, vanished_tags};
 use crate::rollout::{FleetPolicy, FleetState, Intent, RevisionHold, TargetIntent};
 
 /// What is to be read, and what is known so far.
@@ -78,6 +79,8 @@ struct Pass<'a> {
     control: Arc<Edition>,
     tags: Vec<Tag>,
     moved: BTreeMap<String, RevisionHold>,
+    /// Tags that were there, and are no more.
+    vanished: Vec<Tag>,
     diagnostics: BTreeSet<Diagnostic>,
     branches: BTreeSet<String>,
     /// Releases of targets that several fleets choose.
@@ -114,6 +117,10 @@ impl Reader {
                 .map(|(name, commit)| Tag { name: name.clone(), commit: *commit })
                 .collect(),
             moved: self.moved(request),
+            vanished: match self.allow_rewrite {
+                true => Vec::new(),
+                false => vanished_tags(&request.remembered, &request.tags),
+            },
             diagnostics: control.catalog.diagnostics().iter().cloned().collect(),
             branches: BTreeSet::new(),
             shared: BTreeMap::new(),
@@ -162,7 +169,7 @@ impl Reader {
         let mut profiles = BTreeMap::new();
         let mut stopped = None;
         for (n, used) in fleet.spec.profiles.iter().enumerate() {
-            let commit = match self.resolve(pass, &used.name, used.revision.as_ref()) {
+            let commit = match self.resolve(pass, name, &used.name, used.revision.as_ref()) {
                 Ok(commit) => commit,
                 // The others are looked at all the same: no profile's mistake hides another's.
                 Err(Unresolved::Held(hold)) => {
@@ -275,6 +282,7 @@ impl Reader {
     fn resolve(
         &self,
         pass: &mut Pass<'_>,
+        fleet: &FleetName,
         profile: &ProfileName,
         revision: Option<&RevisionSpec>,
     ) -> Result<CommitId, Unresolved> {
@@ -291,7 +299,11 @@ impl Reader {
                 }
             }
             Some(RevisionSpec::Tag(range)) => {
-                let Some((_, tag)) = newest_tag(profile, range, &pass.tags) else {
+                let newest = newest_tag(profile, range, &pass.tags);
+                if let Some(hold) = vanished(pass, fleet, profile, range, newest.as_ref()) {
+                    return Err(Unresolved::Held(hold));
+                }
+                let Some((_, tag)) = newest else {
                     return Err(Unresolved::Invalid(format!(
                         "profile {profile}: no tag {profile}/v<version> or v<version> is in the range {range}"
                     )));
@@ -331,7 +343,8 @@ impl Reader {
                 Some(found) => found.map(|_| true),
             };
         }
-        let unmoved = pass.tags.iter().filter(|tag| !pass.moved.contains_key(&tag.name));
+        let allowed = |tag: &&Tag| is_version_tag(&tag.name) && !pass.moved.contains_key(&tag.name);
+        let unmoved = pass.tags.iter().filter(allowed);
         let tips: Vec<_> = pass.request.tip.into_iter().chain(unmoved.map(|tag| tag.commit)).collect();
         let Some(history) = &self.history else { return Ok(false) };
         match history.reachable(commit, &tips) {
@@ -341,7 +354,33 @@ impl Reader {
     }
 }
 
-fn policy(fleet: &LocatedFleet) -> FleetPolicy {
+/// The hold for a tag that the fleet takes a profile from, that is gone, and whose place no newer one takes: the one before
+/// it would take the fleet back without anybody having asked for that.
+fn vanished(
+    pass: &Pass<'_>,
+    fleet: &FleetName,
+    profile: &ProfileName,
+    range: &VersionRange,
+    newest: Option<&(semver::Version, Tag)>,
+) -> Option<RevisionHold> {
+    let state = pass.request.fleets.get(fleet)?;
+    let taken: Vec<Tag> =
+        pass.vanished.iter().filter(|tag| state.takes(profile, tag.commit)).cloned().collect();
+    let (version, tag) = newest_tag(profile, range, &taken)?;
+    let instead = match newest {
+        Some((newer, found)) if newer.cmp_precedence(&version).is_gt() || found.commit == tag.commit => {
+            return None;
+        }
+        Some((_, older)) => format!(
+            "{} is the newest that is left in {range}: push the tag again, or accept that",
+            older.name
+        ),
+        None => format!("no tag is left in {range}: push it again"),
+    };
+    Some(RevisionHold::TagVanished { tag: tag.name, commit: tag.commit, instead })
+}
+
+pub(super) fn policy(fleet: &LocatedFleet) -> FleetPolicy {
     let spec = &fleet.spec;
     FleetPolicy {
         rollout: spec.rollout.clone(),

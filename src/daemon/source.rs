@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use super::pace::Pace;
 use crate::model::digest::CommitId;
-use crate::repo::{Mirror, RepoError, Tag};
+use crate::repo::{Mirror, RepoError, Tag, guarded};
 
 /// What a fetch gave.
 #[derive(Debug)]
@@ -166,23 +166,19 @@ async fn wait(pace: &Pace, kick: &Kick, cancel: &CancellationToken) -> bool {
 
 type Fetched = Result<(Observation, bool), RepoError>;
 
-/// Gives nothing if the blocking task panicked, which ends the daemon with an error, or was cancelled with the
-/// runtime.
+/// A panic fails this fetch, and is reported as any other failure: what a repository holds is chosen by whoever may push
+/// to it, and healing must not end for it. Gives nothing if the blocking task was cancelled with the runtime.
 async fn fetch(
     mut mirror: Mirror,
     also: Vec<String>,
     awaited: Option<CommitId>,
 ) -> Option<(Mirror, Fetched)> {
     let task = tokio::task::spawn_blocking(move || {
-        let result = observe(&mut mirror, &also, awaited);
+        let result = guarded("fetch the repository", || observe(&mut mirror, &also, awaited));
         (mirror, result)
     });
     match task.await {
         Ok(done) => Some(done),
-        Err(error) if error.is_panic() => {
-            error!(%error, "the fetch broke off, and the mirror with it");
-            None
-        }
         Err(error) => {
             info!(%error, "the fetch ended with the program");
             None

@@ -10,6 +10,7 @@ use super::labels::LabelSelector;
 use super::name::{FleetName, ProfileName, WaveName};
 use super::object::ObjectKey;
 use super::profile::{ApiVersion, Metadata};
+use super::range::VersionRange;
 use super::schedule::{Schedule, TimeZoneName};
 use super::target::Variables;
 use super::units::{Amount, Span};
@@ -74,8 +75,9 @@ pub struct ProfileUse {
 pub enum RevisionSpec {
     /// The head of a branch.
     Branch(String),
-    /// The newest tag `<profile>/v<semver>`, or `v<semver>`, in a range such as `>=1.4, <2`.
-    Tag(#[schemars(with = "String", extend("format" = "semver-range"))] semver::VersionReq),
+    /// The newest tag `<profile>/v<semver>`, or `v<semver>`, in a range such as `>=1.4, <2`, `1.x || 3.x` or `1.2 - 1.4`;
+    /// `1.2` alone means `^1.2`.
+    Tag(#[schemars(with = "String", extend("format" = "semver-range"))] VersionRange),
     /// A full commit hash, reachable from the control branch or an allowed tag.
     Commit(CommitId),
 }

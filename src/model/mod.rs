@@ -12,6 +12,7 @@ pub mod labels;
 pub mod name;
 pub mod object;
 pub mod profile;
+pub mod range;
 pub mod release;
 pub mod revision;
 pub mod schedule;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use base64::Engine;
@@ -9,10 +10,12 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use git2::{CertificateCheckStatus, Cred, CredentialType, ErrorClass, ErrorCode, RemoteCallbacks};
 use http::HeaderValue;
 
+use super::advertisement::{Advertisement, Shown};
 use super::error::{RepoError, clean, is_disk_full};
 use super::https::{Cause, OnWay, Way};
-use super::known_hosts::{Verdict, judge};
+use super::known_hosts::{Verdict, judge, pinned_types};
 use super::settings::{Access, Credentials, FetchLimits};
+use super::ssh::{self, Pins};
 use super::url::RepositoryUrl;
 
 /// Larger files are no tokens, keys or lists of hosts.
@@ -46,7 +49,12 @@ impl Access {
             }
             Some(Credentials::SshKey { key_file, known_hosts_file }) => {
                 let user = self.url.user().unwrap_or("git").to_owned();
-                Login::Ssh { user, key: read_text(key_file)?, known_hosts: read_text(known_hosts_file)? }
+                let key = read_text(key_file)?;
+                if let Some(problem) = ssh::key_problem(&key) {
+                    let reason = format!("it {problem}");
+                    return Err(RepoError::CredentialFile { path: key_file.clone(), reason });
+                }
+                Login::Ssh { user, key, known_hosts: read_text(known_hosts_file)? }
             }
         };
         let trust = crate::net::Trust::system_and(self.ca_file.as_deref()).map_err(|error| {
@@ -88,14 +96,36 @@ enum Login {
 }
 
 impl Session {
-    /// Connections over https that this thread makes are this session's, until what is returned is dropped.
-    pub(super) fn go(&self, limits: FetchLimits) -> OnWay {
+    /// Connections over https that this thread makes are this session's, until what is returned is dropped. Of the
+    /// server's refs only what is `shown` comes to libgit2; to push, all do.
+    pub(super) fn go(&self, limits: FetchLimits, shown: Option<Shown>) -> OnWay {
         let authorization = match &*self.login {
             Login::Token(value) => Some(value.clone()),
             _ => None,
         };
         let (url, trust, cause) = (self.url.clone(), self.trust.clone(), self.cause.clone());
-        OnWay::go(Way { url, authorization, trust, limits, cause })
+        let listing = shown.map(|shown| Arc::new(Mutex::new(Advertisement::new(shown))));
+        OnWay::go(Way { url, authorization, trust, limits, cause, listing })
+    }
+
+    /// For a connection over ssh: asks for host keys of the pinned types alone. `beside` is the Git folder at work.
+    pub(super) fn pins(&self, beside: &Path) -> Result<Option<Pins>, RepoError> {
+        let Login::Ssh { known_hosts, .. } = &*self.login else { return Ok(None) };
+        let (host, port) = (self.url.host().unwrap_or_default(), self.url.port().unwrap_or(22));
+        Pins::set(beside, known_hosts, host, port).map(Some)
+    }
+
+    /// What the pinned types are, if a host has no key of any.
+    fn no_common_key(&self, reason: &str) -> Option<RepoError> {
+        let Login::Ssh { known_hosts, .. } = &*self.login else { return None };
+        let host = self.url.host()?.to_owned();
+        let types = pinned_types(known_hosts, &host, self.url.port().unwrap_or(22));
+        let exchange = reason.contains("exchange encryption keys") || reason.contains("key exchange");
+        (exchange && !types.is_empty()).then(|| {
+            let reason =
+                format!("it has no key of a type that knownHostsFile pins for it: {}", types.join(", "));
+            RepoError::HostKeyMismatch { host, reason }
+        })
     }
 
     pub(super) fn callbacks(&self, limits: FetchLimits) -> RemoteCallbacks<'static> {
@@ -181,6 +211,9 @@ impl Session {
             return cause;
         }
         let (url, reason) = (self.url.clone(), clean(error.message()));
+        if let Some(error) = self.no_common_key(&reason) {
+            return error;
+        }
         let says = |text: &str| reason.contains(text);
         match (error.code(), error.class()) {
             _ if is_disk_full(&reason) => RepoError::DiskFull { reason },

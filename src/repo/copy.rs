@@ -11,16 +11,17 @@ use std::io::Write;
 use git2::{ObjectType, Odb, OdbLookupFlags, Oid, Repository};
 
 use super::error::{RepoError, clean};
-use super::folder::{SUBMODULE, raw_entries};
-use super::loose;
+use super::git_tree::MAX_FILE;
+use super::left_out::LeftOut;
 use super::refs::{self, Refs};
 use super::settings::FetchLimits;
-use super::store::oid_of;
 use super::url::RepositoryUrl;
+use super::{links, loose, source};
 
 /// From here on one pack is cheaper than single files.
 const LOOSE_OBJECTS: usize = 500;
-/// Largest object that is copied; forges refuse files from 100 MiB on.
+/// Largest folder, commit or tag that is copied; a folder of a million entries is smaller. Files of more than
+/// [`MAX_FILE`] are left out, for nothing ever reads them.
 pub(super) const MAX_OBJECT: u64 = 100 << 20;
 
 /// The branches and tags of a local repository.
@@ -43,12 +44,21 @@ impl Copy<'_> {
     pub(super) fn bring(&self, tips: impl IntoIterator<Item = Oid>) -> Result<(), RepoError> {
         let failed = |error: git2::Error| RepoError::disk("open the objects", &error);
         let (from, to) = (self.source.odb().map_err(failed)?, self.mirror.odb().map_err(failed)?);
-        let mut search =
-            Search { copy: self, from: &from, to: &to, seen: HashSet::new(), missing: Vec::new(), bytes: 0 };
+        let mut search = Search {
+            copy: self,
+            from: &from,
+            to: &to,
+            left_out: LeftOut::read(self.mirror.path())?,
+            seen: HashSet::new(),
+            missing: Vec::new(),
+            too_large: Vec::new(),
+            bytes: 0,
+        };
         for tip in tips {
             search.tip(tip)?;
         }
-        let missing = search.missing;
+        let Search { missing, too_large, .. } = search;
+        LeftOut::add(self.mirror.path(), &too_large)?;
         if missing.len() <= LOOSE_OBJECTS {
             missing.into_iter().try_for_each(|id| self.copy_one(&from, &to, id))
         } else {
@@ -88,6 +98,9 @@ impl Copy<'_> {
     }
 
     fn damaged(&self, id: Oid, error: &git2::Error) -> RepoError {
+        if error.code() == git2::ErrorCode::NotFound && source::is_partial(self.source) {
+            return RepoError::Partial { url: self.url.clone(), what: format!("object {id}") };
+        }
         match RepoError::damaged(&format!("object {id}"), error) {
             RepoError::Corrupt { what } => self.corrupt(what),
             other => other,
@@ -104,8 +117,11 @@ struct Search<'a> {
     copy: &'a Copy<'a>,
     from: &'a Odb<'a>,
     to: &'a Odb<'a>,
+    left_out: LeftOut,
     seen: HashSet<Oid>,
     missing: Vec<Oid>,
+    /// Files that are left out from now on, with their sizes.
+    too_large: Vec<(Oid, u64)>,
     bytes: u64,
 }
 
@@ -122,8 +138,10 @@ impl Search<'_> {
             match step {
                 Step::Take(id) => self.take(id)?,
                 Step::Look(id) if self.lacks(id) => {
-                    todo.push(Step::Take(id));
-                    self.children(id)?.into_iter().for_each(|child| todo.push(Step::Look(child)));
+                    if let Some(children) = self.children(id, tip)? {
+                        todo.push(Step::Take(id));
+                        children.into_iter().for_each(|child| todo.push(Step::Look(child)));
+                    }
                 }
                 Step::Look(_) => {}
             }
@@ -134,38 +152,41 @@ impl Search<'_> {
     /// Whether the mirror lacks it and it was not met before. Nobody else writes to the mirror, so libgit2
     /// need not look for new packs.
     fn lacks(&mut self, id: Oid) -> bool {
-        !self.to.exists_ext(id, OdbLookupFlags::NO_REFRESH) && self.seen.insert(id)
+        !self.left_out.has(id) && !self.to.exists_ext(id, OdbLookupFlags::NO_REFRESH) && self.seen.insert(id)
     }
 
-    fn children(&self, id: Oid) -> Result<Vec<Oid>, RepoError> {
+    /// What an object names; none for a file that is left out.
+    fn children(&mut self, id: Oid, tip: Oid) -> Result<Option<Vec<Oid>>, RepoError> {
         let damaged = |error: git2::Error| self.copy.damaged(id, &error);
+        let head = loose::head(self.copy.source, id)?;
+        if let Some((ObjectType::Blob, size)) = head
+            && size > MAX_FILE
+        {
+            self.too_large.push((id, size));
+            return Ok(None);
+        }
         loose::is_whole(self.copy.source, id).map_err(|error| match error {
             RepoError::Corrupt { what } => self.copy.corrupt(what),
             other => other,
         })?;
-        let (_, kind) = self.from.read_header(id).map_err(damaged)?;
-        match kind {
-            ObjectType::Blob | ObjectType::Any => Ok(Vec::new()),
-            ObjectType::Tag => Ok(vec![self.copy.source.find_tag(id).map_err(damaged)?.target_id()]),
-            ObjectType::Commit => {
-                let commit = self.copy.source.find_commit(id).map_err(damaged)?;
-                Ok(commit.parent_ids().chain([commit.tree_id()]).collect())
-            }
-            ObjectType::Tree => {
-                let tree = self.from.read(id).map_err(damaged)?;
-                let named =
-                    raw_entries(tree.data()).map_while(Result::ok).filter(|entry| entry.mode != SUBMODULE);
-                named.map(|entry| oid_of(entry.id.as_bytes())).collect()
-            }
+        let (size, kind) = loose::header(self.from, id).map_err(damaged)?;
+        if kind == ObjectType::Blob && size > MAX_FILE {
+            self.too_large.push((id, size));
+            return Ok(None);
         }
+        if size > MAX_OBJECT {
+            let what = source::name_of(self.copy.source, tip, id);
+            return Err(RepoError::TooLarge { what, size, limit: MAX_OBJECT });
+        }
+        if kind == ObjectType::Blob {
+            return Ok(Some(Vec::new()));
+        }
+        let object = self.from.read(id).map_err(damaged)?;
+        Ok(Some(links::of_object(kind, object.data())))
     }
 
     fn take(&mut self, id: Oid) -> Result<(), RepoError> {
-        let (size, _) = self.from.read_header(id).map_err(|error| self.copy.damaged(id, &error))?;
-        let size = size as u64;
-        if size > MAX_OBJECT {
-            return Err(RepoError::TooLarge { what: format!("object {id}"), size, limit: MAX_OBJECT });
-        }
+        let (size, _) = loose::header(self.from, id).map_err(|error| self.copy.damaged(id, &error))?;
         self.bytes += size;
         if self.bytes > self.copy.limits.bytes {
             let what = self.copy.url.to_string();

@@ -38,6 +38,10 @@ pub enum RepoError {
     Timeout { url: RepositoryUrl, reason: String },
     #[error("there is no repository at {url}, or these credentials may not see it")]
     RepositoryNotFound { url: RepositoryUrl },
+    #[error("there is no Git repository at {place}")]
+    NoRepository { place: String },
+    #[error("the repository {place} can't be read: {reason}")]
+    Form { place: String, reason: String },
     #[error("{url} has no commits")]
     EmptyRepository { url: RepositoryUrl },
     #[error("there is no branch '{branch}'")]
@@ -56,6 +60,17 @@ pub enum RepoError {
     SourceCorrupt { url: RepositoryUrl, what: String },
     #[error("{url} is a shallow clone; Fairlead needs its whole history ('git fetch --unshallow')")]
     Shallow { url: RepositoryUrl },
+    #[error(
+        "{url} is a partial clone: {what} is not in it. Follow the repository that it was cloned from, or complete it with \
+         'git fetch --refetch --no-filter'"
+    )]
+    Partial { url: RepositoryUrl, what: String },
+    #[error("{what} is not in this clone; {completes}")]
+    Incomplete { what: String, completes: String },
+    #[error(
+        "{url} hashes its objects with {format}; Fairlead reads repositories with SHA-1 only (libgit2's limit)"
+    )]
+    ObjectFormat { url: RepositoryUrl, format: String },
     #[error("{what} is too large: {size} bytes, at most {limit}")]
     TooLarge { what: String, size: u64, limit: u64 },
     #[error("the disk is full: {reason}")]
@@ -74,6 +89,8 @@ pub enum RepoError {
     Watch { path: PathBuf, reason: String },
     #[error("cannot {doing}: {reason}")]
     Failed { doing: String, reason: String },
+    #[error("cannot {doing}, because of a fault in Fairlead itself, which is worth a report: {reason}")]
+    Fault { doing: String, reason: String },
 }
 
 impl RepoError {
@@ -90,6 +107,8 @@ impl RepoError {
             Self::Unreachable { .. } => "unreachable",
             Self::Timeout { .. } => "timeout",
             Self::RepositoryNotFound { .. } => "repository-not-found",
+            Self::NoRepository { .. } => "no-repository",
+            Self::Form { .. } => "repository-form",
             Self::EmptyRepository { .. } => "empty-repository",
             Self::NoSuchBranch { .. } => "no-such-branch",
             Self::InvalidBranch { .. } => "invalid-branch",
@@ -99,6 +118,9 @@ impl RepoError {
             Self::Corrupt { .. } => "corrupt",
             Self::SourceCorrupt { .. } => "source-corrupt",
             Self::Shallow { .. } => "shallow",
+            Self::Partial { .. } => "partial",
+            Self::Incomplete { .. } => "incomplete",
+            Self::ObjectFormat { .. } => "object-format",
             Self::TooLarge { .. } => "too-large",
             Self::DiskFull { .. } => "disk-full",
             Self::Busy { .. } => "busy",
@@ -108,6 +130,7 @@ impl RepoError {
             Self::PushRejected { .. } => "push-rejected",
             Self::Watch { .. } => "watch",
             Self::Failed { .. } => "failed",
+            Self::Fault { .. } => "fault",
         }
     }
 
@@ -142,6 +165,20 @@ impl RepoError {
             _ => Self::Failed { doing: doing.into(), reason },
         }
     }
+}
+
+/// Does a piece of work; a panic in it fails that work and nothing else.
+///
+/// # Errors
+/// [`RepoError::Fault`], for a panic.
+pub fn guarded<T>(doing: &str, work: impl FnOnce() -> Result<T, RepoError>) -> Result<T, RepoError> {
+    // What is shared with the work is only replaced as a whole, so it is as it was before.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        let reason = clean(&text.unwrap_or_else(|| "it panicked".to_owned()));
+        Err(RepoError::Fault { doing: doing.to_owned(), reason })
+    })
 }
 
 /// libgit2 has no code for it; it appends the system's own words, which are those of the C locale.

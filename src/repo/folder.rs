@@ -10,6 +10,23 @@ pub(super) const EXECUTABLE: u32 = 0o100_755;
 pub(super) const SYMLINK: u32 = 0o120_000;
 pub(super) const SUBMODULE: u32 = 0o160_000;
 
+/// Whether a mode is an ordinary file's. Old versions of Git wrote permissions such as 100664 into trees; Git reads them
+/// by the type alone (its `canon_mode`), and so do kubectl's users in their clones.
+pub(super) fn is_file(mode: u32) -> bool {
+    mode & TYPE == FILE & TYPE
+}
+
+pub(super) fn is_folder(mode: u32) -> bool {
+    mode & TYPE == FOLDER
+}
+
+pub(super) fn is_submodule(mode: u32) -> bool {
+    mode & TYPE == SUBMODULE
+}
+
+/// The bits of a mode that say what a thing is.
+const TYPE: u32 = 0o170_000;
+
 /// One entry of a folder: what it is, or why Fairlead does not read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Item {
@@ -89,9 +106,9 @@ fn judge(RawEntry { mode, name, id }: RawEntry<'_>) -> Item {
 }
 
 fn kind_of(mode: u32) -> Result<EntryKind, &'static str> {
-    match mode {
+    match mode & TYPE {
         FOLDER => Ok(EntryKind::Folder),
-        FILE | EXECUTABLE => Ok(EntryKind::File),
+        _ if is_file(mode) => Ok(EntryKind::File),
         SYMLINK => Err(IS_SYMLINK),
         SUBMODULE => Err(IS_SUBMODULE),
         _ => Err("has a mode that is neither a file's nor a folder's"),

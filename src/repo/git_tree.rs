@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use git2::ObjectType;
+use git2::{ObjectType, Oid};
 
 use crate::model::digest::{CommitId, TreeId};
 use crate::model::tree::{Entry, EntryKind, Tree, TreeError};
 
 use super::error::RepoError;
 use super::folder::{Folder, Item, check_name};
-use super::loose;
+use super::left_out::LeftOut;
 use super::store::{Store, oid_of};
+use super::{loose, source};
 
 /// Largest file that is read. Kubernetes takes no object above 1.5 MiB (etcd's request limit); a file of
 /// several, or a packed chart, stays well below 8 MiB.
@@ -87,15 +88,34 @@ fn read_blob(repo: &git2::Repository, id: TreeId) -> Result<Arc<[u8]>, RepoError
     let odb = repo.odb().map_err(|error| RepoError::disk("open the objects", &error))?;
     let oid = oid_of(id.as_bytes())?;
     loose::is_whole(repo, oid)?;
-    let (size, kind) = odb.read_header(oid).map_err(|error| RepoError::damaged(&what, &error))?;
+    let head = loose::header(&odb, oid).map_err(|error| missing_file(repo, oid, &what, &error));
+    let (size, kind) = head?;
     if kind != ObjectType::Blob {
         return Err(RepoError::Refused { path: what, reason: format!("is a {kind}, not a file") });
     }
-    if size as u64 > MAX_FILE {
-        return Err(RepoError::Refused { path: what, reason: too_large(size as u64) });
+    if size > MAX_FILE {
+        return Err(RepoError::Refused { path: what, reason: too_large(size) });
     }
     let object = odb.read(oid).map_err(|error| RepoError::damaged(&what, &error))?;
     Ok(Arc::from(object.data()))
+}
+
+/// A file that is not there: one that the mirror does without, one that a partial clone has not fetched, or damage.
+fn missing_file(repo: &git2::Repository, id: Oid, what: &str, error: &git2::Error) -> RepoError {
+    let refused = |reason: String| RepoError::Refused { path: what.to_owned(), reason };
+    if error.code() != git2::ErrorCode::NotFound {
+        return RepoError::damaged(what, error);
+    }
+    match LeftOut::read(repo.path()) {
+        Ok(left_out) => match (left_out.size(id), source::completes(repo)) {
+            (Some(size), _) => refused(too_large(size)),
+            (None, Some(completes)) => {
+                RepoError::Incomplete { what: what.to_owned(), completes: completes.to_owned() }
+            }
+            (None, None) => RepoError::damaged(what, error),
+        },
+        Err(error) => error,
+    }
 }
 
 pub(super) fn too_large(size: u64) -> String {
@@ -105,6 +125,10 @@ pub(super) fn too_large(size: u64) -> String {
 fn tree_error(path: &str, error: &RepoError) -> TreeError {
     match error {
         RepoError::Refused { reason, .. } => refused(path, reason),
+        RepoError::Incomplete { completes, .. } => TreeError::Unreadable {
+            path: path.to_owned(),
+            reason: format!("it is not in this clone; {completes}"),
+        },
         error => TreeError::Unreadable { path: path.to_owned(), reason: error.to_string() },
     }
 }

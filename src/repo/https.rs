@@ -23,9 +23,11 @@ use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::runtime::Runtime;
 
+use super::advertisement::{Advertisement, Fault};
 use super::error::{RepoError, clean};
+use super::refs::{Refs, can_be_kept};
 use super::settings::FetchLimits;
-use super::store::SILENCE_TIMEOUT;
+use super::store::{SILENCE_TIMEOUT, lock};
 use super::url::RepositoryUrl;
 use crate::net::{ConnectFailure, Connector, Failed, Protocols, Route, Trust, explain};
 
@@ -48,6 +50,8 @@ pub(super) struct Way {
     pub trust: Trust,
     pub limits: FetchLimits,
     pub cause: Cause,
+    /// What comes of the server's listing of its refs. None: libgit2 gets the listing as it is.
+    pub listing: Option<Arc<Mutex<Advertisement>>>,
 }
 
 /// Where the typed cause of an error waits: libgit2 passes only a text through.
@@ -65,12 +69,26 @@ impl Cause {
 }
 
 /// For as long as it lives, connections of this thread to `https://` and `http://` take one way.
-pub(super) struct OnWay;
+pub(super) struct OnWay(Option<Arc<Mutex<Advertisement>>>);
 
 impl OnWay {
     pub(super) fn go(way: Way) -> Self {
+        let listing = way.listing.clone();
         NEXT.set(Some(way));
-        Self
+        Self(listing)
+    }
+
+    /// The refs that the server listed, and how many more it has that were passed over.
+    pub(super) fn refs(&self, remote: &Remote<'_>) -> Result<(Refs, usize), git2::Error> {
+        if let Some(listing) = &self.0 {
+            let mut listing = lock(listing);
+            if listing.ended() {
+                return Ok(listing.take());
+            }
+        }
+        let heads = remote.list()?.iter();
+        let heads = heads.filter(|head| can_be_kept(head.name()) && !head.name().ends_with("^{}"));
+        Ok((heads.map(|head| (head.name().to_owned(), head.oid())).collect(), 0))
     }
 }
 
@@ -157,7 +175,8 @@ impl Read for Exchange {
             count
         });
         read.map_err(|error| {
-            let text = error.to_string();
+            // A text with a NUL in it would be a panic on libgit2's side.
+            let text = error.to_string().replace('\0', " ");
             self.line.way.cause.set(error);
             io::Error::other(text)
         })
@@ -180,7 +199,13 @@ impl Exchange {
             let frame = frame.map_err(|error| failed(&self.line.way.url, &error))?;
             if let Ok(data) = frame.into_data() {
                 self.line.count(data.len())?;
-                self.rest = data;
+                self.rest = match self.line.way.listing.as_ref().filter(|_| self.lists) {
+                    Some(listing) => {
+                        let shown = lock(listing).feed(&data);
+                        shown.map_err(|fault| self.line.way.fault(fault))?.into()
+                    }
+                    None => data,
+                };
             }
         }
         Ok(())
@@ -235,6 +260,16 @@ impl Exchange {
         }
         let reason = clean(&format!("it answers with '{found}', which is not Git's smart protocol"));
         Err(RepoError::Unreachable { url, reason })
+    }
+}
+
+impl Way {
+    fn fault(&self, fault: Fault) -> RepoError {
+        let url = self.url.clone();
+        match fault {
+            Fault::Malformed(reason) => RepoError::Unreachable { url, reason: reason.to_owned() },
+            Fault::ObjectFormat(format) => RepoError::ObjectFormat { url, format },
+        }
     }
 }
 

@@ -18,12 +18,7 @@ pub(super) enum Verdict {
 
 /// Judges the key (in SSH's wire form) that `host` showed on `port`.
 pub(super) fn judge(file: &str, host: &str, port: u16, key: &[u8]) -> Verdict {
-    // OpenSSH writes hosts on other ports as `[host]:port`.
-    let wanted = if port == 22 {
-        host.to_ascii_lowercase()
-    } else {
-        format!("[{}]:{port}", host.to_ascii_lowercase())
-    };
+    let wanted = name_of(host, port);
     let (mut pinned, mut others, mut revoked) = (false, Vec::new(), false);
     for line in file.lines().filter_map(Line::parse).filter(|line| line.names(&wanted)) {
         let same = line.key == key;
@@ -41,6 +36,32 @@ pub(super) fn judge(file: &str, host: &str, port: u16, key: &[u8]) -> Verdict {
         _ if others.is_empty() => Verdict::UnknownHost,
         _ => Verdict::Other(others),
     }
+}
+
+/// The keys that the file pins for a host, as lines of the plainest form, which every reader takes: no patterns, hashes or
+/// markers, and no other host.
+pub(super) fn pinned_lines(file: &str, host: &str, port: u16) -> String {
+    let wanted = name_of(host, port);
+    let lines: Vec<_> = file.lines().filter_map(Line::parse).filter(|line| line.names(&wanted)).collect();
+    let revoked = |key: &[u8]| lines.iter().any(|line| line.marker == Some("@revoked") && line.key == key);
+    let pinned = lines.iter().filter(|line| line.marker.is_none() && !revoked(&line.key));
+    pinned.map(|line| format!("{wanted} {} {}\n", line.key_type, STANDARD.encode(&line.key))).collect()
+}
+
+/// The types of the keys that the file pins for a host, e.g. `ssh-rsa`.
+pub(super) fn pinned_types(file: &str, host: &str, port: u16) -> Vec<String> {
+    let lines = pinned_lines(file, host, port);
+    let mut types: Vec<_> =
+        lines.lines().filter_map(|line| Some(line.split(' ').nth(1)?.to_owned())).collect();
+    types.sort();
+    types.dedup();
+    types
+}
+
+/// OpenSSH writes hosts on other ports as `[host]:port`.
+fn name_of(host: &str, port: u16) -> String {
+    let host = host.to_ascii_lowercase();
+    if port == 22 { host } else { format!("[{host}]:{port}") }
 }
 
 struct Line<'a> {

@@ -1,15 +1,19 @@
 //! Keeping the mirror's files few. libgit2 has no garbage collection of its own: each fetch adds a pack, or
 //! a file for each object, for as long as the daemon runs.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use git2::{ObjectType, Repository};
+use git2::{ObjectType, Oid, Repository};
 
 use super::error::RepoError;
-use super::refs::{HEADS, KEEP, TAGS, peel};
-use super::store::Store;
+use super::folder::{is_submodule, raw_entries};
+use super::left_out::LeftOut;
+use super::refs::{HEADS, KEEP, TAGS};
+use super::store::{Store, oid_of};
+use super::{links, loose};
 
 /// Git's own limits for `gc --auto`.
 const MAX_PACKS: usize = 50;
@@ -43,21 +47,15 @@ pub(super) fn repack(repo: &Repository, store: &Arc<Store>) -> Result<(), RepoEr
     let damaged = |error: git2::Error| RepoError::damaged("an object", &error);
     let old = packs(&objects)?;
     let mut builder = repo.packbuilder().map_err(failed)?;
-    let mut walk = repo.revwalk().map_err(failed)?;
+    let mut tips = Vec::new();
     for glob in [HEADS, TAGS, KEEP] {
         for reference in repo.references_glob(&format!("{glob}*")).map_err(failed)? {
-            let Some(target) = reference.map_err(failed)?.target() else { continue };
-            match peel(repo, target) {
-                Some(commit) => walk.push(commit).map_err(damaged)?,
-                None => builder.insert_recursive(target, None).map_err(damaged)?,
-            }
-            let kind = repo.find_object(target, None).map_err(damaged)?.kind();
-            if kind == Some(ObjectType::Tag) {
-                builder.insert_object(target, None).map_err(damaged)?;
-            }
+            tips.extend(reference.map_err(failed)?.target());
         }
     }
-    builder.insert_walk(&mut walk).map_err(damaged)?;
+    for (id, name) in reachable(repo, tips)? {
+        builder.insert_object(id, name.as_deref()).map_err(damaged)?;
+    }
     builder.write(&objects.join("pack"), 0o444).map_err(damaged)?;
     let name = builder.name().map_err(failed)?.map(|name| format!("pack-{name}.pack"));
     store.replace(|| {
@@ -69,6 +67,38 @@ pub(super) fn repack(repo: &Repository, store: &Arc<Store>) -> Result<(), RepoEr
         }
         remove_loose(&objects)
     })
+}
+
+/// Everything below these objects that the mirror has, with the names that folders give, by which Git finds what is alike.
+/// libgit2's own walk would end at the first file that the mirror does without.
+fn reachable(repo: &Repository, tips: Vec<Oid>) -> Result<Vec<(Oid, Option<String>)>, RepoError> {
+    let odb = repo.odb().map_err(|error| RepoError::disk("open the objects", &error))?;
+    let left_out = LeftOut::read(repo.path())?;
+    let (mut met, mut found) = (HashSet::new(), Vec::new());
+    let mut todo: Vec<(Oid, Option<String>)> = tips.into_iter().map(|id| (id, None)).collect();
+    while let Some((id, name)) = todo.pop() {
+        if left_out.has(id) || !met.insert(id) {
+            continue;
+        }
+        loose::is_whole(repo, id)?;
+        let damaged = |error: git2::Error| RepoError::damaged(&format!("object {id}"), &error);
+        let (_, kind) = loose::header(&odb, id).map_err(damaged)?;
+        if kind == ObjectType::Tree {
+            let folder = odb.read(id).map_err(damaged)?;
+            for entry in raw_entries(folder.data()).map_while(Result::ok) {
+                // A name is a hint; bytes that are no text, or hold a NUL, give none.
+                let name = std::str::from_utf8(entry.name).ok().map(str::to_owned);
+                if !is_submodule(entry.mode) {
+                    todo.push((oid_of(entry.id.as_bytes())?, name));
+                }
+            }
+        } else if kind != ObjectType::Blob {
+            let object = odb.read(id).map_err(damaged)?;
+            todo.extend(links::of_object(kind, object.data()).into_iter().map(|id| (id, None)));
+        }
+        found.push((id, name));
+    }
+    Ok(found)
 }
 
 fn remove_loose(objects: &Path) -> Result<(), RepoError> {

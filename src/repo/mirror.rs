@@ -13,11 +13,11 @@ use crate::model::digest::CommitId;
 use super::copy::{self, Copy};
 use super::error::RepoError;
 use super::history::History;
-use super::loose;
 use super::maintain;
 use super::refs::{self, KEEP, RefChange, Refs, branch_ref};
 use super::remote;
 use super::settings::{Access, MirrorSettings};
+use super::source;
 use super::store::{Store, commit_of, prepare};
 use super::verify::{Depth, Verified, packs_are_whole};
 
@@ -209,7 +209,8 @@ impl Bare {
         let refs = self.wanted(&theirs, &branches);
         let tips: Vec<Oid> =
             refs.iter().filter(|(name, id)| self.refs.get(*name) != Some(*id)).map(|(_, id)| *id).collect();
-        self.check_tips(&tips, Depth::Present).map_err(|error| match error {
+        let known = self.refs.values().filter_map(|id| refs::peel(&self.repo, *id)).collect();
+        self.check_tips(&tips, known, Depth::Present).map_err(|error| match error {
             RepoError::Refused { path, reason } => RepoError::SourceCorrupt {
                 url: settings.access.url.clone(),
                 what: format!("{path} {reason}"),
@@ -251,23 +252,17 @@ impl Bare {
     /// All refs.
     fn check(&mut self, depth: Depth) -> Result<(), RepoError> {
         let tips: Vec<Oid> = self.refs.values().copied().collect();
-        let known = std::mem::take(&mut self.refs);
-        let result = self.check_tips(&tips, depth);
-        self.refs = known;
-        result
+        self.check_tips(&tips, Vec::new(), depth)
     }
 
-    /// That the commits of these refs are there in full, back to what the present refs name.
-    fn check_tips(&mut self, tips: &[Oid], depth: Depth) -> Result<(), RepoError> {
-        let mut known: Vec<Oid> = self.refs.values().filter_map(|id| refs::peel(&self.repo, *id)).collect();
+    /// That the commits of these refs are there in full, back to those that are known to be.
+    fn check_tips(&mut self, tips: &[Oid], known: Vec<Oid>, depth: Depth) -> Result<(), RepoError> {
+        let mut known = known;
         for tip in tips {
-            let damaged = |error: git2::Error| RepoError::damaged(&format!("object {tip}"), &error);
-            loose::is_whole(&self.repo, *tip)?;
-            let object = self.repo.find_object(*tip, None).map_err(damaged)?;
             // A tag may name a file or a folder; nothing reads those.
-            let Ok(commit) = object.peel_to_commit() else { continue };
-            self.verified.check(&self.repo, commit.id(), known.iter().copied(), depth)?;
-            known.push(commit.id());
+            let Some(commit) = refs::commit_at(&self.repo, *tip)? else { continue };
+            self.verified.check(&self.repo, commit, known.iter().copied(), depth)?;
+            known.push(commit);
         }
         Ok(())
     }
@@ -277,9 +272,9 @@ impl Bare {
 const MARKER: &str = "fairlead-mirror";
 
 fn open_source(path: &Path, access: &Access) -> Result<Repository, RepoError> {
-    Repository::open(path).map_err(|error| match error.code() {
-        git2::ErrorCode::NotFound => RepoError::RepositoryNotFound { url: access.url.clone() },
-        _ => RepoError::disk(format!("open {}", access.url), &error),
+    source::open(path, access.url.as_str()).map_err(|error| match error {
+        RepoError::NoRepository { .. } => RepoError::RepositoryNotFound { url: access.url.clone() },
+        error => error,
     })
 }
 

@@ -10,6 +10,7 @@
 #![allow(clippy::disallowed_methods, reason = "fetches have deadlines, so this room reads the clock")]
 
 mod access;
+mod advertisement;
 mod copy;
 mod error;
 mod folder;
@@ -17,7 +18,10 @@ mod git_tree;
 mod head;
 mod history;
 mod https;
+mod index;
 mod known_hosts;
+mod left_out;
+mod links;
 mod loose;
 mod maintain;
 mod mirror;
@@ -25,6 +29,8 @@ mod options;
 mod refs;
 mod remote;
 mod settings;
+mod source;
+mod ssh;
 mod store;
 mod tags;
 mod url;
@@ -33,14 +39,14 @@ mod watch;
 mod work_tree;
 mod write;
 
-pub use error::RepoError;
+pub use error::{RepoError, guarded};
 pub use git_tree::{GitTree, MAX_FILE};
 pub use head::HeadChange;
 pub use history::{CommitInfo, History};
 pub use mirror::{Fetched, Mirror};
 pub use refs::{RefChange, RefKind};
 pub use settings::{Access, Credentials, FetchLimits, MirrorSettings};
-pub use tags::{Tag, TagMoved, moved_tags, newest_tag};
+pub use tags::{Tag, TagMoved, is_version_tag, moved_tags, newest_tag, vanished_tags};
 pub use url::RepositoryUrl;
 pub use watch::{RefEvent, RefWatch, watch_local};
 pub use work_tree::WorkTree;

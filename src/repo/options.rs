@@ -4,7 +4,10 @@
 //! unsafe in Fairlead is on this page.
 #![allow(unsafe_code, reason = "git2 has no safe way to what the whole process shares of libgit2")]
 
-use std::sync::OnceLock;
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use git2::{Error, opts};
@@ -47,4 +50,42 @@ fn set(options: Options) -> Result<(), Error> {
         git2::transport::register("http", super::https::transport)?;
     }
     Ok(())
+}
+
+/// Whose home libgit2 looks into for `.ssh/known_hosts`, by which it chooses the type of host key that it asks for: that
+/// of the daemon's user says nothing about the pinned keys. It is one for the whole process, so connections that want
+/// the same one share it, and others wait.
+static HOME: Mutex<(Option<PathBuf>, usize)> = Mutex::new((None, 0));
+static HOME_FREE: Condvar = Condvar::new();
+
+/// As long as it lives, libgit2's home is one folder.
+pub(super) struct Home;
+
+impl Home {
+    /// # Errors
+    /// The message of libgit2.
+    pub(super) fn set(folder: &Path) -> Result<Self, String> {
+        let path = CString::new(folder.as_os_str().as_bytes()).map_err(|error| error.to_string())?;
+        let mut home = HOME.lock().unwrap_or_else(PoisonError::into_inner);
+        while home.1 > 0 && home.0.as_deref() != Some(folder) {
+            home = HOME_FREE.wait(home).unwrap_or_else(PoisonError::into_inner);
+        }
+        // SAFETY: the option takes a string that ends with a NUL, which libgit2 copies. Only connections over ssh read
+        // it, and none is at work with another one: `HOME` counts them.
+        let code =
+            unsafe { libgit2_sys::git_libgit2_opts(libgit2_sys::GIT_OPT_SET_HOMEDIR as _, path.as_ptr()) };
+        if code < 0 {
+            return Err(Error::last_error(code).message().to_owned());
+        }
+        *home = (Some(folder.to_owned()), home.1 + 1);
+        Ok(Self)
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let mut home = HOME.lock().unwrap_or_else(PoisonError::into_inner);
+        home.1 = home.1.saturating_sub(1);
+        HOME_FREE.notify_all();
+    }
 }

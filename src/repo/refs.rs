@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use git2::{ErrorCode, Oid, Repository};
+use git2::{ErrorCode, ObjectType, Oid, Repository};
 
 use crate::model::digest::CommitId;
 
 use super::error::{RepoError, clean};
-use super::loose;
 use super::store::commit_of;
+use super::{links, loose};
 
 pub(super) const HEADS: &str = "refs/heads/";
 pub(super) const TAGS: &str = "refs/tags/";
@@ -34,9 +34,30 @@ pub struct RefChange {
     pub new: Option<CommitId>,
 }
 
+/// Longest name of a ref, and of a part between slashes: what libgit2 reads, and a file system takes with `.lock` after
+/// it.
+const MAX_NAME: usize = 1_000;
+const MAX_PART: usize = 240;
+
+/// Whether a ref of this name can be kept here. All others are passed over: whoever may push chooses their names.
+pub(super) fn can_be_kept(name: &str) -> bool {
+    name.len() <= MAX_NAME
+        && !name.contains('\0')
+        && name.split('/').all(|part| part.len() <= MAX_PART)
+        && git2::Reference::is_valid_name(name)
+}
+
+/// Leaves out what can't be kept beside something else: Git keeps no ref `a/b` beside a ref `a`, but not every server
+/// is Git.
+pub(super) fn without_conflicts(refs: Refs) -> Refs {
+    let conflicts = |name: &str| name.match_indices('/').any(|(at, _)| refs.contains_key(&name[..at]));
+    let names: Vec<String> = refs.keys().filter(|name| conflicts(name)).cloned().collect();
+    refs.into_iter().filter(|(name, _)| !names.contains(name)).collect()
+}
+
 pub(super) fn branch_ref(branch: &str) -> Result<String, RepoError> {
     let name = format!("{HEADS}{branch}");
-    if branch.starts_with('-') || !git2::Reference::is_valid_name(&name) {
+    if branch.starts_with('-') || !can_be_kept(&name) {
         return Err(RepoError::InvalidBranch { name: clean(branch) });
     }
     Ok(name)
@@ -51,7 +72,9 @@ pub(super) fn read(repo: &Repository) -> Result<Refs, RepoError> {
             let reference = reference.map_err(failed)?;
             // A symbolic ref that points nowhere names nothing.
             let Ok(resolved) = reference.resolve() else { continue };
-            if let (Ok(name), Some(target)) = (reference.name(), resolved.target()) {
+            if let (Ok(name), Some(target)) = (reference.name(), resolved.target())
+                && can_be_kept(name)
+            {
                 refs.insert(name.to_owned(), target);
             }
         }
@@ -96,9 +119,27 @@ pub(super) fn keep(repo: &Repository, old: Oid, new: Option<Oid>) -> Result<(), 
 
 /// The commit that a ref's target is or names; `None` for a tag of a file or folder.
 pub(super) fn peel(repo: &Repository, target: Oid) -> Option<Oid> {
-    loose::is_whole(repo, target).ok()?;
-    let object = repo.find_object(target, None).ok()?;
-    object.peel_to_commit().ok().map(|commit| commit.id())
+    commit_at(repo, target).ok()?
+}
+
+/// The same, where what can't be read is an error.
+pub(super) fn commit_at(repo: &Repository, target: Oid) -> Result<Option<Oid>, RepoError> {
+    let odb = repo.odb().map_err(|error| RepoError::disk("open the objects", &error))?;
+    let mut at = target;
+    loop {
+        let damaged = |error: git2::Error| RepoError::damaged(&format!("object {at}"), &error);
+        loose::is_whole(repo, at)?;
+        let (_, kind) = loose::header(&odb, at).map_err(damaged)?;
+        match kind {
+            ObjectType::Commit => return Ok(Some(at)),
+            // No chain of tags is a circle: each holds the hash of the next.
+            ObjectType::Tag => match links::of_tag(odb.read(at).map_err(damaged)?.data()) {
+                Some(next) => at = next,
+                None => return Ok(None),
+            },
+            _ => return Ok(None),
+        }
+    }
 }
 
 /// What changed, as commits.

@@ -2,12 +2,13 @@
 
 use git2::{AutotagOption, FetchOptions, Oid, Repository};
 
-use super::error::{RepoError, clean};
-use super::refs::{HEADS, Refs, TAGS};
+use super::advertisement::Shown;
+use super::error::{RepoError, clean, guarded};
+use super::refs::{self, Refs, TAGS};
 use super::settings::{Access, FetchLimits};
 
 /// Downloads what the mirror lacks of `branches` and of all tags, sets no refs, and returns all branches and
-/// tags that the server has.
+/// tags that the server has and that can be kept here.
 pub(super) fn download(
     mirror: &Repository,
     access: &Access,
@@ -16,8 +17,8 @@ pub(super) fn download(
 ) -> Result<Refs, RepoError> {
     let mut specs: Vec<String> = branches.iter().map(|branch| format!("+{branch}:{branch}")).collect();
     specs.push(format!("+{TAGS}*:{TAGS}*"));
-    let wanted = |name: &str| name.starts_with(HEADS) || (name.starts_with(TAGS) && !name.ends_with("^{}"));
-    fetch(mirror, access, limits, &specs, wanted)
+    let shown = Shown { names: branches.to_vec(), all_tags: true };
+    fetch(mirror, access, limits, &specs, shown)
 }
 
 /// Downloads what the mirror lacks of one ref, and returns what it names on the server.
@@ -28,19 +29,21 @@ pub(super) fn download_one(
     reference: &str,
 ) -> Result<Option<Oid>, RepoError> {
     let specs = [format!("+{reference}:{reference}")];
-    Ok(fetch(mirror, access, limits, &specs, |name| name == reference)?.remove(reference))
+    let shown = Shown { names: vec![reference.to_owned()], all_tags: false };
+    Ok(fetch(mirror, access, limits, &specs, shown)?.remove(reference))
 }
 
-/// Downloads, sets no refs, and returns those of the server's refs that are wanted.
+/// Downloads what is shown, sets no refs, and returns the server's branches and tags and what is shown.
 fn fetch(
     mirror: &Repository,
     access: &Access,
     limits: FetchLimits,
     specs: &[String],
-    wanted: impl Fn(&str) -> bool,
+    shown: Shown,
 ) -> Result<Refs, RepoError> {
     let session = access.prepare()?;
-    let _way = session.go(limits);
+    let way = session.go(limits, Some(shown));
+    let _pins = session.pins(mirror.path())?;
     let failed = |error: git2::Error| session.error(&error);
     let url = access.url.as_str();
     let mut remote = mirror.remote_anonymous(url).map_err(failed)?;
@@ -53,11 +56,12 @@ fn fetch(
         .remote_callbacks(session.callbacks(limits))
         .download_tags(AutotagOption::None)
         .update_fetchhead(false);
-    remote.download(specs, Some(&mut options)).map_err(failed)?;
-    let heads = remote.list().map_err(failed)?;
-    let refs = heads.iter().filter(|head| wanted(head.name()) && git2::Reference::is_valid_name(head.name()));
-    let refs = refs.map(|head| (head.name().to_owned(), head.oid())).collect();
+    guarded("fetch", || remote.download(specs, Some(&mut options)).map_err(failed))?;
+    let (found, passed_over) = way.refs(&remote).map_err(failed)?;
+    if passed_over > 0 {
+        tracing::debug!(url, passed_over, "refs of names that can't be kept are passed over");
+    }
     // A connection that does not end well has still told us everything.
     let _ = remote.disconnect();
-    Ok(refs)
+    Ok(refs::without_conflicts(found))
 }

@@ -14,7 +14,7 @@ use git2::{ObjectType, Oid, Repository};
 
 use super::error::RepoError;
 use super::folder::Folder;
-use super::loose;
+use super::{loose, source};
 use crate::model::digest::{CommitId, TreeId};
 
 /// Until when a connection to a server must stand: a forge answers one in well under a second.
@@ -159,7 +159,7 @@ impl Store {
 }
 
 fn open(path: &Path) -> Result<Repository, RepoError> {
-    Repository::open(path).map_err(|error| RepoError::disk(format!("open {}", path.display()), &error))
+    source::open(path, &path.display().to_string())
 }
 
 /// Reads and parses one tree object, with its hash checked by libgit2.
@@ -168,7 +168,12 @@ pub(super) fn read_folder(repo: &Repository, id: TreeId) -> Result<Folder, RepoE
     let odb = repo.odb().map_err(|error| RepoError::disk("open the objects", &error))?;
     let oid = oid_of(id.as_bytes())?;
     loose::is_whole(repo, oid)?;
-    let object = odb.read(oid).map_err(|error| RepoError::damaged(&what, &error))?;
+    let object = odb.read(oid).map_err(|error| match source::completes(repo) {
+        Some(completes) if error.code() == git2::ErrorCode::NotFound => {
+            RepoError::Incomplete { what: what.clone(), completes: completes.to_owned() }
+        }
+        _ => RepoError::damaged(&what, &error),
+    })?;
     if object.kind() != ObjectType::Tree {
         return Err(RepoError::Refused { path: what, reason: format!("is a {}", object.kind()) });
     }

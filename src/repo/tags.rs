@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use semver::{Version, VersionReq};
+use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::model::digest::CommitId;
 use crate::model::name::ProfileName;
+use crate::model::range::VersionRange;
 
 /// A tag and the commit that it names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -27,7 +28,7 @@ pub struct TagMoved {
 /// versions the profile's own wins. A pre-release matches only a range that names one of the same version
 /// (semver's rule). Of versions that differ in build metadata alone, which has no order, the tag whose name
 /// sorts last wins, so that the answer is the same everywhere.
-pub fn newest_tag(profile: &ProfileName, range: &VersionReq, tags: &[Tag]) -> Option<(Version, Tag)> {
+pub fn newest_tag(profile: &ProfileName, range: &VersionRange, tags: &[Tag]) -> Option<(Version, Tag)> {
     let candidate = |tag: &'_ Tag| {
         let (version, own) = version_of(profile, &tag.name)?;
         range.matches(&version).then(|| (version, own, tag.clone()))
@@ -47,7 +48,21 @@ fn version_of(profile: &ProfileName, tag: &str) -> Option<(Version, bool)> {
     Version::parse(version.strip_prefix('v')?).ok().map(|version| (version, own))
 }
 
-/// Tags that name another commit than remembered. A deleted tag is not among them: its range resolves again.
+/// Whether a tag is a version's, of some profile or of all: those that bring commits that documents may name.
+pub fn is_version_tag(tag: &str) -> bool {
+    let (profile, version) =
+        tag.rsplit_once('/').map_or((None, tag), |(profile, version)| (Some(profile), version));
+    profile.is_none_or(|profile| profile.parse::<ProfileName>().is_ok())
+        && version.strip_prefix('v').is_some_and(|version| Version::parse(version).is_ok())
+}
+
+/// Tags that are remembered, and that the repository has no more.
+pub fn vanished_tags(remembered: &BTreeMap<String, CommitId>, tags: &BTreeMap<String, CommitId>) -> Vec<Tag> {
+    let gone = remembered.iter().filter(|(name, _)| is_version_tag(name) && !tags.contains_key(*name));
+    gone.map(|(name, commit)| Tag { name: name.clone(), commit: *commit }).collect()
+}
+
+/// Tags that name another commit than remembered.
 pub fn moved_tags(
     remembered: &BTreeMap<String, CommitId>,
     tags: &BTreeMap<String, CommitId>,

@@ -8,10 +8,11 @@ use std::path::Path;
 use git2::{ObjectType, Odb, Oid, Repository};
 
 use super::error::RepoError;
-use super::folder::{EXECUTABLE, FILE, FOLDER, raw_entries};
+use super::folder::{is_file, is_folder, raw_entries};
 use super::git_tree::MAX_DEPTH;
-use super::loose;
+use super::left_out::LeftOut;
 use super::store::oid_of;
+use super::{links, loose};
 
 /// Trees, files, and commits, that are remembered as checked; 20 bytes each, forgotten all at once.
 const REMEMBERED: usize = 200_000;
@@ -41,7 +42,7 @@ impl Verified {
         known: impl IntoIterator<Item = Oid>,
         depth: Depth,
     ) -> Result<(), RepoError> {
-        let damaged = |error: git2::Error| RepoError::damaged("the history", &error);
+        let odb = repo.odb().map_err(|error| RepoError::disk("open the objects", &error))?;
         let known: HashSet<Oid> = known.into_iter().collect();
         let mut met = HashSet::new();
         let mut todo = vec![tip];
@@ -50,13 +51,10 @@ impl Verified {
             if checked || known.contains(&commit) || !met.insert(commit) {
                 continue;
             }
-            loose::is_whole(repo, commit)?;
-            todo.extend(repo.find_commit(commit).map_err(damaged)?.parent_ids());
+            todo.extend(commit_links(repo, &odb, commit)?.parents);
         }
         remember(&mut self.commits, met);
-        loose::is_whole(repo, tip)?;
-        let tree = repo.find_commit(tip).map_err(damaged)?.tree_id();
-        let odb = repo.odb().map_err(|error| RepoError::disk("open the objects", &error))?;
+        let tree = commit_links(repo, &odb, tip)?.tree;
         self.check_tree(repo, &odb, tree, depth)
     }
 
@@ -67,7 +65,7 @@ impl Verified {
         root: Oid,
         depth: Depth,
     ) -> Result<(), RepoError> {
-        let (mut found, mut files) = (HashSet::new(), HashSet::new());
+        let (mut found, mut files, left_out) = (HashSet::new(), HashSet::new(), LeftOut::read(repo.path())?);
         let mut todo = vec![(root, 0)];
         while let Some((tree, level)) = todo.pop() {
             // Deeper folders are refused by whoever reads them.
@@ -80,17 +78,21 @@ impl Verified {
             let what = || format!("folder {tree}");
             loose::is_whole(repo, tree)?;
             let object = odb.read(tree).map_err(|error| RepoError::damaged(&what(), &error))?;
+            // A tree that has its own hash and is no tree is wrong content, not damage: whoever reads it is told, and
+            // nobody else is stopped. The same for what is not of the kind that its folder says.
             if object.kind() != ObjectType::Tree {
-                return Err(wrong_kind(what(), object.kind()));
+                continue;
             }
-            // A tree that has its own hash and is no tree is wrong content, not damage: refused when read.
             for entry in raw_entries(object.data()).map_while(Result::ok) {
                 let id = oid_of(entry.id.as_bytes())?;
-                match entry.mode {
-                    FOLDER => todo.push((id, level + 1)),
-                    FILE | EXECUTABLE if depth == Depth::Present && self.files.contains(&id) => {}
-                    FILE | EXECUTABLE if files.insert(id) => check_file(repo, odb, id, depth)?,
-                    _ => {}
+                if is_folder(entry.mode) {
+                    todo.push((id, level + 1));
+                } else if is_file(entry.mode)
+                    && !(depth == Depth::Present && self.files.contains(&id))
+                    && files.insert(id)
+                    && !left_out.has(id)
+                {
+                    check_file(repo, odb, id, depth)?;
                 }
             }
         }
@@ -107,20 +109,22 @@ fn remember(checked: &mut HashSet<Oid>, also: HashSet<Oid>) {
     checked.extend(also.into_iter().take(REMEMBERED));
 }
 
-/// The object is what its hash says, so this is no damage: a tree was made that says something else.
-fn wrong_kind(path: String, kind: ObjectType) -> RepoError {
-    RepoError::Refused { path, reason: format!("is a {kind}") }
+/// What a commit names, by its bytes.
+fn commit_links(repo: &Repository, odb: &Odb<'_>, commit: Oid) -> Result<links::CommitLinks, RepoError> {
+    loose::is_whole(repo, commit)?;
+    let object = odb.read(commit).map_err(|error| RepoError::damaged("the history", &error))?;
+    links::of_commit(object.data()).ok_or_else(|| RepoError::Refused {
+        path: format!("commit {commit}"),
+        reason: "is not a commit that Git can read".to_owned(),
+    })
 }
 
 fn check_file(repo: &Repository, odb: &Odb<'_>, id: Oid, depth: Depth) -> Result<(), RepoError> {
     loose::is_whole(repo, id)?;
     let damaged = |error: git2::Error| RepoError::damaged(&format!("file {id}"), &error);
-    let (size, kind) = odb.read_header(id).map_err(damaged)?;
-    if kind != ObjectType::Blob {
-        return Err(wrong_kind(format!("file {id}"), kind));
-    }
+    let (size, _) = loose::header(odb, id).map_err(damaged)?;
     // Larger ones are never read, so they need not be read here, into memory.
-    if depth == Depth::Read && size as u64 <= super::git_tree::MAX_FILE {
+    if depth == Depth::Read && size <= super::git_tree::MAX_FILE {
         odb.read(id).map_err(damaged)?;
     }
     Ok(())

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use git2::{ErrorCode, ObjectType, Oid, Repository};
+use git2::{ObjectType, Oid, Repository};
 
 use crate::model::digest::TreeId;
 use crate::model::tree::{Entry, EntryKind, Tree, TreeError};
@@ -18,6 +18,8 @@ use super::folder::{
     EXECUTABLE, FILE, FOLDER, Folder, IS_SUBMODULE, IS_SYMLINK, Item, SUBMODULE, SYMLINK, check_name,
 };
 use super::git_tree::{MAX_DEPTH, MAX_FILE, entries_of, join, last_name, refused, steps, too_large};
+use super::index::Index;
+use super::source;
 use super::store::{bytes_of, lock, prepare};
 
 /// A folder on disk, as Git would commit it: the ids are those of the commit, ignored files are not there,
@@ -31,9 +33,10 @@ pub struct WorkTree {
     folders: Mutex<HashMap<String, Arc<Scanned>>>,
 }
 
-/// What the surrounding repository ignores.
+/// What the surrounding repository tracks and ignores.
 struct Ignores {
     repo: Repository,
+    index: Index,
     /// From the repository's work tree to our root.
     prefix: PathBuf,
 }
@@ -54,6 +57,13 @@ enum What {
 }
 
 impl WorkTree {
+    /// The root of the work tree that `path` is in; none outside a repository, and for a bare one.
+    pub fn root_around(path: &Path) -> Option<PathBuf> {
+        prepare().ok()?;
+        let repo = source::discover(path).ok()?;
+        fs::canonicalize(repo.workdir()?).ok()
+    }
+
     /// Opens a folder, in a Git repository or not.
     ///
     /// # Errors
@@ -73,19 +83,27 @@ impl WorkTree {
         let full = self.root.join(path);
         let metadata = match fs::symlink_metadata(&full) {
             Ok(metadata) => metadata,
-            Err(error) if is_absent(&error) => return Ok(None),
+            Err(error) if is_absent(&error) => {
+                return match self.is_left_out(path) {
+                    true => Err(unreadable(path, &format!("it {IS_LEFT_OUT}"))),
+                    false => Ok(None),
+                };
+            }
             Err(error) => return Err(unreadable(path, &error)),
         };
-        if let Some(ignores) = &self.ignores
-            && lock(ignores).ignores(path, metadata.is_dir()).map_err(|error| unreadable(path, &error))?
-        {
-            return Ok(None);
+        let mut submodule = false;
+        if let Some(ignores) = &self.ignores {
+            let ignores = lock(ignores);
+            if ignores.ignores(path, metadata.is_dir()).map_err(|error| unreadable(path, &error))? {
+                return Ok(None);
+            }
+            submodule = ignores.is_submodule(path);
         }
         let kind = metadata.file_type();
         Ok(Some(if kind.is_symlink() {
             What::Symlink
         } else if kind.is_dir() {
-            if full.join(".git").exists() { What::Submodule } else { What::Folder }
+            if submodule || full.join(".git").exists() { What::Submodule } else { What::Folder }
         } else if kind.is_file() {
             What::File { size: metadata.len(), executable: metadata.permissions().mode() & 0o100 != 0 }
         } else {
@@ -112,6 +130,32 @@ impl WorkTree {
         Ok(Some(found))
     }
 
+    /// Whether Git has something at a path that it was told to leave out of the work tree.
+    fn is_left_out(&self, path: &str) -> bool {
+        let ignores = self.ignores.as_ref().map(lock);
+        ignores
+            .is_some_and(|ignores| ignores.index.leaves_out(ignores.prefix.join(path).as_os_str().as_bytes()))
+    }
+
+    /// What of a folder Git was told to leave out of the work tree, as entries that can't be read.
+    fn left_out(&self, folder: &str, present: &[Scan]) -> Vec<Scan> {
+        let Some(ignores) = &self.ignores else { return Vec::new() };
+        let ignores = lock(ignores);
+        let prefix = if folder.is_empty() { ignores.prefix.clone() } else { ignores.prefix.join(folder) };
+        let mut out: Vec<Scan> = Vec::new();
+        for (below, tracked) in ignores.index.below(prefix.as_os_str().as_bytes()) {
+            let name = below.split(|byte| *byte == b'/').next().unwrap_or_default();
+            let known = |scans: &[Scan]| scans.iter().any(|(_, known, _)| known.as_slice() == name);
+            if !tracked.left_out || known(present) || known(&out) {
+                continue;
+            }
+            let shown = String::from_utf8_lossy(name).into_owned();
+            // Without a mode it is not in the folder's hash, which nobody asks for where something is unknown.
+            out.push((0, name.to_vec(), Item { name: shown, kind: Err(IS_LEFT_OUT), id: tracked.id }));
+        }
+        out
+    }
+
     fn scan(&self, path: &str, depth: usize) -> Result<Arc<Scanned>, TreeError> {
         if let Some(scanned) = lock(&self.folders).get(path) {
             return Ok(Arc::clone(scanned));
@@ -127,6 +171,8 @@ impl WorkTree {
                 entries.extend(self.scan_entry(path, &name, depth)?);
             }
         }
+        let left_out = self.left_out(path, &entries);
+        entries.extend(left_out);
         let id = tree_id(&mut entries).map_err(|error| unreadable(path, &error))?;
         let folder = Folder::from_items(entries.into_iter().map(|(_, _, item)| item).collect());
         let scanned = Arc::new(Scanned { id, folder });
@@ -172,6 +218,9 @@ impl WorkTree {
 }
 
 type Scan = (u32, Vec<u8>, Item);
+
+const IS_LEFT_OUT: &str = "is in the commit, but was left out of this work tree (sparse checkout), so what it says is unknown; \
+     'git sparse-checkout disable' brings it, and so does 'git sparse-checkout add' with its folder";
 
 const IS_ODD: &str = "is neither a file nor a folder";
 
@@ -224,34 +273,35 @@ impl Tree for WorkTree {
 
 impl Ignores {
     fn around(root: &Path) -> Result<Option<Self>, RepoError> {
-        let repo = match Repository::discover(root) {
+        let repo = match source::discover(root) {
             Ok(repo) => repo,
-            Err(error) if error.code() == ErrorCode::NotFound => return Ok(None),
-            Err(error) => {
-                return Err(RepoError::disk(
-                    format!("open the repository around {}", root.display()),
-                    &error,
-                ));
-            }
+            Err(RepoError::NoRepository { .. }) => return Ok(None),
+            Err(error) => return Err(error),
         };
         let Some(work) = repo.workdir() else { return Ok(None) };
         let work = fs::canonicalize(work).map_err(|error| RepoError::io("find the work tree", &error))?;
         let Ok(prefix) = root.strip_prefix(&work).map(Path::to_owned) else { return Ok(None) };
-        Ok(Some(Self { repo, prefix }))
+        let index = Index::read(repo.path())?;
+        Ok(Some(Self { repo, index, prefix }))
     }
 
     /// Whether Git would leave it out: ignored, and neither it nor anything below is tracked.
     fn ignores(&self, path: &str, is_folder: bool) -> Result<bool, git2::Error> {
         let path = self.prefix.join(path);
-        let index = self.repo.index()?;
-        if index.get_path(&path, 0).is_some() {
-            return Ok(false);
-        }
-        if is_folder && index.find_prefix(path.join("")).is_ok() {
+        if self.index.get(bytes(&path)).is_some() || (is_folder && self.index.tracks(bytes(&path))) {
             return Ok(false);
         }
         self.repo.is_path_ignored(&path)
     }
+
+    /// Also one that was not fetched, whose folder is empty.
+    fn is_submodule(&self, path: &str) -> bool {
+        self.index.get(bytes(&self.prefix.join(path))).is_some_and(|tracked| tracked.mode == SUBMODULE)
+    }
+}
+
+fn bytes(path: &Path) -> &[u8] {
+    path.as_os_str().as_bytes()
 }
 
 /// The hash of a tree with these entries, in Git's order: folders sort as if their names ended with `/`.

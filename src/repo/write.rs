@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::model::digest::CommitId;
 
-use super::error::{RepoError, clean};
+use super::error::{RepoError, clean, guarded};
 use super::git_tree::steps;
 use super::history::History;
 use super::refs::branch_ref;
@@ -123,7 +123,8 @@ pub fn push(repo: &Path, access: &Access, branch: &str, to: &str) -> Result<(), 
     let repo = open(repo)?;
     let session = access.prepare()?;
     let limits = FetchLimits::default();
-    let _way = session.go(limits);
+    let _way = session.go(limits, None);
+    let _pins = session.pins(repo.path())?;
     let rejected = std::cell::RefCell::new(None);
     let result = {
         let mut callbacks = session.callbacks(limits);
@@ -134,7 +135,9 @@ pub fn push(repo: &Path, access: &Access, branch: &str, to: &str) -> Result<(), 
         let mut options = PushOptions::new();
         options.remote_callbacks(callbacks);
         let remote = repo.remote_anonymous(access.url.as_str());
-        remote.and_then(|mut remote| remote.push(&[format!("{from}:{to_ref}")], Some(&mut options)))
+        guarded("push", || {
+            Ok(remote.and_then(|mut remote| remote.push(&[format!("{from}:{to_ref}")], Some(&mut options))))
+        })?
     };
     let refused = |reason| RepoError::PushRejected { url: access.url.clone(), branch: clean(to), reason };
     match (result, rejected.into_inner()) {
@@ -149,7 +152,7 @@ pub fn push(repo: &Path, access: &Access, branch: &str, to: &str) -> Result<(), 
 
 fn open(path: &Path) -> Result<Repository, RepoError> {
     prepare()?;
-    Repository::discover(path).map_err(|error| RepoError::disk(format!("open {}", path.display()), &error))
+    super::source::discover(path)
 }
 
 fn find_commit(repo: &Repository, commit: CommitId) -> Result<git2::Commit<'_>, RepoError> {

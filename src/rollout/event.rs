@@ -58,6 +58,8 @@ pub enum RevisionHold {
     NonFastForward { from: CommitId, to: CommitId },
     #[error("tag {tag} moved from {from} to {to}", from = .from.short(), to = .to.short())]
     TagMoved { tag: String, from: CommitId, to: CommitId },
+    #[error("tag {tag} (commit {commit}) is gone from the repository, and {instead}", commit = .commit.short())]
+    TagVanished { tag: String, commit: CommitId, instead: String },
     #[error("commit {commit} is reached by neither the control branch nor an allowed tag", commit = .commit.short())]
     Unreachable { commit: CommitId },
     #[error("commit {commit} was accepted but is not there: bring it by a tag, or by a branch that a profile follows", commit = .commit.short())]

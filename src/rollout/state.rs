@@ -15,7 +15,7 @@ use super::tally::Tally;
 use super::target::{Moment, Phase, Target, Want};
 use super::{removal, waves};
 use crate::model::digest::{CommitId, InputDigest};
-use crate::model::name::{FleetName, TargetName};
+use crate::model::name::{FleetName, ProfileName, TargetName};
 use crate::model::release::ReleaseRef;
 use crate::model::revision::{Revision, Revisions};
 
@@ -231,6 +231,14 @@ impl FleetState {
         let target = self.r.targets.get(self.r.find(target)?)?;
         target.wanted.as_ref()?;
         Some(target.wanted().map(|release| self.r.book.full(release)))
+    }
+
+    /// Whether the fleet's newest or accepted commit takes a profile at this commit.
+    pub fn takes(&self, profile: &ProfileName, commit: CommitId) -> bool {
+        let newest = self.r.head.as_ref().map(|head| head.revisions);
+        let takes =
+            |revs: Revs| self.r.book.revisions(revs).profiles.get(profile).map(|r| r.commit) == Some(commit);
+        newest.into_iter().chain(self.r.accepted).any(takes)
     }
 
     /// For a target that the accepted commit does not know: the accepted revisions, whose profiles its

@@ -8,6 +8,7 @@
 )]
 
 mod architecture;
+mod clones;
 mod cluster;
 mod completion;
 mod control_plane;

@@ -287,7 +287,9 @@ fn fleets() {
             (
                 "name: edge",
                 "name: edge\n    revision: {tag: 'x.y'}",
-                &["8:21: 'x.y' does not fit; expected a range of semantic versions such as '>=1.4, <2'"],
+                &[
+                    "8:21: 'x.y' does not fit; expected a range of semantic versions such as '>=1.4, <2', '1.x' or '^1.2 || ^2'",
+                ],
             ),
             (
                 "name: edge",

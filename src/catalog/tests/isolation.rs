@@ -49,7 +49,7 @@ fn threat_one_bad_file_of_a_hundred_stops_no_other() {
         (target("edge-007", ", region: us"), "is here twice"),
         (target("edge-007", "}, suspned: {"), "unknown key 'suspned'"),
         ("a: [".to_owned(), "not valid YAML"),
-        ("\u{0}".to_owned(), "not valid YAML"),
+        ("\u{0}".to_owned(), "binary file"),
         ("metadata: {name: edge-007}".to_owned(), "is missing"),
         ("name: edge-007".to_owned(), "is missing"),
     ];
@@ -143,12 +143,19 @@ fn what_is_read_in_full_and_not_there_is_absent() {
     assert_eq!(catalog.fleet_presence(&"other".parse().unwrap()), Presence::Absent);
     let catalog = read(&MemoryTree::default());
     assert_eq!(catalog.target_presence(&"edge-000".parse().unwrap()), Presence::Absent);
+    let begun = MemoryTree::default().with("clusters/edge.yaml", "");
+    assert_eq!(
+        findings(&begun),
+        [
+            "fleets: warning: there is no folder 'fleets', and so no fleet",
+            "profiles: warning: there is no folder 'profiles', and so no profile"
+        ]
+    );
     assert_eq!(
         findings(&MemoryTree::default()),
         [
-            "clusters: warning: there is no folder 'clusters', and so no target",
-            "fleets: warning: there is no folder 'fleets', and so no fleet",
-            "profiles: warning: there is no folder 'profiles', and so no profile",
+            ".: there is none of the folders 'profiles', 'clusters', 'fleets', so nothing is read (hint: name the root of \
+             the fleet repository, or the folders in the daemon's settings)"
         ]
     );
 }

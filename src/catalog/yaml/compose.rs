@@ -43,10 +43,18 @@ pub(super) struct Composer<'input, I: BorrowedInput<'input>> {
     documents: usize,
     last: Mark,
     broken: bool,
+    /// Lines of the file before the text.
+    lines: u32,
 }
 
 impl<'input, I: BorrowedInput<'input>> Composer<'input, I> {
-    pub(super) fn new(file: &str, parser: Parser<'input, I>, dialect: Dialect) -> Self {
+    pub(super) fn new(
+        file: &str,
+        parser: Parser<'input, I>,
+        dialect: Dialect,
+        lines: u32,
+        weight: usize,
+    ) -> Self {
         Self {
             file: file.into(),
             parser,
@@ -55,17 +63,28 @@ impl<'input, I: BorrowedInput<'input>> Composer<'input, I> {
             suppressed: 0,
             suppressed_warnings: 0,
             anchors: HashMap::new(),
-            weight: 0,
+            weight,
             documents: 0,
             last: Mark::default(),
             broken: false,
+            lines,
         }
+    }
+
+    /// Where it is in the file.
+    fn mark(&self, span: Span) -> Mark {
+        Mark::from(span).after_lines(self.lines)
+    }
+
+    /// What was read so far weighs; see [`MAX_WEIGHT`].
+    pub(super) fn weight(&self) -> usize {
+        self.weight
     }
 
     pub(super) fn next(&mut self) -> Result<Option<(Event<'input>, Span)>, Halt> {
         let next = self.parser.next_event().transpose()?;
         if let Some((_, span)) = &next {
-            self.last = (*span).into();
+            self.last = self.mark(*span);
         }
         Ok(next)
     }
@@ -128,7 +147,7 @@ impl<'input, I: BorrowedInput<'input>> Composer<'input, I> {
             Halt::File => return false,
             Halt::Document => {}
             Halt::Syntax(error) => {
-                let at = Mark::from(Span::empty(*error.marker()));
+                let at = self.mark(Span::empty(*error.marker()));
                 use granit_parser::ErrorKind::{RecursionLimitExceeded, UnknownAnchor};
                 match error.kind() {
                     RecursionLimitExceeded => self.too_deep(at),
@@ -145,7 +164,7 @@ impl<'input, I: BorrowedInput<'input>> Composer<'input, I> {
         match self.parser.proceed_next_document() {
             Ok(more) => more,
             Err(error) => {
-                let at = Mark::from(Span::empty(*error.marker()));
+                let at = self.mark(Span::empty(*error.marker()));
                 self.report(at, "yaml-syntax", format!("not valid YAML: {}", error.info()), None);
                 false
             }
@@ -177,7 +196,7 @@ impl<'input, I: BorrowedInput<'input>> Composer<'input, I> {
     }
 
     fn part(&mut self, event: Event<'input>, span: Span, depth: usize) -> Result<Part, Halt> {
-        let at = Mark::from(span);
+        let at = self.mark(span);
         let (part, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 (self.scalar(&text, style, tag.as_deref(), at)?, anchor)
@@ -302,7 +321,7 @@ impl<'input, I: BorrowedInput<'input>> Composer<'input, I> {
             if event == Event::MappingEnd {
                 break;
             }
-            let key_at = Mark::from(span);
+            let key_at = self.mark(span);
             let merge = is_merge(&event);
             let key = self.part(event, span, depth)?;
             let (event, span) = self.expect()?;

@@ -4,9 +4,11 @@
 //! key and value, and diagnostics. Guarantees: never panics; a file that is too large, too deep or that
 //! expands too far is a diagnostic, found in bounded time and memory; a document is in `docs` only if
 //! nothing is wrong with it; after a syntax error `complete` is false, because nobody can know what else
-//! the file was meant to hold. Assumes nothing. Pure.
+//! the file was meant to hold. What kubectl reads is read (UTF-16 with a byte order mark, JSON documents one after
+//! another), and what is no text at all is named as what it is. Assumes nothing. Pure.
 
 mod compose;
+mod content;
 mod places;
 mod scalar;
 
@@ -91,20 +93,49 @@ pub fn parse(file: &str, bytes: &[u8], dialect: Dialect) -> Parsed {
         let message = format!("the file has {} bytes, more than the {MAX_BYTES} that are read", bytes.len());
         return whole("file-too-large", message, "split it into several files");
     }
-    match std::str::from_utf8(bytes) {
-        Ok(text) => parse_text(file, text, dialect),
-        Err(error) => {
-            let line = bytes[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
-            let mut parsed = whole("not-utf8", "the file is not UTF-8 text".to_owned(), "save it as UTF-8");
-            if let Some(first) = parsed.diagnostics.first_mut() {
-                first.place = Place::at(file, u32::try_from(line).unwrap_or(u32::MAX), 1);
+    let text = match content::text(bytes) {
+        Ok(text) => text,
+        Err(found) => {
+            let mut parsed = whole(found.code, found.message, found.hint);
+            if let (Some(first), Some(line)) = (parsed.diagnostics.first_mut(), found.line) {
+                first.place = Place::at(file, line, 1);
             }
-            parsed
+            return parsed;
+        }
+    };
+    let parts = content::json_documents(&text);
+    if parts.len() < 2 {
+        return parse_text(file, &text, dialect, &mut Read::default());
+    }
+    let mut all = Parsed { complete: true, ..Parsed::default() };
+    let mut read = Read::default();
+    for (line, part) in parts {
+        read.lines = line;
+        let one = parse_text(file, part, dialect, &mut read);
+        all.docs.extend(one.docs);
+        all.broken.extend(one.broken);
+        all.diagnostics.extend(one.diagnostics);
+        all.complete &= one.complete;
+        if all.docs.len() + all.broken.len() > MAX_DOCUMENTS || all.diagnostics.len() > MAX_FINDINGS {
+            all.complete = false;
+            let message =
+                format!("the file has more than {MAX_DOCUMENTS} documents or {MAX_FINDINGS} findings");
+            all.diagnostics.push(Diagnostic::error(Place::file(file), "too-many-documents", message));
+            break;
         }
     }
+    all
 }
 
-fn parse_text(file: &str, text: &str, dialect: Dialect) -> Parsed {
+/// What of a file comes before a text in it.
+#[derive(Debug, Default)]
+struct Read {
+    lines: u32,
+    /// See [`MAX_WEIGHT`].
+    weight: usize,
+}
+
+fn parse_text(file: &str, text: &str, dialect: Dialect, before: &mut Read) -> Parsed {
     let options = options! {
         flow_nesting_limit: MAX_DEPTH + 1,
         block_nesting_limit: MAX_DEPTH + 1,
@@ -114,7 +145,7 @@ fn parse_text(file: &str, text: &str, dialect: Dialect) -> Parsed {
         emit_comments: false,
     };
     let parser = Parser::new_from_str_with_options(text, options);
-    let mut composer = compose::Composer::new(file, parser, dialect);
+    let mut composer = compose::Composer::new(file, parser, dialect, before.lines, before.weight);
     let mut out = Parsed { complete: true, ..Parsed::default() };
     loop {
         let again = match next_document(&mut composer) {
@@ -143,6 +174,7 @@ fn parse_text(file: &str, text: &str, dialect: Dialect) -> Parsed {
             break;
         }
     }
+    before.weight = composer.weight();
     out.diagnostics = composer.into_findings();
     out
 }

@@ -21,6 +21,11 @@ impl From<Span> for Mark {
 }
 
 impl Mark {
+    /// The same in a text that comes after so many lines.
+    pub(super) fn after_lines(self, lines: u32) -> Self {
+        Self { line: self.line.saturating_add(lines), ..self }
+    }
+
     pub(super) fn in_file(self, file: &str) -> Place {
         Place::at(file, self.line, self.column)
     }

@@ -18,9 +18,8 @@ use crate::daemon::library::Library;
 use crate::daemon::plans::{self, PlanError};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::digest::CommitId;
-use crate::plan::offline::comment::comment;
+use crate::plan::offline::comment::{comment, without_plan};
 use crate::plan::offline::print::plain;
-use crate::plan::offline::{FleetPlan, escape};
 use crate::release::LayerCache;
 use crate::repo::History;
 
@@ -177,11 +176,7 @@ fn look(question: &Question) -> Result<Answer, PlanError> {
             findings,
         },
         Err(reason) => Answer {
-            comment: format!(
-                "**No plan**: {}.\n\n{}",
-                escape(&reason),
-                comment(&FleetPlan::default(), &findings, &[], room, page)
-            ),
+            comment: without_plan(&reason, &findings, room, page),
             text: String::new(),
             plan: None,
             no_plan: Some(reason),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::markdown::{escape, group_markdown, unplanned_markdown};
+use super::markdown::{escape, group_markdown, not_known_markdown};
 use super::print::summary;
 use super::{FleetPlan, What};
 use crate::model::diagnostic::{Diagnostic, Severity};
@@ -44,12 +44,19 @@ pub fn comment(
     out.push(listing(findings));
     out.push(fleets(plan, ways));
     out.push(layers(plan));
+    // Before the changes: whoever reads only the head of a comment must see that it does not tell everything.
+    not_known_markdown(plan).into_iter().for_each(|line| out.push(line));
     for group in &plan.groups {
         out.push(group_markdown(group));
     }
-    for entry in &plan.unplanned {
-        out.push(unplanned_markdown(entry));
-    }
+    out.finish(page)
+}
+
+/// The comment where there is no plan at all, and so nothing to count.
+pub fn without_plan(reason: &str, findings: &[Diagnostic], max: usize, page: Option<&str>) -> String {
+    let mut out = Cut { out: String::new(), chars: 0, max: max.saturating_sub(TAIL), left_out: 0 };
+    out.push(format!("### No plan: {}\n\n", escape(reason)));
+    out.push(listing(findings));
     out.finish(page)
 }
 

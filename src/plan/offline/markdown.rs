@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::print::{counts, members, membership, remark, severity, summary};
-use super::{FleetPlan, Group, ObjectChange, Unplanned, What};
+use super::{FleetPlan, Group, ObjectChange, What};
 
 /// Longest diff of an object, in lines. Forges refuse comments of more than 65,536 characters.
 const MAX_DIFF_LINES: usize = 200;
@@ -16,7 +16,7 @@ pub fn markdown(plan: &FleetPlan) -> String {
     for group in &plan.groups {
         show_group(&mut out, group);
     }
-    out.extend(plan.unplanned.iter().map(unplanned_markdown));
+    out.extend(not_known_markdown(plan));
     out
 }
 
@@ -26,9 +26,15 @@ pub(super) fn group_markdown(group: &Group) -> String {
     out
 }
 
-pub(super) fn unplanned_markdown(entry: &Unplanned) -> String {
-    let who = format!("{} ({})", entry.target, entry.fleet);
-    format!("- **{}** has no plan: {}\n", escape(&who), escape(&entry.reason))
+/// A line for all that is not known: targets without a plan, and what could not be read.
+pub(super) fn not_known_markdown(plan: &FleetPlan) -> Vec<String> {
+    let line =
+        |who: &str, what: &str, reason: &str| format!("- **{}** {what}: {}\n", escape(who), escape(reason));
+    let unplanned = plan.unplanned_groups().into_iter().map(|((fleet, reason), targets)| {
+        line(&format!("{} ({fleet})", members(&targets)), "no plan", reason)
+    });
+    let unread = plan.unread.iter().map(|entry| line(&entry.what, "not read", &entry.reason));
+    unplanned.chain(unread).collect()
 }
 
 // Writing to a String can't fail.

@@ -12,6 +12,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::notes::Note;
+use std::collections::BTreeMap;
+
 use crate::model::diagnostic::Place;
 use crate::model::name::{FleetName, TargetName};
 use crate::model::object::ObjectKey;
@@ -33,6 +35,9 @@ pub struct FleetPlan {
     /// Targets for which no plan could be made, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unplanned: Vec<Unplanned>,
+    /// What could not be read, so that whom it concerns is not known either.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<Unread>,
 }
 
 /// One target of one fleet.
@@ -138,6 +143,18 @@ pub struct Unplanned {
     pub reason: String,
 }
 
+/// A document, file or folder that could not be read, of which no target is known.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Unread {
+    /// E.g. `fleet retail` or `fleets/retail.yaml`.
+    pub what: String,
+    pub reason: String,
+    /// If it concerns this target alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<TargetName>,
+}
+
 impl Change {
     pub fn is_empty(&self) -> bool {
         self.membership == Membership::Stays && self.layers.is_empty() && self.notes.is_empty()
@@ -153,7 +170,8 @@ impl FleetPlan {
     pub fn of(changes: impl IntoIterator<Item = (Member, Change)>) -> Self {
         let (empty, changes): (Vec<_>, Vec<_>) = changes.into_iter().partition(|(_, c)| c.is_empty());
         let unchanged = empty.into_iter().map(|(member, _)| member).collect();
-        let mut plan = Self { groups: group::group(changes), unchanged, unplanned: Vec::new() };
+        let mut plan =
+            Self { groups: group::group(changes), unchanged, unplanned: Vec::new(), unread: Vec::new() };
         plan.sort();
         plan
     }
@@ -166,6 +184,27 @@ impl FleetPlan {
         });
         self.unchanged.sort_unstable();
         self.unplanned.sort_unstable();
+        self.unread.sort_unstable();
+    }
+
+    pub fn unread(mut self, more: impl IntoIterator<Item = Unread>) -> Self {
+        self.unread.extend(more);
+        self.sort();
+        self
+    }
+
+    /// Whether something of what was asked about is not known.
+    pub fn is_partial(&self) -> bool {
+        !self.unplanned.is_empty() || !self.unread.is_empty()
+    }
+
+    /// Targets without a plan, those with the same reason together.
+    fn unplanned_groups(&self) -> BTreeMap<(&FleetName, &str), Vec<TargetName>> {
+        let mut groups: BTreeMap<_, Vec<TargetName>> = BTreeMap::new();
+        for entry in &self.unplanned {
+            groups.entry((&entry.fleet, entry.reason.as_str())).or_default().push(entry.target.clone());
+        }
+        groups
     }
 
     pub fn unplanned(mut self, more: impl IntoIterator<Item = Unplanned>) -> Self {
@@ -185,11 +224,12 @@ impl FleetPlan {
         self.groups.retain(|group| !group.targets.is_empty());
         self.unchanged.retain(|member| targets.contains(&member.target));
         self.unplanned.retain(|entry| targets.contains(&entry.target));
+        self.unread.retain(|entry| entry.target.as_ref().is_none_or(|target| targets.contains(target)));
         self.sort();
     }
 
-    /// Whether nothing changes anywhere, and every target could be planned.
+    /// Whether nothing changes anywhere, and all could be read.
     pub fn is_empty(&self) -> bool {
-        self.groups.is_empty() && self.unplanned.is_empty()
+        self.groups.is_empty() && !self.is_partial()
     }
 }

@@ -42,7 +42,11 @@ impl Printer {
             let head = format!("{} ({}): no plan", entry.target, entry.fleet);
             self.line(0, RED, &head, &visible(&format!(": {}", entry.reason)));
         }
-        if !plan.unplanned.is_empty() {
+        for entry in &plan.unread {
+            let head = format!("{}: not read", visible(&entry.what));
+            self.line(0, RED, &head, &visible(&format!(": {}", entry.reason)));
+        }
+        if plan.is_partial() {
             self.out.push('\n');
         }
         self.line(0, BOLD, &summary(plan), "");
@@ -195,12 +199,14 @@ pub(super) fn summary(plan: &FleetPlan) -> String {
     let all = changing + plan.unchanged.len() + plan.unplanned.len();
     let targets = if all == 1 { "target" } else { "targets" };
     let mut line = match changing {
+        0 if plan.is_partial() => format!("No changes are known ({all} {targets})"),
         0 => format!("No changes ({all} {targets})"),
         _ => format!("{changing} of {all} {targets} would change"),
     };
     let dangers = plan.groups.iter().flat_map(|g| &g.change.notes);
     let dangers = dangers.filter(|note| note.severity == NoteSeverity::Danger).count();
-    let more = [(dangers, "danger"), (plan.unplanned.len(), "without a plan")];
+    let more =
+        [(dangers, "danger"), (plan.unplanned.len(), "without a plan"), (plan.unread.len(), "not read")];
     for (n, word) in more.into_iter().filter(|(n, _)| *n > 0) {
         let s = if word == "danger" && n > 1 { "s" } else { "" };
         let _ = write!(line, ", {n} {word}{s}");

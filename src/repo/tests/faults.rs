@@ -411,3 +411,69 @@ fn in_a_process_that_may_write_little() {
     assert_eq!(mirror.head(), Some(first));
     assert!(mirror.history().tree(first).unwrap().read("a").unwrap().is_some());
 }
+
+#[test]
+fn what_nothing_reads_is_left_out_and_named_when_asked_for() {
+    let world = World::new();
+    let huge = "x".repeat(usize::try_from(super::super::MAX_FILE).unwrap() + 1);
+    world.commit("main", &[("assets/disk.img", Some(&huge)), ("clusters/a.yaml", Some("a: 1\n"))]);
+    world.commit("main", &[("assets/disk.img", None)]);
+    let head = world.commit("main", &[("assets/other.img", Some(&huge.replace('x', "y")))]);
+    let mut settings = world.settings();
+    // Neither counts.
+    settings.limits.bytes = 100_000;
+    let mut mirror = super::Mirror::open(&settings, &world.mirror_path()).unwrap();
+    assert_eq!(mirror.fetch(&[]).unwrap().head, head);
+    let tree = mirror.history().tree(head).unwrap();
+    assert!(tree.read("clusters/a.yaml").unwrap().is_some());
+    let refused = tree.read("assets/other.img").unwrap_err();
+    assert!(
+        matches!(&refused, TreeError::Refused { path, reason } if path == "assets/other.img" && reason.contains("8388609")),
+        "{refused:?}"
+    );
+    drop(mirror);
+    // Neither at the next start, nor when it is packed anew.
+    let mut mirror = super::Mirror::open(&settings, &world.mirror_path()).unwrap();
+    assert_eq!(mirror.fetch(&[]).unwrap().rebuilt, None);
+    let store = &mirror.history().store;
+    let repo = git2::Repository::open_bare(world.mirror_path()).unwrap();
+    super::super::maintain::repack(&repo, store).unwrap();
+    assert_eq!(mirror.fetch(&[]).unwrap().rebuilt, None);
+    assert!(mirror.history().tree(head).unwrap().read("clusters/a.yaml").unwrap().is_some());
+    assert_eq!(packs(&world.mirror_path()).len(), 1);
+}
+
+#[test]
+fn commits_and_tags_that_libgit2_can_not_parse_stop_nothing() {
+    let world = World::new();
+    let first = world.commit("main", &[("a", Some("1"))]);
+    let tree = world.source.find_commit(git2::Oid::from_bytes(first.as_bytes()).unwrap()).unwrap().tree_id();
+    let odb = world.source.odb().unwrap();
+    let text = format!("tree {tree}\nparent {first}\nauthor Nobody\ncommitter \n\nimported\n");
+    let odd = odb.write(git2::ObjectType::Commit, text.as_bytes()).unwrap();
+    world.source.reference("refs/heads/main", odd, true, "test").unwrap();
+    let odd = super::commit_of(odd);
+    let head = world.commit_tree("refs/heads/next", tree, &[git2::Oid::from_bytes(odd.as_bytes()).unwrap()]);
+    let text = format!("object {head}\ntype commit\ntag v1.0.0\ntagger \n\n");
+    let tag = odb.write(git2::ObjectType::Tag, text.as_bytes()).unwrap();
+    world.source.reference("refs/tags/v1.0.0", tag, true, "test").unwrap();
+    let mut mirror = world.mirror();
+    let fetched = mirror.fetch(&["next".into()]).unwrap();
+    assert_eq!((fetched.head, fetched.rebuilt), (odd, None));
+    let history = mirror.history();
+    assert_eq!(history.resolve_branch("next"), Ok(head));
+    assert_eq!(history.tags().unwrap().iter().map(|tag| tag.commit).collect::<Vec<_>>(), [head]);
+    assert!(history.tree(odd).unwrap().read("a").unwrap().is_some());
+    assert_eq!(history.is_ancestor(first, head), Ok(true));
+    assert_eq!(history.commit_info(odd).unwrap().summary, "imported");
+    assert_eq!(mirror.fetch(&[]).unwrap().rebuilt, None);
+}
+
+#[test]
+fn a_panic_fails_the_work_that_it_came_from() {
+    let error =
+        super::super::guarded("fetch", || -> Result<(), RepoError> { panic!("a name\u{7} that is none") });
+    let error = error.unwrap_err();
+    assert_eq!(error.label(), "fault");
+    assert!(error.to_string().contains("a name that is none"), "{error}");
+}

@@ -176,7 +176,7 @@ fn a_proxy_of_the_environment_sees_only_a_tunnel() {
     let url = server.url("x.git");
     let trust = Trust::system_and(Some(&server.ca)).unwrap();
     let (limits, cause) = (FetchLimits::default(), Default::default());
-    let way = Way { url: url.parse().unwrap(), authorization: None, trust, limits, cause };
+    let way = Way { url: url.parse().unwrap(), authorization: None, trust, limits, cause, listing: None };
     let status = |variables: &[(&str, &str)]| {
         let value =
             |name: &str| variables.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
@@ -306,4 +306,74 @@ fn a_rollback_is_pushed_as_a_branch_and_never_by_force() {
     let error = push(&clone, &access, "rollback/retail", "main").unwrap_err();
     assert_eq!(label(&error), "push-rejected", "{error}");
     assert!(History::discover(&clone).unwrap().resolve_branch("rollback/retail").is_ok());
+}
+
+#[test]
+fn refs_of_any_name_are_passed_over() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let served = Served::new();
+    let head = served.world.commit("main", &[("a", Some("1"))]);
+    let id = head.to_string();
+    let git = |arguments: &[&std::ffi::OsStr]| {
+        let mut command = std::process::Command::new("git");
+        command.arg("-C").arg(served.world.source_path()).args(arguments);
+        assert!(command.status().unwrap().success(), "{arguments:?}");
+    };
+    let long = format!("refs/tags/{}", "long/".repeat(220) + "er");
+    let names: [&[u8]; 6] = [
+        b"refs/heads/fix-\xe9",
+        b"refs/tags/v\xff",
+        b"refs/notes/\xfe\xfd",
+        b"refs/odd/\xe9",
+        "refs/heads/\u{202e}caf\u{e9}".as_bytes(),
+        long.as_bytes(),
+    ];
+    for name in names {
+        git(&["update-ref".as_ref(), std::ffi::OsStr::from_bytes(name), id.as_ref()]);
+    }
+    for n in 0..300 {
+        served.world.set_branch(&format!("work/{n}"), head);
+    }
+    served.world.tag("v1.0.0", head, true);
+    let mut mirror = served.mirror();
+    assert_eq!(mirror.fetch(&[]).unwrap().head, head);
+    let tags = mirror.history().tags().unwrap();
+    assert_eq!(tags.iter().map(|tag| tag.name.as_str()).collect::<Vec<_>>(), ["v1.0.0"]);
+    // And again, with the connection that the daemon has from then on.
+    let next = served.world.commit("main", &[("a", Some("2"))]);
+    assert_eq!(mirror.fetch(&["work/7".into()]).unwrap().head, next);
+    assert_eq!(mirror.history().resolve_branch("work/7"), Ok(head));
+    // A pull request's head has a name of its own.
+    git(&["update-ref".as_ref(), "refs/pull/7/head".as_ref(), id.as_ref()]);
+    assert_eq!(mirror.fetch_pull("refs/pull/7/head"), Ok(head));
+}
+
+#[test]
+fn a_repository_with_sha_256_is_refused_in_words() {
+    let served = Served::new();
+    let path = served.world.path("wide.git");
+    let mut git = std::process::Command::new("git");
+    git.args(["init", "-q", "--bare", "--object-format=sha256"]).arg(&path);
+    assert!(git.status().unwrap().success());
+    let far = settings(&served.world, &served.server, "wide.git");
+    let mut near = served.world.settings();
+    near.access.url = path.to_str().unwrap().parse().unwrap();
+    let git = |arguments: &[&str]| {
+        let mut git = std::process::Command::new("git");
+        git.arg("-C")
+            .arg(&path)
+            .args(["-c", "user.name=A", "-c", "user.email=a@example.com"])
+            .args(arguments);
+        let output = git.stdin(std::process::Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let commit = git(&["commit-tree", &git(&["mktree"]), "-m", "x"]);
+    git(&["update-ref", "refs/heads/main", &commit]);
+    for settings in [far, near] {
+        let mut mirror = Mirror::open(&settings, &served.world.path("of-wide")).unwrap();
+        let error = mirror.fetch(&[]).unwrap_err();
+        assert!(["object-format", "repository-form"].contains(&label(&error)), "{error:?}");
+        assert!(error.to_string().contains("SHA-1"), "{error}");
+    }
 }

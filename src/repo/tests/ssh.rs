@@ -142,3 +142,59 @@ fn ssh_without_a_key_and_pinned_hosts_is_refused_at_once() {
     assert_eq!(error.label(), "credentials-missing");
     assert!(error.to_string().contains("knownHostsFile"), "{error}");
 }
+
+#[test]
+fn a_key_of_a_pinned_type_is_asked_for() {
+    let world = World::new();
+    let head = world.commit("main", &[("a", Some("1"))]);
+    keygen(&world.path("client"), "ed25519");
+    let kinds = ["ed25519", "ecdsa", "rsa"];
+    let keys: Vec<_> = kinds.iter().map(|kind| keygen(&world.path(&format!("host-{kind}")), kind)).collect();
+    let files: Vec<_> = kinds.iter().map(|kind| world.path(&format!("host-{kind}"))).collect();
+    let server = sshd(&world, &files);
+    let settings = settings(&world, &server);
+    for (kind, key) in kinds.iter().zip(&keys) {
+        pin(&world, &server, key);
+        let mut mirror = Mirror::open(&settings, &world.path(&format!("mirror-{kind}"))).unwrap();
+        assert_eq!(mirror.fetch(&[]).unwrap().head, head, "{kind}");
+    }
+    // In a line that libssh2 can't read, beside one that is none.
+    let hidden = format!(
+        "@cert-authority *.example.com {}no line\n*.0.0.? {}[127.0.0.*]:* {}",
+        keys[0], keys[0], keys[2]
+    );
+    fs::write(world.path("known_hosts"), hidden).unwrap();
+    let mut mirror = Mirror::open(&settings, &world.path("mirror-pattern")).unwrap();
+    assert_eq!(mirror.fetch(&[]).unwrap().head, head);
+    // Nothing of it stays behind.
+    let left = fs::read_dir(world.path("mirror-pattern")).unwrap();
+    assert!(left.map(|entry| entry.unwrap().file_name()).all(|name| !name.to_string_lossy().contains("ssh")));
+}
+
+#[test]
+fn keys_that_can_not_be_used_are_named_as_what_they_are() {
+    let world = World::new();
+    keygen(&world.path("plain"), "ed25519");
+    fs::write(world.path("known_hosts"), "").unwrap();
+    let url = "ssh://git@127.0.0.1:1/fleet.git".parse().unwrap();
+    let mut settings = MirrorSettings::new(url, "main");
+    for (name, options, says) in [
+        ("openssh", &["-t", "ed25519"][..], "passphrase"),
+        ("pem", &["-t", "rsa", "-m", "PEM"], "passphrase"),
+        ("pkcs8", &["-t", "rsa", "-m", "PKCS8"], "passphrase"),
+        ("plain.pub", &[], "public key"),
+        ("known_hosts", &[], "no private key"),
+    ] {
+        if !options.is_empty() {
+            let mut command = Command::new("ssh-keygen");
+            command.args(["-q", "-N", "a secret"]).args(options).arg("-f").arg(world.path(name));
+            assert!(command.status().unwrap().success());
+        }
+        let (key_file, known_hosts_file) = (world.path(name), world.path("known_hosts"));
+        settings.access.credentials = Some(Credentials::SshKey { key_file, known_hosts_file });
+        let mut mirror = Mirror::open(&settings, &world.mirror_path()).unwrap();
+        let error = mirror.fetch(&[]).unwrap_err();
+        assert_eq!(error.label(), "credential-file", "{name}: {error}");
+        assert!(error.to_string().contains(says) && error.to_string().contains(name), "{error}");
+    }
+}

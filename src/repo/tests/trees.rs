@@ -98,7 +98,7 @@ fn threat_traversal() {
 
 #[test]
 fn odd_modes_and_twins_are_refused() {
-    for mode in [0o100_664, 0o100_600, 0o060_000, 0o644, 0] {
+    for mode in [0o060_000, 0o140_000, 0o644, 0] {
         let world = World::new();
         let blob = world.blob(b"x");
         refuses(&fetched(&world, vec![(mode, b"odd", blob)]), "odd", "mode");
@@ -109,16 +109,28 @@ fn odd_modes_and_twins_are_refused() {
 }
 
 #[test]
+fn modes_that_old_versions_of_git_wrote_are_those_of_files() {
+    for mode in [0o100_664, 0o100_600, 0o100_755, 0o100_777] {
+        let world = World::new();
+        let tree = fetched(&world, vec![(mode, b"old.yaml", world.blob(b"x"))]);
+        assert_eq!(&*tree.read("old.yaml").unwrap().unwrap(), b"x", "{mode:o}");
+    }
+}
+
+#[test]
 fn a_file_that_is_a_folders_object_is_refused_and_no_damage() {
     let world = World::new();
     let folder = world.raw_tree(vec![(FILE, b"x".to_vec(), world.blob(b"x"))]);
     let blob = world.blob(b"no tree");
     let root = world.raw_tree(vec![(FILE, b"file".to_vec(), folder), (FOLDER, b"folder".to_vec(), blob)]);
-    world.commit_tree("refs/heads/main", root, &[]);
-    // The types are wrong in the source itself: it is named, and nothing is taken from it.
+    let head = world.commit_tree("refs/heads/main", root, &[]);
+    // The types are wrong in the source itself: whoever reads them is told, and nothing else is stopped.
     let mut mirror = world.mirror();
-    let error = mirror.fetch(&[]).unwrap_err();
-    assert_eq!((error.label(), mirror.head()), ("source-corrupt", None), "{error}");
+    assert_eq!(mirror.fetch(&[]).unwrap().rebuilt, None);
+    let tree = mirror.history().tree(head).unwrap();
+    let refused = |error: TreeError| assert!(matches!(error, TreeError::Refused { .. }), "{error:?}");
+    refused(tree.read("file").unwrap_err());
+    refused(tree.list("folder").unwrap_err());
 }
 
 #[test]
