@@ -4,6 +4,7 @@
 //! reduced as they arrive instead of being kept as objects.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -14,9 +15,11 @@ use jiff::Timestamp;
 use kube::client::Body;
 use serde_json::Value;
 
+use super::answers::Verb;
 use super::brake::Brake;
 use super::clock::ServerClock;
 use super::error::{ApiError, Status};
+use super::library;
 use super::limit::Limiter;
 
 /// Objects without spec, data and status.
@@ -31,6 +34,9 @@ const MAX_ANSWER: usize = 64 << 20;
 const MAX_EVENT: usize = 16 << 20;
 /// How often a read that was answered 429 is sent again, each time after the pause that the server asked for.
 const READ_AGAIN: usize = 3;
+/// How often a request is sent again because its connection ended before an answer came, and after which pause,
+/// doubled each time: a server that ends every connection must not be asked in a hot loop.
+const SEND_AGAIN: (u32, Duration) = (3, Duration::from_millis(20));
 /// Until when an answer must be there.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// The same for a page of a list.
@@ -70,6 +76,12 @@ impl Call {
         Self { method, content_type, body: body.into(), ..Self::get(path) }
     }
 
+    /// Kubernetes' name of the request.
+    pub fn verb(&self) -> Verb {
+        let query = self.path.split_once('?').map(|(_, query)| query).unwrap_or_default();
+        Verb::of(&self.method, query, self.content_type)
+    }
+
     #[must_use]
     pub fn accept(mut self, accept: &'static str) -> Self {
         self.accept = accept;
@@ -91,6 +103,8 @@ pub struct Api {
     limiter: Arc<Limiter>,
     clock: Arc<ServerClock>,
     brake: Brake,
+    /// Writes that the server took.
+    written: Arc<AtomicU64>,
 }
 
 impl std::fmt::Debug for Api {
@@ -101,8 +115,8 @@ impl std::fmt::Debug for Api {
 
 impl Api {
     pub fn new(client: kube::Client, user_agent: &str, brake: Brake) -> Self {
-        let (limiter, clock) = (Arc::default(), Arc::default());
-        Self { client, user_agent: Arc::from(user_agent), limiter, clock, brake }
+        let (limiter, clock, written) = (Arc::default(), Arc::default(), Arc::default());
+        Self { client, user_agent: Arc::from(user_agent), limiter, clock, brake, written }
     }
 
     /// The server's time, as far as its answers have told.
@@ -113,6 +127,11 @@ impl Api {
     /// How many requests may be in flight now.
     pub fn allowed(&self) -> usize {
         self.limiter.allowed()
+    }
+
+    /// How many writes the server has taken.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
     }
 
     /// Sends a request, waits for a place if too many are in flight, and reads the whole answer. A read that was
@@ -129,24 +148,37 @@ impl Api {
         self.call_once(call).await
     }
 
-    async fn call_once(&self, call: Call) -> Result<Bytes, ApiError> {
+    /// As [`Self::call`], but sent once whatever is answered.
+    pub async fn call_once(&self, call: Call) -> Result<Bytes, ApiError> {
         let _place = self.limiter.place().await;
         let _way = match call.method {
             Method::GET => None,
             _ => Some(self.brake.write().ok_or(ApiError::Stopped)?),
         };
-        let timeout = call.timeout;
-        let result = tokio::time::timeout(timeout, async {
-            let response = self.start(call).await?;
-            read_all(response.into_body()).await
-        })
-        .await
-        .unwrap_or(Err(ApiError::Timeout(timeout)));
+        let result = tokio::time::timeout(call.timeout, self.send(&call)).await;
+        let result = result.unwrap_or(Err(ApiError::Timeout(call.timeout)));
         match &result {
             Err(error) => self.heed(error),
             Ok(_) => self.limiter.answered(),
         }
+        if result.is_ok() && call.method != Method::GET {
+            self.written.fetch_add(1, Ordering::Relaxed);
+        }
         result
+    }
+
+    /// Sends a request and reads the answer; a read whose connection broke in the middle is sent again.
+    async fn send(&self, call: &Call) -> Result<Bytes, ApiError> {
+        let mut tries = 0;
+        loop {
+            let response = self.start(call).await?;
+            match read_all(response.into_body()).await {
+                Err(ApiError::Transport(_)) if call.method == Method::GET && tries < SEND_AGAIN.0 => {}
+                other => return other,
+            }
+            tokio::time::sleep(SEND_AGAIN.1 * 2_u32.pow(tries)).await;
+            tries += 1;
+        }
     }
 
     /// Slows down if the server asks to.
@@ -172,29 +204,46 @@ impl Api {
         call: Call,
     ) -> Result<impl Stream<Item = Result<Bytes, ApiError>> + use<>, ApiError> {
         let timeout = call.timeout;
-        let response = tokio::time::timeout(timeout, self.start(call)).await;
+        let response = tokio::time::timeout(timeout, self.start(&call)).await;
         let response = response.unwrap_or(Err(ApiError::Timeout(timeout)));
         let body = response.inspect_err(|error| self.heed(error))?.into_body();
         Ok(split_lines(body))
     }
 
-    async fn start(&self, call: Call) -> Result<Response<Body>, ApiError> {
-        let request = Request::builder()
-            .method(call.method)
-            .uri(call.path)
-            .header(header::ACCEPT, call.accept)
-            .header(header::CONTENT_TYPE, call.content_type)
-            .header(header::USER_AGENT, &*self.user_agent)
-            .body(Body::from(call.body.to_vec()))?;
-        let response =
-            self.client.send(request).await.map_err(|error| ApiError::Transport(Box::new(error)))?;
+    /// Sends a request until there is a connection that answers it. What the server has not processed is sent again
+    /// on a new connection, a read also when that is not known.
+    async fn start(&self, call: &Call) -> Result<Response<Body>, ApiError> {
+        let mut tries = 0;
+        let response = loop {
+            let error = match self.client.send(self.request(call)?).await {
+                Ok(response) => break response,
+                Err(error) => error,
+            };
+            let again = library::was_not_processed(&error)
+                || (call.method == Method::GET && !library::was_not_connected(&error));
+            if !again || tries >= SEND_AGAIN.0 {
+                return Err(ApiError::Transport(Box::new(error)));
+            }
+            tokio::time::sleep(SEND_AGAIN.1 * 2_u32.pow(tries)).await;
+            tries += 1;
+        };
         self.clock.heard(response.headers());
         if response.status().is_success() {
             return Ok(response);
         }
         let (code, retry_after) = (response.status().as_u16(), retry_after(response.headers()));
         let body = read_all(response.into_body()).await?;
-        Err(ApiError::Status(Box::new(Status::read(code, retry_after, &body))))
+        Err(ApiError::Status(Box::new(Status::read(code, retry_after, &body).to(call.verb()))))
+    }
+
+    fn request(&self, call: &Call) -> Result<Request<Body>, ApiError> {
+        let request = Request::builder()
+            .method(call.method.clone())
+            .uri(&call.path)
+            .header(header::ACCEPT, call.accept)
+            .header(header::CONTENT_TYPE, call.content_type)
+            .header(header::USER_AGENT, &*self.user_agent);
+        Ok(request.body(Body::from(call.body.to_vec()))?)
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 
+use super::answers::{Class, Rule, Verb, Verdict, classify};
 use super::fields::{FieldConflict, conflicts};
 use super::text::{chain, clean};
 use crate::model::object::ObjectKey;
@@ -32,10 +32,14 @@ pub enum ApiError {
 
 /// A refusal as the API server words it (`meta/v1 Status`). Its texts are untrusted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, thiserror::Error)]
-#[error("{} {}: {}", .code, clean(.reason), clean(.message))]
+#[error("{}", self.line())]
 pub struct Status {
     /// HTTP status code.
     pub code: u16,
+    /// What the request was.
+    pub verb: Verb,
+    /// Whether the body was a `Status`, and not the text or page of something else.
+    pub is_status: bool,
     pub reason: String,
     pub message: String,
     /// What `details` names: the kind of the thing that is missing or refused.
@@ -46,7 +50,7 @@ pub struct Status {
     pub retry_after: Option<Duration>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StatusCause {
     pub reason: String,
@@ -75,17 +79,19 @@ impl Status {
     /// Reads the body of an answer that is not a success; one that is no `Status` (a proxy's page) is taken as
     /// text.
     pub fn read(code: u16, retry_after: Option<Duration>, body: &[u8]) -> Self {
-        let value: Value = serde_json::from_slice(body).unwrap_or_default();
-        match RawStatus::deserialize(&value) {
+        match serde_json::from_slice::<RawStatus>(body) {
             Ok(raw) if raw.kind == "Status" => {
                 let details = raw.details.unwrap_or_default();
+                let causes = details.causes.unwrap_or_default();
                 Self {
                     code,
+                    verb: Verb::default(),
+                    is_status: true,
                     reason: raw.reason.unwrap_or_default(),
                     message: raw.message.unwrap_or_default(),
                     details_kind: details.kind.unwrap_or_default(),
-                    causes: details.causes.unwrap_or_default(),
-                    conflicts: conflicts(&value),
+                    conflicts: conflicts(&serde_json::json!({"details": {"causes": causes}})),
+                    causes,
                     retry_after: retry_after
                         .or(details.retry_after_seconds.filter(|s| *s > 0).map(Duration::from_secs)),
                 }
@@ -97,11 +103,11 @@ impl Status {
         }
     }
 
-    fn says(&self, words: &str) -> bool {
+    pub(super) fn says(&self, words: &str) -> bool {
         self.message.contains(words) || self.causes.iter().any(|c| c.message.contains(words))
     }
 
-    fn has_cause(&self, reason: &str) -> bool {
+    pub(super) fn has_cause(&self, reason: &str) -> bool {
         self.causes.iter().any(|c| c.reason == reason)
     }
 }
@@ -109,7 +115,7 @@ impl Status {
 /// What a failed request means for the object that it was about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Meaning {
-    /// It does not exist.
+    /// It does not exist, or something that it refers to.
     NotFound,
     /// The server has no such resource: discovery is out of date, or a CRD is not established yet.
     NoSuchResource,
@@ -127,6 +133,8 @@ pub enum Meaning {
     Refused(String),
     /// A field that can't be changed.
     Immutable(String),
+    /// A person has to change something in the cluster: what the server says, and what to do.
+    NotAllowed(String, &'static str),
     /// The cluster's own trouble.
     Stalled { reason: String, retry_after: Option<Duration> },
     /// The connection's trouble.
@@ -136,29 +144,6 @@ pub enum Meaning {
     /// It was not sent, because of an emergency stop.
     Stopped,
 }
-
-/// What the API server's validation says about fields that can't change; there is no reason code for it.
-const IMMUTABLE: [&str; 5] = [
-    "immutable",
-    "may not change once set",
-    "updates to statefulset spec for fields other than",
-    "cannot change roleRef",
-    "may not be changed",
-];
-
-/// Words of failures of an admission or conversion webhook's *call*, not of its verdict.
-const WEBHOOK_CALL: [&str; 3] =
-    ["failed calling webhook", "failed to call webhook", "conversion webhook for"];
-
-/// Words of an object that can't be decoded. A server answers an apply of such a one with 500 and no reason.
-const UNDECODABLE: [&str; 6] = [
-    "illegal base64",
-    "cannot unmarshal",
-    "error decoding",
-    "unable to decode",
-    "unable to convert",
-    "decoding error",
-];
 
 impl ApiError {
     /// What this means for `object`, which the request was about.
@@ -174,8 +159,13 @@ impl ApiError {
         }
     }
 
+    fn is(&self, classes: &[Class]) -> bool {
+        matches!(self, Self::Status(status) if classes.contains(&status.rule().class))
+    }
+
     pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Status(status) if status.code == 404)
+        use Class::{NamespaceMissing, NoSuchResource, NotFound};
+        self.is(&[NotFound, NoSuchResource, NamespaceMissing])
     }
 
     pub fn is_forbidden(&self) -> bool {
@@ -183,7 +173,7 @@ impl ApiError {
     }
 
     pub fn is_conflict(&self) -> bool {
-        matches!(self, Self::Status(status) if status.code == 409)
+        self.is(&[Class::Stale, Class::FieldConflict])
     }
 
     /// Whether the connection itself is in doubt.
@@ -197,62 +187,99 @@ impl ApiError {
     }
 
     pub fn is_unauthorized(&self) -> bool {
-        matches!(self, Self::Status(status) if status.code == 401)
+        self.is(&[Class::Unauthorized])
     }
 
-    /// Whether the server asks to slow down, and for how long.
+    /// Whether the server as a whole asks to slow down, and for how long.
     pub fn throttled(&self) -> Option<Option<Duration>> {
         match self {
-            Self::Status(status) if status.code == 429 => Some(status.retry_after),
+            Self::Status(status) if status.rule().class == Class::Throttled => Some(status.retry_after),
             _ => None,
+        }
+    }
+
+    /// What the server says of `object`.
+    pub fn describe(&self, object: &ObjectKey) -> String {
+        match self {
+            Self::Status(status) => status.describe(object),
+            other => chain(other),
+        }
+    }
+
+    /// What it means when one object is answered so again and again while others are written, and what a person
+    /// can do then.
+    pub fn repeated(&self) -> (Verdict, &'static str) {
+        match self {
+            Self::Status(status) => (status.rule().repeated, status.rule().advice),
+            Self::Decode(_) | Self::TooLarge(_) => (Verdict::Person, "look at what serves this kind"),
+            _ => (Verdict::Again, ""),
         }
     }
 }
 
 impl Status {
+    /// The verb of the request that was answered so.
+    #[must_use]
+    pub fn to(mut self, verb: Verb) -> Self {
+        self.verb = verb;
+        self
+    }
+
+    pub fn rule(&self) -> &'static Rule {
+        classify(self)
+    }
+
     fn meaning(&self, object: &ObjectKey) -> Meaning {
-        if WEBHOOK_CALL.iter().any(|words| self.says(words)) {
-            return self.stalled(object);
-        }
-        match self.code {
-            401 => Meaning::Unauthorized,
-            500 if UNDECODABLE.iter().any(|words| self.says(words)) => {
-                Meaning::Refused(self.describe(object))
+        let rule = self.rule();
+        match rule.class {
+            Class::Refused => Meaning::Refused(self.describe(object)),
+            Class::Immutable => Meaning::Immutable(self.describe(object)),
+            Class::FieldConflict => Meaning::Conflict(self.conflicts.clone()),
+            Class::NotAllowed => Meaning::NotAllowed(self.describe(object), rule.advice),
+            // A Namespace that is not there is no namespace that an object lacks.
+            Class::NamespaceMissing if object.is("", "Namespace") => Meaning::NotFound,
+            Class::NamespaceMissing => Meaning::NamespaceMissing,
+            Class::NamespaceTerminating => Meaning::NamespaceTerminating,
+            Class::NotFound => Meaning::NotFound,
+            Class::NoSuchResource => Meaning::NoSuchResource,
+            Class::Stale => Meaning::Stale,
+            Class::Expired => Meaning::Expired,
+            Class::Unauthorized => Meaning::Unauthorized,
+            Class::Throttled | Class::Trouble => {
+                Meaning::Stalled { reason: self.describe(object), retry_after: self.retry_after }
             }
-            404 if self.details_kind == "namespaces" && !object.is("", "Namespace") => {
-                Meaning::NamespaceMissing
-            }
-            404 if self.reason == "NotFound" && !self.details_kind.is_empty() => Meaning::NotFound,
-            404 => Meaning::NoSuchResource,
-            403 if self.has_cause("NamespaceTerminating") || self.says("because it is being terminated") => {
-                Meaning::NamespaceTerminating
-            }
-            409 if !self.conflicts.is_empty() => Meaning::Conflict(self.conflicts.clone()),
-            409 => Meaning::Stale,
-            410 => Meaning::Expired,
-            408 | 429 | 500.. => self.stalled(object),
-            422 if IMMUTABLE.iter().any(|words| self.says(words)) => {
-                Meaning::Immutable(self.describe(object))
-            }
-            _ => Meaning::Refused(self.describe(object)),
         }
     }
 
-    fn stalled(&self, object: &ObjectKey) -> Meaning {
-        Meaning::Stalled { reason: self.describe(object), retry_after: self.retry_after }
+    /// Code, reason and message in one line.
+    fn line(&self) -> String {
+        let reason = if self.reason.is_empty() { String::new() } else { format!(" {}", clean(&self.reason)) };
+        format!("{}{reason}: {}", self.code, clean(&self.words()))
+    }
+
+    /// The message without what repeats the object, and without what is no text for people.
+    fn words(&self) -> String {
+        if !self.is_status && self.message.trim_start().starts_with('<') {
+            let title = between(&self.message, "<title>", "</title>").unwrap_or("no title");
+            return format!("a web page was answered ({}: {title})", self.code);
+        }
+        let message = without_prefix(&self.message);
+        if message.is_empty() { format!("{} {}", self.code, self.reason) } else { message.to_owned() }
     }
 
     /// The refusal in words. An answer about a Secret may repeat its values: then only the fields and, of a
     /// webhook's refusal, its name are said.
     pub fn describe(&self, object: &ObjectKey) -> String {
         if !object.is("", "Secret") {
-            return clean(&self.message);
+            return clean(&self.words());
         }
         if let Some(webhook) = webhook_name(&self.message) {
-            return format!("admission webhook {webhook} denied it (its words are not shown for a Secret)");
+            let what = if self.rule().class == Class::Trouble { "can't be called" } else { "denied it" };
+            return format!("admission webhook {webhook} {what} (its words are not shown for a Secret)");
         }
+        let causes = self.causes.iter().map(|cause| cause.field.as_str());
         let fields: Vec<_> =
-            self.causes.iter().map(|c| field_path(&c.field)).filter(|f| !f.is_empty()).collect();
+            causes.chain(typed_paths(&self.message)).map(field_path).filter(|f| !f.is_empty()).collect();
         let reason = if self.reason.is_empty() { "refused".to_owned() } else { clean(&self.reason) };
         if fields.is_empty() {
             format!("{reason} ({})", self.code)
@@ -267,6 +294,24 @@ fn webhook_name(message: &str) -> Option<&str> {
     let name = message.split_once("webhook \"")?.1.split('"').next()?;
     let dns = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
     (!name.is_empty() && name.len() <= 253 && name.bytes().all(dns)).then_some(name)
+}
+
+/// `failed to create typed patch object (<namespace>/<name>; <version>, Kind=<kind>): <what>` as just what: the
+/// object is named beside it.
+fn without_prefix(message: &str) -> &str {
+    let typed = message.strip_prefix("failed to create typed ");
+    let what = typed.and_then(|rest| rest.split_once("): ")).map(|(_, what)| what.trim());
+    what.map_or(message, |what| what.strip_prefix("errors:").map_or(what, str::trim))
+}
+
+/// The paths of fields in a message of the server's types: each line begins with one.
+fn typed_paths(message: &str) -> impl Iterator<Item = &str> {
+    let lines = without_prefix(message).lines().map(str::trim);
+    lines.filter_map(|line| line.split_once(": ").map(|(path, _)| path).filter(|path| path.starts_with('.')))
+}
+
+fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
+    text.split_once(start)?.1.split_once(end).map(|(inner, _)| inner)
 }
 
 /// A field's path without what could be a value: only characters of paths, and not too long.

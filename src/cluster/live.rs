@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use serde_json::Value;
 
+use super::answers::Class;
 use super::api::{Call, LIST_TIMEOUT};
 use super::causes::look;
 use super::discovery::{Discovery, Resource, escape};
@@ -128,11 +129,15 @@ impl Reader<'_> {
             Some((resource.object(&key), key))
         });
         let missing: Vec<_> = resolved.filter(|(_, key)| !self.objects.contains_key(key)).collect();
-        let session = self.session;
+        let (session, unread) = (self.session, &self.unread);
         let reads = missing.into_iter().map(|(path, key)| async move {
             match session.api.json(Call::get(path)).await {
                 Err(error) if error.is_not_found() => Ok(None),
                 Err(ApiError::Status(status)) if status.code == 403 => Ok(None),
+                Err(ApiError::Status(status)) if unread.contains(&key.group_kind()) => {
+                    tracing::debug!(object = %key, error = %status, "an object of a kind that can't be listed");
+                    Ok(None)
+                }
                 other => other.map(|object| Some((key, object))),
             }
         });
@@ -150,7 +155,9 @@ impl Reader<'_> {
         loop {
             let path = format!("{}?labelSelector={selector}&limit={PAGE}&continue={token}", resource.all());
             let page = match self.session.api.json(Call::get(path).timeout(LIST_TIMEOUT)).await {
-                Err(ApiError::Status(status)) if matches!(status.code, 403 | 405) => {
+                // It is about this kind alone, whatever it is: others are read.
+                Err(ApiError::Status(status)) if status.rule().class != Class::Unauthorized => {
+                    self.objects.retain(|key, _| key.group_kind() != kind);
                     self.unread.insert(kind);
                     return Ok(());
                 }

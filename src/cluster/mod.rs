@@ -8,6 +8,7 @@
 //! is stopped by the ledger's version.
 #![allow(clippy::disallowed_methods, reason = "this room talks to clusters; it needs the clock")]
 
+pub mod answers;
 pub mod fields;
 pub mod health;
 pub mod text;
@@ -27,6 +28,7 @@ mod error;
 mod fleet;
 mod lanes;
 mod ledger;
+mod library;
 mod limit;
 mod live;
 mod observe;

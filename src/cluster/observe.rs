@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::header::CONTENT_TYPE;
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use tower::{Layer, Service};
+
+use super::answers::Verb;
 
 /// Hears of every request: its verb (`get`, `list`, `watch`, `create`, `apply`, `patch`, `update`, `delete`), and
 /// the status of the answer (none: there was no answer).
@@ -43,7 +45,7 @@ where
     }
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        let (verb, observer) = (verb(&request), self.observer.clone());
+        let (verb, observer) = (verb(&request).name(), self.observer.clone());
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await;
@@ -57,40 +59,25 @@ where
 
 /// Whether the request is a watch: one whose answer does not end by itself.
 pub(super) fn is_watch<A>(request: &Request<A>) -> bool {
-    has(request, "watch")
+    verb(request) == Verb::Watch
 }
 
-fn has<A>(request: &Request<A>, name: &str) -> bool {
-    let query = request.uri().query().unwrap_or_default();
-    query.split('&').any(|pair| pair.split('=').next() == Some(name))
-}
-
-/// What Kubernetes calls the request. A list is a GET whose path ends in a resource, which the path does not
-/// tell apart from a name; ours carry a selector or a limit.
-fn verb<A>(request: &Request<A>) -> &'static str {
-    match *request.method() {
-        Method::GET if is_watch(request) => "watch",
-        Method::GET if has(request, "labelSelector") || has(request, "limit") => "list",
-        Method::GET => "get",
-        Method::POST => "create",
-        Method::PUT => "update",
-        Method::DELETE => "delete",
-        Method::PATCH => {
-            let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-            if kind.is_some_and(|kind| kind.contains("apply-patch")) { "apply" } else { "patch" }
-        }
-        _ => "other",
-    }
+fn verb<A>(request: &Request<A>) -> Verb {
+    let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    Verb::of(request.method(), request.uri().query().unwrap_or_default(), kind.unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
+    use http::Method;
+
     use super::*;
 
     #[test]
     fn requests_have_kubernetes_verbs() {
         let ask = |method: Method, uri: &str, kind: &str| {
             verb(&Request::builder().method(method).uri(uri).header(CONTENT_TYPE, kind).body(()).unwrap())
+                .name()
         };
         for (method, uri, kind, expected) in [
             (Method::GET, "/api/v1/pods?labelSelector=a&watch=true", "", "watch"),

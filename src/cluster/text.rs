@@ -1,5 +1,7 @@
 //! Text that came from an API server: untrusted, for people only.
 
+use super::library;
+
 /// Longest text that is passed on, in characters.
 const MAX_CHARS: usize = 600;
 
@@ -37,17 +39,18 @@ fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
-/// An error and its causes in one line, cleaned.
+/// An error and its causes in one line, cleaned. What libraries say of connections is put in words.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut parts = vec![error.to_string()];
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let text = cause.to_string();
+    let mut parts: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let (text, source) = match library::explain(error) {
+            Some(known) => (known.text, known.source),
+            None => (Some(error.to_string()), error.source()),
+        };
         // Libraries that repeat their source in their own text are not repeated once more.
-        if !parts.last().is_some_and(|last| last.contains(&text)) {
-            parts.push(text);
-        }
-        source = cause.source();
+        parts.extend(text.filter(|text| !parts.last().is_some_and(|last| last.contains(text))));
+        next = source;
     }
     clean(&parts.join(": "))
 }

@@ -104,7 +104,7 @@ impl Watch {
             let item = match stop {
                 Stop::Over => return,
                 Stop::Relist => None,
-                Stop::Failed(error) => Some(self.failed(error)),
+                Stop::Failed(error) => Some(self.failed(error).await),
             };
             if let Some(item) = item
                 && news.send(item).await.is_err()
@@ -116,16 +116,29 @@ impl Watch {
         }
     }
 
-    fn failed(&self, error: ApiError) -> News {
-        if error.throttled().is_some() {
+    /// What a failure is about: the connection, the server, or this kind alone.
+    async fn failed(&self, error: ApiError) -> News {
+        let kind = self.resource.group_kind();
+        let whole = error.is_unauthorized() || error.throttled().is_some();
+        if error.is_unreachable() {
+            News::Broken { error }
+        } else if whole && self.answers_others().await {
+            News::Unread { kind, error }
+        } else if error.throttled().is_some() {
             News::Throttled { error }
-        } else if error.is_unreachable() || error.is_unauthorized() {
+        } else if whole {
             News::Broken { error }
         } else if error.is_no_such_resource() {
             News::NotServed { kind: self.resource.group_kind() }
         } else {
-            News::Unread { kind: self.resource.group_kind(), error }
+            News::Unread { kind, error }
         }
+    }
+
+    /// Whether the server takes our credentials and has time for us, if we ask for something else.
+    async fn answers_others(&self) -> bool {
+        let call = Call::get("/api/v1/namespaces/kube-system").accept(METADATA_ONLY);
+        self.api.call_once(call).await.is_ok()
     }
 
     fn whole(&self) -> bool {

@@ -241,6 +241,9 @@ pub enum Hold {
     },
     #[error("the ledger in this cluster can't be used: {reason}")]
     LedgerDamaged { reason: String },
+    /// An API server does not take an object, for a reason that somebody has to change in the cluster.
+    #[error("{object}: {message}")]
+    Answered { object: ObjectKey, message: String, advice: String },
 }
 
 impl Hold {
@@ -255,6 +258,7 @@ impl Hold {
             Self::SameCluster { .. } => "remove one of the two kubeconfigs".to_owned(),
             Self::StaleWriter { .. } => "stop the other daemon of this instance, or rename it".to_owned(),
             Self::BreakGlass { .. } => "remove the annotation to have it healed now".to_owned(),
+            Self::Answered { advice, .. } => advice.clone(),
             Self::LedgerDamaged { .. } => "restore or delete its ConfigMap in fairlead-system".to_owned(),
         }
     }
@@ -264,7 +268,8 @@ impl Hold {
         match self {
             Self::Conflict { object, .. }
             | Self::ForeignOwner { object, .. }
-            | Self::BreakGlass { object, .. } => Some(object),
+            | Self::BreakGlass { object, .. }
+            | Self::Answered { object, .. } => Some(object),
             _ => None,
         }
     }

@@ -18,6 +18,44 @@ use super::{crd, defaults, patch, rules, scale, strategic};
 /// Largest object that is taken.
 const MAX_OBJECT: usize = 3 << 20;
 
+/// Largest request that etcd takes (`--max-request-bytes`), and largest that the API server sends to it at all.
+const MAX_STORED: (usize, usize) = (3 << 19, 2 << 20);
+/// What a request to etcd has besides the object.
+const STORED_BESIDE: usize = 512;
+
+/// Counts what is written.
+struct Count(usize);
+
+impl std::io::Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Refuses what etcd would not store. Built-in objects are stored in another form, whose length is nearly that of the
+/// texts; the simulation counts JSON.
+fn must_fit(value: &Value) -> Result<(), Refusal> {
+    let mut counted = Count(STORED_BESIDE);
+    // Counting does not fail.
+    let _ = serde_json::to_writer(&mut counted, value);
+    let size = counted.0;
+    if size > MAX_STORED.1 {
+        let max = MAX_STORED.1;
+        return Err(Refusal::internal(format!(
+            "rpc error: code = ResourceExhausted desc = trying to send message larger than max ({size} vs. {max})"
+        )));
+    }
+    if size > MAX_STORED.0 {
+        return Err(Refusal::internal("etcdserver: request is too large"));
+    }
+    Ok(())
+}
+
 /// Who writes, and whether it is kept.
 #[derive(Debug, Clone)]
 pub struct Intent {
@@ -265,7 +303,11 @@ fn finish_create(
         let deleting = !text(&there.value(), "/metadata/deletionTimestamp").is_empty();
         return Err(Refusal::already_exists(kind, name, deleting));
     }
-    if intent.dry_run { Ok(value) } else { Ok(cluster.put(state, kind, value)) }
+    if intent.dry_run {
+        return Ok(value);
+    }
+    must_fit(&value)?;
+    Ok(cluster.put(state, kind, value))
 }
 
 fn must_be_named(value: &Value, name: &str) -> Result<(), Refusal> {
@@ -497,6 +539,7 @@ fn finish_update(
         cluster.remove(state, kind, &key);
         return Ok(value);
     }
+    must_fit(&value)?;
     Ok(cluster.put(state, kind, value))
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::eye::Change;
-use super::run::{Health, State};
+use super::run::{Health, Run, State};
 use super::{Fleet, FleetEnd, Phase};
 use crate::cluster::backoff::jitter;
 use crate::cluster::error::ApiError;
@@ -15,7 +15,7 @@ use crate::cluster::session::Lost;
 use crate::cluster::text::chain;
 use crate::model::assignment::{Cause, FactBody, Hold};
 use crate::model::digest::ReleaseDigest;
-use crate::model::object::ObjectKey;
+use crate::model::object::{GroupKind, ObjectKey};
 use crate::plan::{Context, Judgement, Verb, Wanted, Why, judge, yields};
 
 /// How long a converged fleet may be unhealthy before that is said: a heal or a restart of a Pod is no news.
@@ -24,9 +24,12 @@ pub const UNHEALTHY_AFTER: Duration = Duration::from_secs(3);
 impl Fleet {
     pub(super) async fn take_change(&mut self, change: Change) -> Result<(), FleetEnd> {
         match change {
-            Change::Kind => {
+            Change::Unread => {}
+            Change::Listed { kind, was_unread } => {
                 if self.phase == Phase::Executing && self.kept_can_be_read() {
                     self.plan_again();
+                } else if was_unread {
+                    self.seen_at_last(&kind).await?;
                 }
             }
             Change::NotServed => self.look_what_is_served().await,
@@ -51,6 +54,22 @@ impl Fleet {
             }
             Change::Vanished(key) if self.phase == Phase::Executing => self.vanished(key),
             Change::Object(_) | Change::Vanished(_) => {}
+        }
+        Ok(())
+    }
+
+    /// A kind can be read again: what nobody could tell of its objects is looked at now.
+    async fn seen_at_last(&mut self, kind: &GroupKind) -> Result<(), FleetEnd> {
+        tracing::info!(cluster = %self.cx.settings.target, fleet = %self.name, %kind, "objects of a kind can be read again");
+        if self.phase != Phase::Executing {
+            return Ok(());
+        }
+        let of_kind = |run: &Run| -> Vec<(usize, ObjectKey)> {
+            let items = run.index.iter().filter(|(key, _)| key.is(&kind.group, &kind.kind));
+            items.map(|(key, item)| (*item, key.clone())).collect()
+        };
+        for (item, key) in self.run.as_deref().map(of_kind).unwrap_or_default() {
+            self.seen_again(item, &key).await?;
         }
         Ok(())
     }
@@ -218,7 +237,7 @@ impl Fleet {
         let wanted = Wanted {
             digest: run.object(item)?.digest,
             adopt: run.adopts(item),
-            unread: self.eye.unread().contains(&key.group_kind()),
+            unread: self.eye.is_unread(&key.group_kind()),
             yields: &yielded,
         };
         let seen = self.eye.get(&key).map(|seen| &seen.object);
@@ -391,8 +410,8 @@ impl Fleet {
 
     async fn follow_health(&mut self, healthy: bool) {
         let Some(run) = &self.run else { return };
-        let said = run.said_health;
-        if healthy {
+        let (said, unseen) = (run.said_health, self.unseen());
+        if healthy && unseen.is_none() {
             self.unhealthy = None;
             if said != Some(Health::Healthy) {
                 self.say_health(Health::Healthy, |generation, release| FactBody::Converged {
@@ -410,6 +429,7 @@ impl Fleet {
         let mut progress = self.with_glass(run.progress(|key| self.why_unhealthy(key)));
         let (hold, waiting) = (progress.holds.drain(..).next(), progress.waiting.drain(..).next());
         let stalled = progress.stalled.take().or_else(|| self.held_up());
+        let stalled = stalled.or_else(|| unseen.filter(|_| waiting.is_none()));
         match (hold, stalled, waiting) {
             (Some(hold), _, _) if said != Some(Health::Held) => {
                 self.say_held(self.generation(), hold).await;
@@ -430,6 +450,17 @@ impl Fleet {
             (None, None, None) => self.unhealthy = Some(Instant::now()),
             _ => {}
         }
+    }
+
+    /// What can't be read of a converged release, and why: nobody can tell how it stands.
+    fn unseen(&self) -> Option<String> {
+        let mut unseen = self.eye.unseen();
+        let (kind, reason) = unseen.next()?;
+        let more = match unseen.count() {
+            0 => String::new(),
+            count => format!(" and of {count} more kinds"),
+        };
+        Some(format!("objects of {kind}{more} can't be read: {reason}"))
     }
 
     pub(super) async fn say_unhealthy(&mut self, object: ObjectKey, message: String) {

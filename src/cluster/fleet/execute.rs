@@ -106,7 +106,7 @@ impl Fleet {
         let applied = self.stored.ledger.inventory.objects.get(key).and_then(|entry| entry.applied);
         let shared = match self.eye.get(key) {
             Some(seen) => seen.object.shared,
-            None => self.eye.unread().contains(&key.group_kind()),
+            None => self.eye.is_unread(&key.group_kind()),
         };
         shared && applied.is_some_and(|applied| applied != object.digest)
     }
@@ -332,7 +332,7 @@ impl Fleet {
             Some(Verdict::Terminating) => Some(self.deletion_text(key)),
             Some(Verdict::Unbound(_)) => Some("is not bound to a volume yet".to_owned()),
             // Nobody can tell: that it was applied must do.
-            None if !self.eye.watches(&kind) || self.eye.unread().contains(&kind) => None,
+            None if !self.eye.watches(&kind) || self.eye.is_unread(&kind) => None,
             None if self.is_finished(key) => None,
             None => Some("is not there".to_owned()),
         }

@@ -11,6 +11,7 @@ use crate::cluster::api::Api;
 use crate::cluster::discovery::Resource;
 use crate::cluster::error::ApiError;
 use crate::cluster::health::{Reduced, Verdict, needs_whole};
+use crate::cluster::text::chain;
 use crate::cluster::watch::{News, Watch, version_number};
 use crate::model::fleet::IgnoredPath;
 use crate::model::object::{GroupKind, ObjectKey};
@@ -30,8 +31,10 @@ pub enum Change {
     Object(ObjectKey),
     /// Our watch no longer sees it: it is gone, or was stripped of our label.
     Vanished(ObjectKey),
-    /// All of a kind is known now, or is known not to be readable.
-    Kind,
+    /// It is known now that a kind can't be read.
+    Unread,
+    /// All of a kind is known now; `was_unread`: for the first time since it could not be read.
+    Listed { kind: GroupKind, was_unread: bool },
     /// A kind is not served as it is watched.
     NotServed,
     /// The connection may be gone.
@@ -54,7 +57,8 @@ pub struct Eye {
     /// Jobs whose end was seen, and whether they had completed.
     ended: BTreeMap<ObjectKey, bool>,
     listed: BTreeSet<GroupKind>,
-    unread: BTreeSet<GroupKind>,
+    /// Kinds of which nothing is known, and why.
+    unread: BTreeMap<GroupKind, String>,
     watches: BTreeMap<GroupKind, (Resource, AbortHandle)>,
     tasks: JoinSet<()>,
     sender: mpsc::Sender<News>,
@@ -74,7 +78,7 @@ impl Eye {
             unbound: BTreeSet::new(),
             ended: BTreeMap::new(),
             listed: BTreeSet::new(),
-            unread: BTreeSet::new(),
+            unread: BTreeMap::new(),
             watches: BTreeMap::new(),
             tasks: JoinSet::new(),
             sender,
@@ -104,7 +108,7 @@ impl Eye {
     pub fn add(&mut self, resource: Resource) {
         let kind = resource.group_kind();
         if !resource.watchable {
-            self.unread.insert(kind);
+            self.unread.insert(kind, "it can't be listed and watched".to_owned());
             return;
         }
         if self.watches.contains_key(&kind) {
@@ -143,7 +147,7 @@ impl Eye {
 
     /// Whether all of a kind is known.
     pub fn is_listed(&self, kind: &GroupKind) -> bool {
-        self.listed.contains(kind) && !self.unread.contains(kind)
+        self.listed.contains(kind) && !self.is_unread(kind)
     }
 
     fn stop(&mut self, kind: &GroupKind) {
@@ -173,11 +177,22 @@ impl Eye {
 
     /// Whether every kind has been listed, or is known not to be readable.
     pub fn is_complete(&self) -> bool {
-        self.watches.keys().all(|kind| self.listed.contains(kind) || self.unread.contains(kind))
+        self.watches.keys().all(|kind| self.listed.contains(kind) || self.is_unread(kind))
     }
 
-    pub fn unread(&self) -> &BTreeSet<GroupKind> {
+    /// Kinds of which nothing is known, and why.
+    pub fn unread(&self) -> &BTreeMap<GroupKind, String> {
         &self.unread
+    }
+
+    /// Of these, what was to be watched.
+    pub fn unseen(&self) -> impl Iterator<Item = (&GroupKind, &str)> {
+        let watched = self.unread.iter().filter(|(kind, _)| self.watches.contains_key(kind));
+        watched.map(|(kind, reason)| (kind, reason.as_str()))
+    }
+
+    pub fn is_unread(&self, kind: &GroupKind) -> bool {
+        self.unread.contains_key(kind)
     }
 
     pub fn watches(&self, kind: &GroupKind) -> bool {
@@ -231,9 +246,12 @@ impl Eye {
                 }
             }
             News::Unread { kind, error } => {
-                tracing::warn!(%kind, error = %error, "objects of a kind can't be read");
-                self.unread.insert(kind);
-                changes.push(Change::Kind);
+                let reason = chain(&error);
+                if self.unread.get(&kind) != Some(&reason) {
+                    tracing::warn!(%kind, reason, "objects of a kind can't be read");
+                }
+                self.unread.insert(kind, reason);
+                changes.push(Change::Unread);
             }
             News::NotServed { kind } => {
                 tracing::warn!(%kind, "is not served as it is watched");
@@ -266,9 +284,9 @@ impl Eye {
                 changes.push(Change::Object(key));
             }
         }
-        self.unread.remove(kind);
+        let was_unread = self.unread.remove(kind).is_some();
         self.listed.insert(kind.clone());
-        changes.push(Change::Kind);
+        changes.push(Change::Listed { kind: kind.clone(), was_unread });
     }
 
     /// Takes what a watch or a read brought, unless something newer is known. Whether it was news.
@@ -295,7 +313,7 @@ impl Eye {
             }
         }
         if reduced.verdict != Verdict::Terminating {
-            let told = needs_whole(&kind) && self.watches.contains_key(&kind) && !self.unread.contains(&kind);
+            let told = needs_whole(&kind) && self.watches.contains_key(&kind) && !self.is_unread(&kind);
             reduced.verdict = if told {
                 Verdict::Progressing("its status is not known yet".to_owned())
             } else {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 
 use super::jobs::Hand;
+use crate::cluster::answers::Class;
 use crate::cluster::api::{Call, METADATA_LIST};
 use crate::cluster::discovery::{Discovery, Resource, escape};
 use crate::cluster::error::ApiError;
@@ -169,6 +170,11 @@ async fn recover(
             match cx.api.json(Call::get(path).accept(METADATA_LIST)).await {
                 // Kinds that nobody may list (or that are virtual) hold nothing of ours: we could not watch them.
                 Err(ApiError::Status(status)) if matches!(status.code, 403..=405) => Ok((resource, None)),
+                // What there is of it stays, without a place in the ledger: it is never deleted.
+                Err(ApiError::Status(status)) if status.rule().class == Class::Trouble => {
+                    tracing::warn!(kind = %resource.group_kind(), error = %status, "the ledger is missing, and objects of a kind can't be read: they are not taken up");
+                    Ok((resource, None))
+                }
                 Err(error) => Err(error),
                 Ok(list) => Ok((resource, Some(list))),
             }
@@ -230,7 +236,14 @@ pub async fn read_extra(
     )
     .buffer_unordered(RECOVER_AT_ONCE);
     while let Some(found) = seen.next().await {
-        extra.seen.extend(found?);
+        match found {
+            Ok(found) => extra.seen.extend(found),
+            // Unknown: whose it is shows when it is applied.
+            Err(ApiError::Status(status)) if status.rule().class != Class::Unauthorized => {
+                tracing::warn!(error = %status, "an object of another fleet can't be read");
+            }
+            Err(error) => return Err(error),
+        }
     }
     for (crd, resource) in counts {
         match hand.count_foreign(&resource, known).await {
@@ -239,7 +252,7 @@ pub async fn read_extra(
             }
             // Not counted: the CRD stays.
             Err(error) if error.is_no_such_resource() => return Err(error),
-            Err(ApiError::Status(status)) if status.code < 500 => {}
+            Err(ApiError::Status(status)) if status.rule().class != Class::Unauthorized => {}
             Err(error) => return Err(error),
         }
     }

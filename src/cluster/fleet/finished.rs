@@ -57,7 +57,7 @@ impl Fleet {
 
     fn note_job(&mut self, key: &ObjectKey, object: &ReleaseObject) {
         let kind = key.group_kind();
-        if self.eye.unread().contains(&kind) || !self.eye.watches(&kind) {
+        if self.eye.is_unread(&kind) || !self.eye.watches(&kind) {
             return;
         }
         let finished = match (self.eye.get(key), self.eye.ended(key)) {

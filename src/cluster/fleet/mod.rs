@@ -5,6 +5,7 @@
 //! order is taken at once; requests in flight are let end before the next plan is made, so that none of them can
 //! land after it.
 
+mod blame;
 mod claims;
 mod deletion;
 mod diagnose;
@@ -37,6 +38,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
+use self::blame::Streak;
 use self::claims::Claims;
 use self::deletion::Description;
 use self::diagnose::Look;
@@ -142,6 +144,10 @@ struct Fleet {
     /// When the phase goes on by itself.
     wake: Option<Instant>,
     backoff: Backoff,
+    /// Objects that are answered with trouble again and again.
+    streaks: BTreeMap<ObjectKey, Streak>,
+    /// Finds out whether the cluster takes writes.
+    write_probe: Option<AbortOnDropHandle<()>>,
     /// Finds out whether the cluster answers, after a connection broke. No order ends it.
     probe: Option<AbortOnDropHandle<Result<(), ApiError>>>,
     /// Finds out why an object is not healthy. A newer order ends it.
@@ -216,6 +222,8 @@ pub async fn run(
         relook: None,
         descriptions: BTreeMap::new(),
         wake: None,
+        streaks: BTreeMap::new(),
+        write_probe: None,
         probe: None,
         look: None,
         claims: Claims::default(),
@@ -353,6 +361,7 @@ impl Fleet {
         self.look = None;
         self.reread_classes();
         self.goal = None;
+        self.streaks.clear();
         self.backoff.reset();
         self.unhealthy = None;
         self.said.stalled = false;

@@ -12,7 +12,6 @@ use crate::cluster::backoff::jitter;
 use crate::cluster::error::{ApiError, Meaning};
 use crate::cluster::fields::{FieldConflict, managers_and_fields};
 use crate::cluster::health::{Reduced, Verdict};
-use crate::cluster::session::Lost;
 use crate::cluster::text::chain;
 use crate::model::assignment::{Cause, FactBody, Hold};
 use crate::model::digest::ObjectDigest;
@@ -33,6 +32,9 @@ impl Fleet {
         match done {
             Done::Applied { key, digest, left_out, answer } => {
                 let Some(item) = self.item(&key) else { return Ok(()) };
+                if answer.is_ok() {
+                    self.streaks.remove(&key);
+                }
                 match answer {
                     Ok((reduced, stays)) => self.applied(item, reduced, digest, (left_out, stays)).await,
                     Err(error) => self.trouble(item, &error).await,
@@ -234,9 +236,16 @@ impl Fleet {
             self.later(item, wait, chain(error));
             return Ok(());
         }
+        if self.blame(&object, error).await {
+            return Ok(());
+        }
         let mut stalled = false;
         let why = match error.meaning(&object) {
-            Meaning::Unauthorized => return Err(FleetEnd::Lost(Lost::Unauthorized)),
+            // Of the cluster, or of what serves this kind alone? The probe ends the session if it is the cluster.
+            Meaning::Unauthorized => {
+                self.probe();
+                error.describe(&object)
+            }
             // The plan is made anew when the stop ends.
             Meaning::Stopped => return Ok(()),
             Meaning::Unreachable(why) => {
@@ -273,7 +282,9 @@ impl Fleet {
                 self.look_what_is_served().await;
                 "its kind is not served yet".to_owned()
             }
-            Meaning::NotFound | Meaning::Stale | Meaning::Expired => chain(error),
+            Meaning::NotFound | Meaning::Stale | Meaning::Expired | Meaning::NotAllowed(..) => {
+                error.describe(&object)
+            }
         };
         if let Some(entry) = self.run.as_mut().and_then(|run| run.items.get_mut(item)) {
             (entry.held, entry.stalled) = (None, stalled);

@@ -334,7 +334,7 @@ impl Fleet {
         release: Option<&Release>,
         discovery: &Discovery,
     ) -> BTreeSet<GroupKind> {
-        let mut unread = self.eye.unread().clone();
+        let mut unread: BTreeSet<GroupKind> = self.eye.unread().keys().cloned().collect();
         unread.extend(self.unsure.iter().cloned());
         let wanted = release.into_iter().flat_map(Release::kinds).map(|(kind, _)| kind);
         let had = self.stored.ledger.inventory.objects.keys().map(ObjectKey::group_kind);

@@ -14,8 +14,6 @@ use super::run::{Leaver, State};
 use super::{Fleet, FleetEnd, Phase};
 use crate::cluster::backoff::jitter;
 use crate::cluster::error::{ApiError, Meaning};
-use crate::cluster::session::Lost;
-use crate::cluster::text::chain;
 use crate::model::assignment::KeptObject;
 use crate::model::object::ObjectKey;
 use crate::plan::{Action, KeptWhy, Verb};
@@ -211,7 +209,11 @@ impl Fleet {
                 }
                 "its kind is served in another version".to_owned()
             }
-            Meaning::Unauthorized => return Err(FleetEnd::Lost(Lost::Unauthorized)),
+            // Of the cluster, or of what serves this kind alone? The probe ends the session if it is the cluster.
+            Meaning::Unauthorized => {
+                self.probe();
+                error.describe(key)
+            }
             // The plan is made anew when the stop ends.
             Meaning::Stopped => return Ok(()),
             Meaning::Unreachable(why) => {
@@ -229,7 +231,7 @@ impl Fleet {
                 wait = jitter(REFUSED_AGAIN).min(retry.1.max(wait));
                 message
             }
-            _ => chain(error),
+            _ => error.describe(key),
         };
         if let Some(leaver) = self.run.as_mut().and_then(|run| run.leaver_mut(key)) {
             leaver.tries += 1;

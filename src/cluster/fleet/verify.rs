@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::jobs::{APPLY, Done, Hand};
 use super::run::State;
 use super::{Fleet, FleetEnd, Phase};
+use crate::cluster::answers::Verdict;
 use crate::cluster::api::{Call, LIST_TIMEOUT};
 use crate::cluster::discovery::{Resource, escape};
 use crate::cluster::error::ApiError;
@@ -38,13 +39,19 @@ pub type Expectations = Vec<(Resource, BTreeMap<ObjectKey, Expected>)>;
 impl Hand {
     /// Which objects are not as they should be.
     pub async fn verify(self, kinds: Expectations) -> Done {
-        let mut wrong = Vec::new();
+        let (mut wrong, mut failed) = (Vec::new(), None);
         for (resource, expected) in &kinds {
-            if let Err(error) = self.verify_kind(resource, expected, &mut wrong).await {
-                return Done::Verified(Err(error));
+            match self.verify_kind(resource, expected, &mut wrong).await {
+                Ok(()) => {}
+                // What can't be seen of one kind says nothing of the others.
+                Err(error @ ApiError::Status(_)) => failed = Some(error),
+                Err(error) => return Done::Verified(Err(error)),
             }
         }
-        Done::Verified(Ok(wrong))
+        match failed {
+            Some(error) if wrong.is_empty() => Done::Verified(Err(error)),
+            _ => Done::Verified(Ok(wrong)),
+        }
     }
 
     async fn verify_kind(
@@ -96,7 +103,9 @@ impl Hand {
         let would = match self.session.api.json(call).await {
             Ok(would) => would,
             // A refusal is no drift; the next change will meet it.
-            Err(ApiError::Status(status)) if status.code < 500 && status.code != 401 => return Ok(true),
+            Err(ApiError::Status(status)) if status.rule().class.verdict() != Verdict::Cluster => {
+                return Ok(true);
+            }
             Err(error) => return Err(error),
         };
         Ok(content(would) == content(named))

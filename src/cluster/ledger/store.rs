@@ -128,6 +128,13 @@ impl LedgerStore {
         }
     }
 
+    /// Asks the cluster to take a write that changes nothing, of the ledger's own record.
+    pub async fn try_a_write(&self, fleet: &FleetName) -> Result<(), ApiError> {
+        let path = format!("{}/{}?dryRun=All", maps(), escape(&ledger_name(&self.instance, fleet)));
+        let call = Call::send(Method::PATCH, path, "application/merge-patch+json", "{}");
+        self.api.call(call.accept(METADATA_ONLY)).await.map(drop)
+    }
+
     async fn replace(&self, name: &str, map: &Value) -> Result<Value, ApiError> {
         let path = format!("{}/{}", maps(), escape(name));
         self.api.json(Call::send(Method::PUT, path, JSON, map.to_string()).accept(METADATA_ONLY)).await

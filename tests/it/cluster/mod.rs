@@ -1,5 +1,6 @@
 //! Workers against a real API server.
 
+mod answers;
 mod apply;
 mod causes;
 mod drift;

@@ -17,6 +17,7 @@ mod moves;
 mod network;
 mod people;
 mod protected;
+mod refusals;
 mod secrets;
 mod simulated;
 mod waves;

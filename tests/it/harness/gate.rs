@@ -39,6 +39,8 @@ pub enum Act {
     LoseAnswer,
     /// Let through, but answered with this status of `etcdserver: leader changed`.
     LeaderChanged,
+    /// Answered 500 without a sign of whose fault it is; the server never sees it.
+    Broken,
     /// Answered as a watch that ends before it began.
     EndedWatch,
 }
@@ -185,6 +187,9 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answe
     lock(&shared.log).push(Passage { at, method, path: path.clone(), query: query.clone(), act });
     match act {
         Act::Throttle(seconds) => return Ok(throttle(seconds)),
+        Act::Broken => {
+            return Ok(status(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "something broke"));
+        }
         Act::EndedWatch => return Ok(Response::new(full(Bytes::new()))),
         Act::Pass | Act::LoseAnswer | Act::LeaderChanged => {}
     }
