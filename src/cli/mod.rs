@@ -87,7 +87,15 @@ fn dispatch(command: Command) -> Outcome {
 /// The script goes out whole or not at all: a pipe that is closed early is no failure.
 fn completion(args: &args::Completion) -> Outcome {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "fairlead", &mut script);
+    // What is hidden is of no use to people; the generator would offer it.
+    let all = Cli::command();
+    let shown = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    let mut shown = clap::Command::new("fairlead")
+        .version(env!("CARGO_PKG_VERSION"))
+        .propagate_version(true)
+        .args(all.get_arguments().cloned())
+        .subcommands(shown);
+    clap_complete::generate(args.shell, &mut shown, "fairlead", &mut script);
     match std::io::Write::write_all(&mut std::io::stdout(), &script) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(CliError::outside(error)),
         _ => Ok(ExitCode::SUCCESS),
