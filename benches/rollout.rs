@@ -158,7 +158,7 @@ impl Fleet {
             for number in working {
                 let order = &orders[&name(number)];
                 let generation = order.generation;
-                let progress = Progress { applied: 3, total: 40, waiting: Vec::new() };
+                let progress = Progress { applied: 3, total: 40, waiting: Vec::new(), ..Progress::default() };
                 times.push(
                     self.fact(number, |_| FactBody::Progress { generation, progress: progress.clone() }),
                 );

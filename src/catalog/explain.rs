@@ -26,7 +26,7 @@ impl Problem {
         Self { pointer: pointer.to_owned(), at_key: false, code, message, expected: None, hint: None }
     }
     /// Shows a number or truth value as it is written where that says more: `1.10`, not `1.1`.
-    pub(super) fn as_written(mut self, written: &str) -> Self {
+    pub(super) fn with_written(mut self, written: &str) -> Self {
         if self.code == "wrong-type"
             && let Some((_, rest)) = self.message.split_once(" is a ")
         {

@@ -311,7 +311,7 @@ pub(super) fn against(schema: &schema::DocumentSchema, doc: &Doc) -> Vec<Diagnos
     let problems = explain::problems(validator, &schema.schema, &doc.value);
     let finding = |problem: explain::Problem| {
         let problem = match doc.places.written(&problem.pointer) {
-            Some(written) => problem.as_written(written),
+            Some(written) => problem.with_written(written),
             None => problem,
         };
         let pointer = &problem.pointer;

@@ -120,6 +120,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::too_many_lines, reason = "a table")]
     fn name_pages_and_api_follow_from_the_repositorys_address() {
         let cases = [
             (

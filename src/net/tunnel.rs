@@ -37,7 +37,7 @@ where
         Some(407) => {
             refused("asks for a login (HTTP 407); write it as http://user:password@host:port".to_owned())
         }
-        Some(status @ (502 | 503 | 504)) => refused(format!("can't reach {host}:{port} (HTTP {status})")),
+        Some(status @ 502..=504) => refused(format!("can't reach {host}:{port} (HTTP {status})")),
         Some(status) => refused(format!("refuses to connect to {host}:{port} (HTTP {status})")),
         None => refused("does not answer as an HTTP proxy".to_owned()),
     }

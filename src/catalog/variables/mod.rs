@@ -114,7 +114,7 @@ fn placed(problem: Problem, profile: &Profile, fleet: &LocatedFleet, target: &Ta
     };
     let given = [&target.places, &fleet.places].into_iter().find(|places| places.has(&pointer));
     let problem = match given.and_then(|places| places.written(&pointer)) {
-        Some(written) => problem.as_written(written),
+        Some(written) => problem.with_written(written),
         None => problem,
     };
     let nested = problem.pointer.matches('/').count() > 1;

@@ -270,7 +270,10 @@ impl<'input, I: BorrowedInput<'input>> Composer<'input, I> {
             Value::Null
         });
         let inside = match &value {
-            Value::Bool(_) | Value::Number(_) if value.to_string() != text => Inside::Written(text.into()),
+            Value::Bool(_) | Value::Number(_) => {
+                let printed = value.to_string();
+                if printed == text { Inside::Nothing } else { Inside::Written(text.into()) }
+            }
             _ => Inside::Nothing,
         };
         Ok(Part { value, node: Node { at, inside }, weight, height: 0, key, word })

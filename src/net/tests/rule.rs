@@ -22,7 +22,8 @@ fn of(variables: &[(&str, &str)], address: &str) -> Result<Option<String>, Strin
 #[test]
 fn the_first_variable_that_is_set_counts() {
     let https = "https://git.example.com/x";
-    let cases: &[(&[(&str, &str)], &str, Option<&str>)] = &[
+    type Case = (&'static [(&'static str, &'static str)], &'static str, Option<&'static str>);
+    let cases: &[Case] = &[
         (&[], https, None),
         (&[("HTTPS_PROXY", "http://a:1")], https, Some("a:1 (HTTPS_PROXY)")),
         (&[("https_proxy", "http://a:1")], https, Some("a:1 (https_proxy)")),

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::words::{access_modes, ago, duration, labels, list, number, or, seconds, selector, text};
 
 /// The cells of an object of a built-in kind.
+#[allow(clippy::too_many_lines, reason = "a table")]
 pub fn built_in(kind: &str, object: &Value, now: i64) -> Vec<Value> {
     let name = json!(text(object, "/metadata/name"));
     let age = || json!(ago(text(object, "/metadata/creationTimestamp"), now));

@@ -4,14 +4,16 @@ use serde_json::Value;
 
 use super::{FLEET, SOON, Small, config_map, namespace, target, value};
 use crate::harness::{ControlPlane, Events, Mark, shared};
+use crate::world::daemon::Daemon;
 
 const APP: &str = "profiles/app/app/";
 
 /// Runs a command that asks the daemon; gives whether it succeeded and what it said.
 fn ask(small: &Small, args: &[&str]) -> (bool, String) {
     let output = small.daemon.command(args);
+    let answered = Daemon::answered(args, &output);
     let said = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8(said).unwrap())
+    (answered, String::from_utf8(said).unwrap())
 }
 
 /// The same for a command that must succeed.

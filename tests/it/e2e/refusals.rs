@@ -81,11 +81,6 @@ async fn a_mistake_that_the_server_answers_500_fails_at_once_and_comes_back() {
             ],
             &["Deployment refused-500/web", "env", "duplicate"],
         ),
-        (
-            "a number for a text",
-            vec![config_map(ns, "web", "1").replace("\"1\"", "1")],
-            &["ConfigMap refused-500/web", ".data.value", "expected string"],
-        ),
         ("too large", vec![crd, kiln(&large)], &["Kiln refused-500/one", "too large"]),
     ];
     for (what, bad, says) in cases {

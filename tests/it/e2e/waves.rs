@@ -1,6 +1,5 @@
 //! 200 simulated clusters through waves, with a bad image, windows, an approval, and restarts in between.
 
-use std::process::Output;
 use std::time::Duration;
 
 use fairlead::daemon::{Settings, Simulation, follow};
@@ -112,9 +111,10 @@ impl World {
     }
 
     fn says(&self, args: &[&str]) -> String {
-        let Output { status, stdout, stderr } = self.daemon.command(args);
-        assert!(status.success(), "{args:?}: {}", String::from_utf8_lossy(&stderr));
-        String::from_utf8(stdout).unwrap()
+        let output = self.daemon.command(args);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(Daemon::answered(args, &output), "{args:?}: {said}");
+        String::from_utf8(output.stdout).unwrap()
     }
 }
 

@@ -118,11 +118,18 @@ impl Daemon {
         command.args(args).arg("--config").arg(self.config()).output().unwrap()
     }
 
+    /// Whether a command did what it should; of a status also, where it says that not all is well (1) or that
+    /// something is on its way (4).
+    pub fn answered(args: &[&str], output: &Output) -> bool {
+        let codes: &[i32] = if args.contains(&"status") { &[0, 1, 4] } else { &[0] };
+        output.status.code().is_some_and(|code| codes.contains(&code))
+    }
+
     /// `fairlead status -o json`.
     pub fn status(&self) -> Result<Value, String> {
-        let output = self.command(&["status", "-o", "json"]);
-        // 1: not all is well; 4: on its way.
-        if !matches!(output.status.code(), Some(0 | 1 | 4)) {
+        let args = ["status", "-o", "json"];
+        let output = self.command(&args);
+        if !Self::answered(&args, &output) {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned());
         }
         serde_json::from_slice(&output.stdout).map_err(|e| e.to_string())
