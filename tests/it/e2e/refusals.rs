@@ -63,7 +63,7 @@ async fn a_mistake_that_the_server_answers_500_fails_at_once_and_comes_back() {
         )
     };
     let crd = CRD.to_owned();
-    let cases: [(&str, Vec<String>, &[&str]); 5] = [
+    let cases: [(&str, Vec<String>, &[&str]); 4] = [
         (
             "text for a number",
             vec![web.replace("replicas: 1", "replicas: \"2\"")],
