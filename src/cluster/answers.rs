@@ -281,7 +281,8 @@ pub static RULES: &[Rule] = &[
     rule("nothing left to allocate", (500, 599), Class::Trouble)
         .signs(&["range is full"])
         .repeated(Verdict::Person)
-        .advice("the cluster has no address or port left: free one or widen the range"),
+        .advice("the cluster has no address or port left: free one or widen the range")
+        .recorded("pkg/registry/core/service/ipallocator/interfaces.go: ErrFull"),
     // Who asks.
     rule("credentials not accepted", code(401), Class::Unauthorized)
         .repeated(Verdict::Person)

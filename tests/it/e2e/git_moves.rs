@@ -200,8 +200,19 @@ async fn tags_in_a_range_move_the_profile_and_a_moved_tag_holds() {
     moved(plane, ns, "three").await;
     small.converged(&readme).await;
 
-    // A deleted tag resolves the range again.
+    // A tag that is gone holds too: the one before it would be a way back that nobody asked for. Also after a restart.
     small.repo.git(&["push", "--quiet", "origin", ":refs/tags/app/v1.1.0"]);
+    holds(&small, "tag app/v1.1.0 (commit").await;
+    small.daemon.kill().start();
+    holds(&small, "app/v1.0.0 is the newest that is left").await;
+    has(plane, ns, "three").await;
+
+    // A newer one in the range is taken at once, and a person can take what is left.
+    tag(&small, "app/v1.2.0", &commits[1]);
+    moved(plane, ns, "two").await;
+    small.repo.git(&["push", "--quiet", "origin", ":refs/tags/app/v1.2.0"]);
+    holds(&small, "tag app/v1.2.0 (commit").await;
+    accept(&small);
     moved(plane, ns, "one").await;
 }
 

