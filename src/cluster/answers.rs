@@ -317,7 +317,8 @@ pub static RULES: &[Rule] = &[
     // What the server can't do.
     rule("server-side apply unknown", code(415), Class::NotAllowed)
         .verbs(&[Verb::Apply])
-        .advice("server-side apply needs Kubernetes 1.16 or later: upgrade the cluster"),
+        .advice("server-side apply needs Kubernetes 1.16 or later: upgrade the cluster")
+        .recorded("endpoints/handlers/patch.go: 415 where apply-patch+yaml is not among the types"),
     rule("form of answer unknown", code(406), Class::NotAllowed)
         .advice("what serves this kind can't answer with metadata alone: upgrade it"),
     rule("method not allowed", code(405), Class::Refused),
