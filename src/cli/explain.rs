@@ -1,5 +1,6 @@
 //! Why a target is where it is, on one screen.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -11,7 +12,8 @@ use super::args;
 use super::error::CliError;
 use super::online::{client, failed, next_window, stopped, target_tone, word};
 use super::table::{Cell, Output, Show, Table, age, clean, print};
-use crate::server::{ExplainFleet, ExplainView, HistoryView, ReleaseView};
+use crate::model::revision::ProfileRevision;
+use crate::server::{ExplainFleet, ExplainView, HistoryView, ProfilesView, ReleaseView};
 
 /// Where values begin.
 const INDENT: usize = 14;
@@ -57,7 +59,8 @@ fn text(view: &ExplainView, now: Timestamp) -> String {
     out
 }
 
-fn of_fleet(out: &mut String, ExplainFleet { fleet, target, causes }: &ExplainFleet, now: Timestamp) {
+fn of_fleet(out: &mut String, shown: &ExplainFleet, now: Timestamp) {
+    let ExplainFleet { fleet, target, profiles: revisions, causes } = shown;
     let _ = writeln!(out, "Fleet {}", fleet.name);
     let accepted = fleet.accepted.map_or("nothing".to_owned(), |commit| commit.short());
     let observed = fleet.observed.map_or("nothing".to_owned(), |commit| commit.short());
@@ -81,6 +84,9 @@ fn of_fleet(out: &mut String, ExplainFleet { fleet, target, causes }: &ExplainFl
     }
     if target.base.as_ref().is_some_and(|base| Some(base) != target.converged.as_ref()) {
         line(out, "falls back to", &release(target.base.as_ref()));
+    }
+    for (number, revision) in profiles(revisions).iter().enumerate() {
+        line(out, if number == 0 { "profiles" } else { "" }, revision);
     }
     let status = Cell::new(target.status.as_str(), target_tone(target.status)).styled();
     let since = target.since.map(|since| format!(" for {}", age(since, now))).unwrap_or_default();
@@ -111,6 +117,21 @@ fn line(out: &mut String, label: &str, value: &str) {
 
 fn release(release: Option<&ReleaseView>) -> String {
     release.map_or("nothing".to_owned(), |r| format!("{} (release {})", r.commit.short(), r.release.short()))
+}
+
+/// One line for each profile: what runs, and what should where that differs.
+fn profiles(shown: &ProfilesView) -> Vec<String> {
+    let ProfilesView { converged, wanted } = shown;
+    let of = |all: &[ProfileRevision], name| all.iter().find(|one| one.profile == name).cloned();
+    let names: BTreeSet<_> = converged.iter().chain(wanted).map(|one| one.profile.clone()).collect();
+    let lines = names.into_iter().filter_map(|name| match (of(converged, name.clone()), of(wanted, name)) {
+        (Some(runs), Some(wanted)) if runs == wanted => Some(runs.to_string()),
+        (Some(runs), Some(wanted)) => Some(format!("{runs}; should be {}", wanted.version())),
+        (Some(runs), None) => Some(format!("{runs}; should be gone")),
+        (None, Some(wanted)) => Some(format!("{wanted}; not there yet")),
+        (None, None) => None,
+    });
+    lines.collect()
 }
 
 fn lately(events: &[HistoryView], now: Timestamp) -> Table {
@@ -148,7 +169,12 @@ mod tests {
             "breakGlass": ["Deployment shop/web is not healed until 2026-11-23T13:00:00Z, by kubectl-edit"],
         });
         let view: ExplainView = serde_json::from_value(json!({
-            "target": "edge-001", "fleets": [{"fleet": fleet, "target": target, "causes": [
+            "target": "edge-001", "fleets": [{"fleet": fleet, "target": target, "profiles": {
+                "converged": [{"profile": "base", "commit": "3".repeat(40), "tag": "base/v1.4.2"},
+                    {"profile": "old", "commit": "1".repeat(40)}, {"profile": "web", "commit": "1".repeat(40)}],
+                "wanted": [{"profile": "base", "commit": "4".repeat(40), "tag": "v1.5.0"},
+                    {"profile": "logs", "commit": "2".repeat(40)}, {"profile": "web", "commit": "1".repeat(40)}]},
+                "causes": [
                 {"object": "Deployment shop/web", "reason": "pod web-1: container web: ErrImagePull (0 of 1 replica available)"},
                 {"object": "Job shop/load", "reason": "0 of 1 completions"}]}],
             "stopped": {"since": "2026-11-23T11:59:00Z", "by": "ann (socket)", "why": "fire"},
@@ -169,6 +195,10 @@ Fleet retail
   runs          1111111 (release abababa)
   should run    2222222 (release abababa)
   was given     1111111 (release abababa)
+  profiles      base v1.4.2 (3333333); should be v1.5.0 (4444444)
+                logs 2222222; not there yet
+                old 1111111; should be gone
+                web 1111111
   status        waiting for 5m
   because       waits for its turn: 1 of at most 1 clusters are at work
   not healthy   Deployment shop/web: pod web-1: container web: ErrImagePull (0 of 1 replica available)

@@ -16,6 +16,7 @@ use super::table::{Cell, Output, Show, Table, Tone, age, clean, print};
 use crate::daemon::Settings;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::name::FleetName;
+use crate::model::revision::ProfileRevision;
 use crate::model::schedule::TimeZoneName;
 use crate::plan::offline::FleetPlan;
 use crate::rollout::TargetStatus;
@@ -245,12 +246,14 @@ impl Show for TargetTable<'_> {
 
 impl Show for Events {
     fn table(&self, now: Timestamp) -> Table {
-        let mut table = Table::new(&["age", "fleet", "commit", "release", "outcome"]).wide(&["time"]);
+        let mut table =
+            Table::new(&["age", "fleet", "commit", "profiles", "release", "outcome"]).wide(&["time"]);
         for event in &self.0 {
             table.row([
                 age(event.at, now).into(),
                 event.fleet.to_string().into(),
                 event.commit.short().into(),
+                versions(&event.profiles).into(),
                 event.release.short().into(),
                 event.outcome.clone().into(),
                 event.at.to_string().into(),
@@ -261,6 +264,15 @@ impl Show for Events {
     fn names(&self) -> Vec<String> {
         self.0.iter().map(|event| event.release.to_string()).collect()
     }
+}
+
+/// `base v1.4.2, web 1111111`: a tag says more than its commit.
+fn versions(profiles: &[ProfileRevision]) -> String {
+    let shown = |one: &ProfileRevision| {
+        let version = one.tag.as_deref().and_then(|tag| tag.rsplit('/').next());
+        format!("{} {}", one.profile, version.map_or_else(|| one.commit.short(), str::to_owned))
+    };
+    profiles.iter().map(shown).collect::<Vec<_>>().join(", ")
 }
 
 pub(super) fn next_window(opens: Timestamp) -> String {

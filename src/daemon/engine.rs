@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -26,9 +26,10 @@ use super::workers::Workers;
 use crate::model::assignment::{Fact, FactBody};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::digest::CommitId;
-use crate::model::name::FleetName;
+use crate::model::name::{FleetName, TargetName};
+use crate::model::release::ReleaseRef;
 use crate::rollout::{Effect, Event, FleetReason, RevisionHold};
-use crate::server::{Metrics, NotReady, Order, Publisher, RepositoryView};
+use crate::server::{Metrics, NotReady, Order, ProfilesView, Publisher, RepositoryView};
 use crate::store::{self, HistoryEvent, RolloutRecord, Write};
 
 /// Inputs taken in before what they led to is saved and carried out.
@@ -46,6 +47,14 @@ pub struct Inputs {
     pub orders: mpsc::Receiver<Order>,
     pub readings: mpsc::Receiver<Result<Reading, String>>,
     pub stops: watch::Receiver<Standing>,
+    pub questions: mpsc::Receiver<ProfilesQuestion>,
+}
+
+/// Which commits of its profiles a target runs.
+pub struct ProfilesQuestion {
+    pub fleet: FleetName,
+    pub target: TargetName,
+    pub answer: oneshot::Sender<ProfilesView>,
 }
 
 enum Input {
@@ -55,6 +64,7 @@ enum Input {
     Order(Order),
     /// An emergency stop began, or is over.
     Stop(Standing),
+    Question(ProfilesQuestion),
     /// A wake-up of a fleet, or time to publish.
     Time,
 }
@@ -217,6 +227,7 @@ impl Engine {
             Some(reading) = inputs.readings.recv() => Input::Read(reading),
             Some(order) = inputs.orders.recv() => Input::Order(order),
             Ok(()) = inputs.stops.changed() => Input::Stop(inputs.stops.borrow_and_update().clone()),
+            Some(question) = inputs.questions.recv() => Input::Question(question),
             Some(fact) = inputs.facts.recv() => Input::Fact(Box::new(fact)),
             () = self.fleets.wake(), if self.fleets.next_wake().is_some() => Input::Time,
             () = tokio::time::sleep_until(publish.unwrap_or(self.published)), if publish.is_some() => Input::Time,
@@ -232,7 +243,7 @@ impl Engine {
     }
 
     fn take(&mut self, input: Input, now: Timestamp, turn: &mut Turn) {
-        self.changed = true;
+        self.changed |= !matches!(input, Input::Question(_));
         turn.binds |= !matches!(input, Input::Fact(_) | Input::Time);
         match input {
             Input::Observed(observation, took) => self.observed(observation, took, now, turn),
@@ -248,8 +259,20 @@ impl Engine {
             Input::Fact(fact) => self.fact(*fact, now, turn),
             Input::Order(order) => self.order(order, now, turn),
             Input::Stop(standing) => self.stopped(standing, now, turn),
+            Input::Question(ProfilesQuestion { fleet, target, answer }) => {
+                // Who asked may have gone.
+                let _ = answer.send(self.profiles(&fleet, &target));
+            }
             Input::Time => self.fleets.tick(now, &mut turn.effects),
         }
+    }
+
+    fn profiles(&self, fleet: &FleetName, target: &TargetName) -> ProfilesView {
+        let Some(report) = self.fleets.report(fleet, target) else { return ProfilesView::default() };
+        let shown = |release: Option<ReleaseRef>| {
+            release.map(|release| view::profiles(&release, &self.repository.remembered)).unwrap_or_default()
+        };
+        ProfilesView { converged: shown(report.converged), wanted: shown(report.wanted) }
     }
 
     fn fact(&mut self, fact: Fact, now: Timestamp, turn: &mut Turn) {
@@ -267,6 +290,7 @@ impl Engine {
                 fleet: fact.fleet.clone(),
                 release: assigned.digest,
                 control: assigned.revisions.control.commit,
+                profiles: view::profiles(assigned, &self.repository.remembered),
                 outcome,
             }));
         }

@@ -13,7 +13,7 @@ use crate::model::digest::ReleaseDigest;
 use crate::model::name::{FleetName, TargetName};
 use crate::model::object::ObjectKey;
 use crate::model::release::ReleaseRef;
-use crate::rollout::{self, Effect, Event, FleetPolicy, FleetReport, FleetState};
+use crate::rollout::{self, Effect, Event, FleetPolicy, FleetReport, FleetState, TargetReport};
 use crate::store::{FleetRecord, Write};
 
 /// Shape of the saved states; grows when the rollout room can no longer read older ones by itself.
@@ -356,6 +356,10 @@ impl Fleets {
     /// The states, for reading a commit.
     pub fn known(&self) -> BTreeMap<FleetName, FleetState> {
         self.fleets.iter().map(|(name, fleet)| (name.clone(), fleet.state.clone())).collect()
+    }
+
+    pub fn report(&self, fleet: &FleetName, target: &TargetName) -> Option<TargetReport> {
+        rollout::explain(&self.fleets.get(fleet)?.state, target)
     }
 
     pub fn reports(&self) -> Vec<FleetReport> {

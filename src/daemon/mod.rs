@@ -178,6 +178,7 @@ impl Wired {
         let (observed, observations) = mpsc::channel(1);
         let (orders, orders_in) = mpsc::channel(64);
         let (read, readings) = mpsc::channel(1);
+        let (ask, questions_in) = mpsc::channel(64);
         let kick = Kick::default();
         let forge = Forge::open(settings, saved.said, &store, &kick, &views, &metrics, mirror.history())?;
 
@@ -187,7 +188,8 @@ impl Wired {
         let (instance, stop) = (settings.instance.clone(), cancel.child_token());
         let workers = Workers::new(instance, connector, releases.clone(), facts, brake, stop);
         let (instance, handles) = (&settings.instance, workers.handles());
-        let asked = Asked::new(instance, library.clone(), store.clone(), handles, views.clone(), forge.desk);
+        let asked =
+            Asked::new(instance, library.clone(), store.clone(), handles, views.clone(), forge.desk, ask);
         let engine = Engine::new(Parts {
             fleets: Fleets::restore(saved.fleets),
             workers,
@@ -208,7 +210,14 @@ impl Wired {
         let parts = crate::server::Parts { views, orders, questions, emergency: stop, metrics, webhooks };
         let server = Server::bind(settings.server_settings(), parts).await?;
         let stops = emergency.watch();
-        let inputs = Inputs { observations, facts: facts_in, orders: orders_in, readings, stops };
+        let inputs = Inputs {
+            observations,
+            facts: facts_in,
+            orders: orders_in,
+            readings,
+            stops,
+            questions: questions_in,
+        };
         Ok(Self { server, engine, inputs, emergency, mirror, kick, observed, outlet: forge.outlet })
     }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt};
 use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
 
+use super::engine::ProfilesQuestion;
 use super::library::Library;
 use super::plans::{self, PlanError, Wanted};
 use super::pulls::Desk;
@@ -16,7 +18,8 @@ use crate::model::name::{FleetName, InstanceName, TargetName};
 use crate::plan::offline::{Change, FleetPlan, Member, Unplanned};
 use crate::repo::RepoError;
 use crate::server::{
-    AuditView, CauseView, HistoryView, PlanQuestion, PullView, Questions, Refusal, RolloutView, Views,
+    AuditView, CauseView, HistoryView, PlanQuestion, ProfilesView, PullView, Questions, Refusal, RolloutView,
+    Views,
 };
 use crate::store::{self, StoreError};
 
@@ -33,6 +36,7 @@ pub struct Asked {
     manager: String,
     /// None: there is no forge to ask.
     desk: Option<Desk>,
+    engine: mpsc::Sender<ProfilesQuestion>,
 }
 
 impl Asked {
@@ -43,8 +47,9 @@ impl Asked {
         workers: Handles,
         views: Views,
         desk: Option<Desk>,
+        engine: mpsc::Sender<ProfilesQuestion>,
     ) -> Self {
-        Self { library, store, workers, views, manager: format!("fairlead-{instance}"), desk }
+        Self { library, store, workers, views, manager: format!("fairlead-{instance}"), desk, engine }
     }
 
     async fn compare(&self, question: PlanQuestion) -> Result<Value, Refusal> {
@@ -132,9 +137,20 @@ impl Questions for Asked {
                 fleet: event.fleet,
                 release: event.release,
                 commit: event.control,
+                profiles: event.profiles,
                 outcome: event.outcome,
             };
             Ok(events.into_iter().map(view).collect())
+        })
+    }
+
+    fn profiles(&self, fleet: FleetName, target: TargetName) -> BoxFuture<'_, Result<ProfilesView, Refusal>> {
+        Box::pin(async move {
+            let (answer, answered) = oneshot::channel();
+            let stopping = || Refusal::Unavailable("the daemon is stopping".to_owned());
+            let question = ProfilesQuestion { fleet, target, answer };
+            self.engine.send(question).await.map_err(|_| stopping())?;
+            answered.await.map_err(|_| stopping())
         })
     }
 

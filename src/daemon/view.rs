@@ -4,6 +4,11 @@ use std::collections::BTreeMap;
 
 use super::engine::Engine;
 use super::fleets::Fleets;
+use crate::model::digest::CommitId;
+use crate::model::name::ProfileName;
+use crate::model::release::ReleaseRef;
+use crate::model::revision::{ProfileRevision, Revision};
+use crate::repo::tag_on;
 use crate::rollout::{FleetReason, Reason, TargetStatus};
 use crate::rollout::{FleetReport, RolloutState};
 use crate::server::{FailureView, FleetStatus, FleetView, Need, ReleaseView, StatusView, TargetView};
@@ -92,6 +97,16 @@ fn reason(report: &FleetReport) -> Option<String> {
         }
         _ => report.statuses.first().map(|status| status.description.clone()),
     }
+}
+
+/// Which commits of its profiles a release was made of, with the tags that name them.
+pub(super) fn profiles(release: &ReleaseRef, tags: &BTreeMap<String, CommitId>) -> Vec<ProfileRevision> {
+    let shown = |(profile, revision): (&ProfileName, &Revision)| ProfileRevision {
+        profile: profile.clone(),
+        commit: revision.commit,
+        tag: tag_on(profile, revision.commit, tags).map(str::to_owned),
+    };
+    release.revisions.profiles.iter().map(shown).collect()
 }
 
 fn targets<'a>(report: &'a FleetReport, fleets: &'a Fleets) -> impl Iterator<Item = TargetView> + 'a {

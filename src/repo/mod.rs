@@ -46,7 +46,7 @@ pub use history::{CommitInfo, History};
 pub use mirror::{Fetched, Mirror};
 pub use refs::{RefChange, RefKind};
 pub use settings::{Access, Credentials, FetchLimits, MirrorSettings};
-pub use tags::{Tag, TagMoved, is_version_tag, moved_tags, newest_tag, vanished_tags};
+pub use tags::{Tag, TagMoved, is_version_tag, moved_tags, newest_tag, tag_on, vanished_tags};
 pub use url::RepositoryUrl;
 pub use watch::{RefEvent, RefWatch, watch_local};
 pub use work_tree::WorkTree;

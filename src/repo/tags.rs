@@ -39,6 +39,17 @@ pub fn newest_tag(profile: &ProfileName, range: &VersionRange, tags: &[Tag]) -> 
         .map(|(version, _, tag)| (version, tag))
 }
 
+/// The newest version tag of a profile on `commit`; on equal versions the profile's own.
+pub fn tag_on<'a>(
+    profile: &ProfileName,
+    commit: CommitId,
+    tags: &'a BTreeMap<String, CommitId>,
+) -> Option<&'a str> {
+    let on_commit = tags.iter().filter(|(_, tagged)| **tagged == commit);
+    let versions = on_commit.filter_map(|(name, _)| Some((version_of(profile, name)?, name.as_str())));
+    versions.max_by(|(a, _), (b, _)| a.0.cmp_precedence(&b.0).then(a.1.cmp(&b.1))).map(|(_, name)| name)
+}
+
 /// The version that a tag gives a profile, and whether the tag is the profile's own.
 fn version_of(profile: &ProfileName, tag: &str) -> Option<(Version, bool)> {
     let (own, version) = match tag.rsplit_once('/') {

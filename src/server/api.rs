@@ -25,8 +25,8 @@ use super::pages::page_routes;
 use super::problem::Problem;
 use super::tokens::Tokens;
 use super::view::{
-    AuditView, ExplainFleet, ExplainView, FleetView, HistoryView, NotReady, PullView, RolloutView,
-    StatusView, TargetView, Views,
+    AuditView, ExplainFleet, ExplainView, FleetView, HistoryView, NotReady, ProfilesView, PullView,
+    RolloutView, StatusView, TargetView, Views,
 };
 use super::webhooks::{Intake, Webhooks, webhook_route};
 use crate::model::diagnostic::Diagnostic;
@@ -357,12 +357,20 @@ async fn explain(State(app): State<App>, Path(name): Path<String>) -> Result<Jso
     let of_target = view.targets.iter().filter(|t| t.name == target);
     let with_fleet = of_target.filter_map(|t| Some((view.fleets.iter().find(|f| f.name == t.fleet)?, t)));
     let mut fleets: Vec<_> = with_fleet
-        .map(|(f, t)| ExplainFleet { fleet: f.clone(), target: t.clone(), causes: Vec::new() })
+        .map(|(f, t)| ExplainFleet {
+            fleet: f.clone(),
+            target: t.clone(),
+            profiles: ProfilesView::default(),
+            causes: Vec::new(),
+        })
         .collect();
     if fleets.is_empty() {
         return Err(no_such("target", &name));
     }
     for one in &mut fleets {
+        let profiles = app.parts.questions.profiles(one.fleet.name.clone(), target.clone());
+        let work = async { Ok(profiles.await?) };
+        one.profiles = App::in_time(app.request_timeout, "the profiles did not come in time", work).await?;
         let asked = app.parts.questions.causes(one.fleet.name.clone(), target.clone());
         // The rest of the answer does not wait for a cluster that is slow.
         one.causes = tokio::time::timeout(CAUSES, asked).await.unwrap_or_default();

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
-use super::view::{AuditView, CauseView, HistoryView, PullView, RolloutView};
+use super::view::{AuditView, CauseView, HistoryView, ProfilesView, PullView, RolloutView};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::digest::CommitId;
 use crate::model::name::{FleetName, TargetName, WaveName};
@@ -133,6 +133,8 @@ pub trait Questions: Send + Sync + 'static {
     fn history(&self, target: TargetName, limit: u32) -> BoxFuture<'_, Result<Vec<HistoryView>, Refusal>>;
     /// Why a target's objects of a fleet are not healthy, looked up now; what can't be asked gives none.
     fn causes(&self, fleet: FleetName, target: TargetName) -> BoxFuture<'_, Vec<CauseView>>;
+    /// Which commits of its profiles a target runs and should run; of one that nobody knows there are none.
+    fn profiles(&self, fleet: FleetName, target: TargetName) -> BoxFuture<'_, Result<ProfilesView, Refusal>>;
     /// A fleet's rollouts, newest first.
     fn rollouts(&self, fleet: FleetName, limit: u32) -> BoxFuture<'_, Result<Vec<RolloutView>, Refusal>>;
     /// Who did what, newest first; to one subject ([`Command::subject`]), or all.

@@ -39,7 +39,7 @@ pub use settings::{DEFAULT_LISTEN, Settings};
 pub use tokens::TokenFileError;
 pub use view::{
     AuditView, CauseView, ExplainFleet, ExplainView, FailureView, FleetStatus, FleetView, HistoryView, Need,
-    NotReady, Publisher, PullView, ReleaseView, RepositoryView, RolloutView, StatusView, StopView,
-    TargetView, Views,
+    NotReady, ProfilesView, Publisher, PullView, ReleaseView, RepositoryView, RolloutView, StatusView,
+    StopView, TargetView, Views,
 };
 pub use webhooks::{Delivery, Webhooks};

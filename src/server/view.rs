@@ -12,6 +12,7 @@ use crate::model::diagnostic::Diagnostic;
 use crate::model::digest::{CommitId, ReleaseDigest};
 use crate::model::name::{FleetName, InstanceName, SourceName, TargetName, WaveName};
 use crate::model::release::ReleaseRef;
+use crate::model::revision::ProfileRevision;
 use crate::rollout::{Reason, TargetStatus, WaveReport};
 
 /// Everything that the daemon knows and shows.
@@ -202,6 +203,9 @@ pub struct HistoryView {
     pub release: ReleaseDigest,
     /// The control commit.
     pub commit: CommitId,
+    /// The commit and the tag of each profile, by name; empty for what an older version noted.
+    #[serde(default)]
+    pub profiles: Vec<ProfileRevision>,
     pub outcome: String,
 }
 
@@ -277,9 +281,21 @@ pub struct ExplainView {
 pub struct ExplainFleet {
     pub fleet: FleetView,
     pub target: TargetView,
+    #[serde(default)]
+    pub profiles: ProfilesView,
     /// Why its objects are not healthy, looked up for this answer; the first few.
     #[serde(default)]
     pub causes: Vec<CauseView>,
+}
+
+/// Which commits of its profiles a target runs, and which it should run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProfilesView {
+    /// By name; empty: it converged at nothing yet.
+    pub converged: Vec<ProfileRevision>,
+    /// By name; empty: not known, or it leaves.
+    pub wanted: Vec<ProfileRevision>,
 }
 
 /// Why an object is not healthy.

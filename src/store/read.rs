@@ -172,7 +172,7 @@ impl Records {
 
     /// A target's events in all its fleets, newest first.
     pub fn history(&self, target: &TargetName, limit: u32) -> Result<Vec<HistoryEvent>, StoreError> {
-        let sql = "SELECT at, target, fleet, release, control, outcome FROM history
+        let sql = "SELECT at, target, fleet, release, control, profiles, outcome FROM history
                    WHERE target = ?1 ORDER BY id DESC LIMIT ?2";
         self.list(sql, (target.as_str(), limit), |row| {
             Ok(HistoryEvent {
@@ -181,7 +181,9 @@ impl Records {
                 fleet: parsed("history", row, 2)?,
                 release: parsed("history", row, 3)?,
                 control: parsed("history", row, 4)?,
-                outcome: row.get(5)?,
+                profiles: serde_json::from_str(&row.get::<_, String>(5)?)
+                    .map_err(|error| StoreError::record("history", error))?,
+                outcome: row.get(6)?,
             })
         })
     }

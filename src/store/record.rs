@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::model::digest::{CommitId, ReleaseDigest};
 use crate::model::name::{FleetName, SourceName, TargetName};
-use crate::model::revision::Revision;
+use crate::model::revision::{ProfileRevision, Revision};
 
 /// Events kept for each (target, fleet); older ones go.
 pub const MAX_HISTORY_EVENTS: u32 = 100;
@@ -118,6 +118,8 @@ pub struct HistoryEvent {
     pub release: ReleaseDigest,
     /// The control commit of the assignment.
     pub control: CommitId,
+    /// Of each of its profiles, by name.
+    pub profiles: Vec<ProfileRevision>,
     pub outcome: String,
 }
 

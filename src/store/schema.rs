@@ -5,8 +5,12 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Step `n` brings a file from schema `n` to `n + 1`. A step that was released is never edited.
-pub(super) const MIGRATIONS: &[&str] =
-    &[include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
+];
 
 /// The schema of an open file (`PRAGMA user_version`); 0 for a new one.
 pub(super) fn version(connection: &Connection) -> Result<i64, StoreError> {
@@ -41,6 +45,10 @@ mod tests {
         "INSERT INTO fleets (fleet, format, state) VALUES ('retail', 1, x'7b7d');
          INSERT INTO audit (at, who, via, what, subject, why, outcome) VALUES (0, 'a', 'b', 'c', 'd', 'e', '');
          INSERT INTO said (kind, key, payload, at) VALUES ('status', 'x', x'7b7d', 1)",
+        "INSERT INTO fleets (fleet, format, state) VALUES ('retail', 1, x'7b7d');
+         INSERT INTO audit (at, who, via, what, subject, why, outcome) VALUES (0, 'a', 'b', 'c', 'd', 'e', '');
+         INSERT INTO history (at, target, fleet, release, control, outcome, profiles)
+         VALUES (0, 'a', 'b', 'c', 'd', 'e', '[]')",
     ];
 
     #[test]

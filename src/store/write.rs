@@ -131,11 +131,21 @@ fn put_rollout(connection: &Connection, rollout: &RolloutRecord) -> Result<(), S
 }
 
 fn add_event(connection: &Connection, event: &HistoryEvent) -> Result<(), StoreError> {
-    let HistoryEvent { at, target, fleet, release, control, outcome } = event;
+    let HistoryEvent { at, target, fleet, release, control, profiles, outcome } = event;
+    let profiles = serde_json::to_string(profiles).map_err(|error| StoreError::record("history", error))?;
     run(
         connection,
-        "INSERT INTO history (at, target, fleet, release, control, outcome) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        (micros(*at), target.as_str(), fleet.as_str(), release.to_string(), control.to_string(), outcome),
+        "INSERT INTO history (at, target, fleet, release, control, profiles, outcome)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        (
+            micros(*at),
+            target.as_str(),
+            fleet.as_str(),
+            release.to_string(),
+            control.to_string(),
+            profiles,
+            outcome,
+        ),
     )?;
     run(
         connection,

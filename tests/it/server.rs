@@ -9,11 +9,12 @@ use std::time::Duration;
 use fairlead::cli::client::{Client, ClientError, Events};
 use fairlead::model::diagnostic::{Diagnostic, Place};
 use fairlead::model::name::{FleetName, TargetName};
+use fairlead::model::revision::ProfileRevision;
 use fairlead::rollout::{Reason, TargetStatus};
 use fairlead::server::{
     AuditView, Caller, CauseView, Command, Done, Emergency, FleetStatus, FleetView, HistoryView, Metrics,
-    NotReady, Parts, PlanQuestion, Publisher, PullView, Questions, ReasonBody, Refusal, RepositoryView,
-    RolloutView, Server, ServerError, Settings, StatusView, TargetView, Via,
+    NotReady, Parts, PlanQuestion, ProfilesView, Publisher, PullView, Questions, ReasonBody, Refusal,
+    RepositoryView, RolloutView, Server, ServerError, Settings, StatusView, TargetView, Via,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -57,10 +58,21 @@ impl Questions for Daemon {
             fleet: "retail".parse().unwrap(),
             release: "ab".repeat(32).parse().unwrap(),
             commit: COMMIT.parse().unwrap(),
+            profiles: Vec::new(),
             outcome: "converged".into(),
         };
         let known = target.as_str() == "edge-001";
         async move { Ok(vec![event; if known { limit.min(2) as usize } else { 0 }]) }.boxed()
+    }
+
+    fn profiles(&self, _: FleetName, target: TargetName) -> BoxFuture<'_, Result<ProfilesView, Refusal>> {
+        async move {
+            let commit = COMMIT.parse().unwrap();
+            let tag = (target.as_str() == "edge-001").then(|| "v1.0.0".to_owned());
+            let converged = vec![ProfileRevision { profile: "base".parse().unwrap(), commit, tag }];
+            Ok(ProfilesView { converged, wanted: Vec::new() })
+        }
+        .boxed()
     }
 
     fn causes(&self, _: FleetName, target: TargetName) -> BoxFuture<'_, Vec<CauseView>> {

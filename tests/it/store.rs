@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use fairlead::model::digest::{CommitId, ReleaseDigest};
-use fairlead::model::revision::Revision;
+use fairlead::model::revision::{ProfileRevision, Revision};
 use fairlead::store::{
     AuditEntry, FleetRecord, Head, HistoryEvent, KnownLedger, MAX_HISTORY_EVENTS, Records, RolloutRecord,
     Store, StoreError, Tag, Write,
@@ -46,6 +46,14 @@ fn event(target: &str, fleet: &str, n: i64) -> HistoryEvent {
         fleet: fleet.parse().unwrap(),
         release: release(1),
         control: commit(1),
+        profiles: vec![
+            ProfileRevision {
+                profile: "base".parse().unwrap(),
+                commit: commit(2),
+                tag: Some("base/v1.0.0".into()),
+            },
+            ProfileRevision { profile: "web".parse().unwrap(), commit: commit(1), tag: None },
+        ],
         outcome: format!("outcome {n}"),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{HeadChange, Tag, TagMoved, moved_tags, newest_tag};
+use super::super::{HeadChange, Tag, TagMoved, moved_tags, newest_tag, tag_on};
 use crate::model::digest::CommitId;
 
 fn commit(n: u8) -> CommitId {
@@ -59,6 +59,19 @@ fn a_tag_that_moved_is_told_and_a_deleted_one_is_not() {
     };
     let (old, new) = (map(&[("v1", 1), ("v2", 2), ("v3", 3)]), map(&[("v1", 1), ("v2", 9), ("v4", 4)]));
     assert_eq!(moved_tags(&old, &new), [TagMoved { name: "v2".into(), old: commit(2), new: commit(9) }]);
+}
+
+#[test]
+fn a_commit_is_named_by_its_newest_version_tag() {
+    let tags = [("v1.0.0", 1), ("retail/v1.1.0", 1), ("other/v9.0.0", 1), ("nightly", 1), ("v2.0.0", 2)];
+    let mut tags: BTreeMap<_, _> = tags.into_iter().map(|(name, n)| (name.to_owned(), commit(n))).collect();
+    let on =
+        |tags: &BTreeMap<_, _>, n| tag_on(&"retail".parse().unwrap(), commit(n), tags).map(str::to_owned);
+    assert_eq!(on(&tags, 1), Some("retail/v1.1.0".into()));
+    assert_eq!(on(&tags, 2), Some("v2.0.0".into()));
+    assert_eq!(on(&tags, 3), None);
+    tags.insert("v1.1.0".into(), commit(1));
+    assert_eq!(on(&tags, 1), Some("retail/v1.1.0".into()), "on equal versions the profile's own");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{FLEET, PROFILE, SOON, Small, TARGET, config_map, eventually, namespace, target, value};
 use crate::harness::{ControlPlane, shared};
@@ -182,6 +182,21 @@ async fn tags_in_a_range_move_the_profile_and_a_moved_tag_holds() {
     // A new tag in the range moves it, without a commit on the branch.
     tag(&small, "app/v1.1.0", &commits[1]);
     moved(plane, ns, "two").await;
+
+    // People see which tag and which commit that is.
+    let runs = format!("profiles      app v1.1.0 ({})\n", &commits[1][..7]);
+    crate::world::eventually("explain names tag and commit", SOON, async || {
+        let said = ask(&small, &["explain", "edge-001"]);
+        if said.contains(&runs) { Ok(()) } else { Err(said) }
+    })
+    .await;
+    let history = small.daemon.get("/api/v1/targets/edge-001/history");
+    let profiles: Vec<_> = history.as_array().unwrap().iter().map(|event| &event["profiles"]).collect();
+    let of = |version: &str, commit: &str| json!([{"profile": "app", "tag": version, "commit": commit}]);
+    assert_eq!(profiles[0], &of("app/v1.1.0", &commits[1]));
+    assert!(profiles.contains(&&of("app/v1.0.0", &commits[0])), "{profiles:?}");
+    let table = ask(&small, &["history", "edge-001"]);
+    assert!(table.contains("app v1.1.0") && table.contains("app v1.0.0"), "{table}");
 
     // A tag that moves holds, whatever else comes, until a person accepts it.
     tag(&small, "app/v1.1.0", &commits[2]);
