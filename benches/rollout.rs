@@ -6,15 +6,15 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use fairlead::model::assignment::{Assignment, Fact, FactBody, LedgerSummary, Progress};
-use fairlead::model::digest::{CommitId, InputDigest, ReleaseDigest};
-use fairlead::model::fleet::{Approval, Wave, Window};
-use fairlead::model::labels::LabelSelector;
-use fairlead::model::name::TargetName;
-use fairlead::model::release::ReleaseRef;
-use fairlead::model::revision::{Revision, Revisions};
-use fairlead::model::units::{Amount, Span};
-use fairlead::rollout::{
+use fairlead_core::model::assignment::{Assignment, Fact, FactBody, LedgerSummary, Progress};
+use fairlead_core::model::digest::{CommitId, InputDigest, ReleaseDigest};
+use fairlead_core::model::fleet::{Approval, Wave, Window};
+use fairlead_core::model::labels::LabelSelector;
+use fairlead_core::model::name::TargetName;
+use fairlead_core::model::release::ReleaseRef;
+use fairlead_core::model::revision::{Revision, Revisions};
+use fairlead_core::model::units::{Amount, Span};
+use fairlead_core::rollout::{
     Effect, Event, FleetPolicy, FleetState, Intent, Person, RolloutState, TargetIntent, report, resume, step,
 };
 use jiff::Timestamp;

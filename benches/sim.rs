@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
-use fairlead::sim::{Body, Clock, Cluster, Fleet, SimSettings};
+use fairlead_sim::{Body, Clock, Cluster, Fleet, SimSettings};
 use http::{Method, Request};
 use http_body::Body as _;
 use serde_json::{Value, json};

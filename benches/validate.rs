@@ -7,9 +7,9 @@
 
 use std::time::{Duration, Instant};
 
-use fairlead::catalog::yaml::{Dialect, parse};
-use fairlead::catalog::{Catalog, Folders};
-use fairlead::model::tree::MemoryTree;
+use fairlead_core::catalog::yaml::{Dialect, parse};
+use fairlead_core::catalog::{Catalog, Folders};
+use fairlead_core::model::tree::MemoryTree;
 
 const RUNS: usize = 11;
 

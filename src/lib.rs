@@ -5,15 +5,8 @@
 
 // The rooms. Plain comments: with an outer doc comment, links in a room's own header would be looked up here.
 
-// The words of the design as types.
-pub mod model;
-
-// A tree's files to validated documents, or every diagnostic at once.
-pub mod catalog;
 // Commands and printing.
 pub mod cli;
-// One worker a cluster: connect, observe, apply, prune, health, ledger, heal.
-pub mod cluster;
 // Starts and wires everything; owns every task and channel.
 pub mod daemon;
 // Webhooks in, statuses and comments out.
@@ -22,19 +15,11 @@ pub mod forge;
 mod files;
 // Locks on files that one process may hold.
 mod lock;
-// How connections to other machines are made.
-pub mod net;
-// A release and what a cluster has to a plan.
-pub mod plan;
-// Documents, commits and a target to a release.
-pub mod release;
 // Mirror, fetch, trees, history.
 pub mod repo;
-// The state machine over a fleet.
-pub mod rollout;
 // HTTP: API, metrics, health.
 pub mod server;
-// Simulated clusters that speak the Kubernetes API.
-pub mod sim;
+// Simulated clusters for workers in this process.
+pub mod simulated;
 // What survives a restart and is in neither Git nor a ledger.
 pub mod store;

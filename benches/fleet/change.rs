@@ -1,6 +1,6 @@
 //! F1: one commit that changes one object in each cluster. F6: the same for fleets that grow.
 
-use fairlead::sim::faults::Verb;
+use fairlead_sim::faults::Verb;
 
 use crate::content::OBJECTS;
 use crate::figures::{Figures, median};

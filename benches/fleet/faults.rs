@@ -1,6 +1,6 @@
 //! F2: the same change while some clusters are dead and some are slow, beside a fleet without faults, in pairs.
 
-use fairlead::sim::faults::{Fault, Rule, Wait};
+use fairlead_sim::faults::{Fault, Rule, Wait};
 
 use crate::figures::{Figures, median, p99};
 use crate::harness::Result;

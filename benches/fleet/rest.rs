@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use fairlead::sim::faults::Verb;
+use fairlead_sim::faults::Verb;
 
 use crate::change::verbs;
 use crate::figures::Figures;

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fairlead::sim::faults::{self, Faults, Verb};
-use fairlead::sim::serve::Served;
-use fairlead::sim::{Clock, Fleet, SimSettings};
+use fairlead_sim::faults::{self, Faults, Verb};
+use fairlead_sim::serve::Served;
+use fairlead_sim::{Clock, Fleet, SimSettings};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use jiff::Timestamp;

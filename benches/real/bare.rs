@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use fairlead::cluster::{Connector, KubeconfigFolder};
+use fairlead_cluster::{Connector, KubeconfigFolder};
 use futures::{StreamExt as _, TryStreamExt as _};
 use http::{Method, Request, header};
 use kube::Client;

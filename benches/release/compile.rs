@@ -4,10 +4,10 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use fairlead::catalog::{Catalog, Folders};
-use fairlead::model::tree::MemoryTree;
-use fairlead::release::render::DiskCache;
-use fairlead::release::{LayerCache, ProfileAt, Request, compile};
+use fairlead_core::catalog::{Catalog, Folders};
+use fairlead_core::model::tree::MemoryTree;
+use fairlead_core::release::render::DiskCache;
+use fairlead_core::release::{LayerCache, ProfileAt, Request, compile};
 
 use crate::figures::Figures;
 

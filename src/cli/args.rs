@@ -9,8 +9,8 @@ use super::examples::{
 };
 use super::table::Output;
 use crate::daemon;
-use crate::model::name::{FleetName, TargetName, WaveName};
-use crate::sim::faults::Wait;
+use fairlead_core::model::name::{FleetName, TargetName, WaveName};
+use fairlead_sim::faults::Wait;
 
 /// Keeps a fleet of Kubernetes clusters true to the cluster profiles in a Git repository.
 #[derive(Debug, Parser)]

@@ -12,8 +12,8 @@ use super::args;
 use super::error::CliError;
 use super::online::{client, failed, next_window, stopped, target_tone, word};
 use super::table::{Cell, Output, Show, Table, age, clean, print};
-use crate::model::revision::ProfileRevision;
 use crate::server::{ExplainFleet, ExplainView, HistoryView, ProfilesView, ReleaseView};
+use fairlead_core::model::revision::ProfileRevision;
 
 /// Where values begin.
 const INDENT: usize = 14;

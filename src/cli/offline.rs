@@ -10,18 +10,18 @@ use jiff::Timestamp;
 use super::Outcome;
 use super::args::{self, PlanFormat, ReportFormat};
 use super::error::CliError;
-use crate::catalog::{Folders, Kind, report, schema};
 use crate::daemon::library::{Library, WORKING_TREE};
 use crate::daemon::plans;
-use crate::model::digest::CommitId;
-use crate::model::fleet::Window;
-use crate::model::name::FleetName;
-use crate::model::schedule::TimeZoneName;
-use crate::plan::offline::comment::ways_text;
-use crate::plan::offline::{FleetPlan, print};
-use crate::release::{self, LayerCache};
 use crate::repo::{History, WorkTree};
-use crate::rollout::{Opening, opening};
+use fairlead_core::catalog::{Folders, Kind, report, schema};
+use fairlead_core::model::digest::CommitId;
+use fairlead_core::model::fleet::Window;
+use fairlead_core::model::name::FleetName;
+use fairlead_core::model::schedule::TimeZoneName;
+use fairlead_core::plan::offline::comment::ways_text;
+use fairlead_core::plan::offline::{FleetPlan, print};
+use fairlead_core::release::{self, LayerCache};
+use fairlead_core::rollout::{Opening, opening};
 
 /// A library of the repository at `path`, and the commit (or the working tree) to read of it.
 fn open(path: &Path, revision: Option<&str>) -> Result<(Arc<Library>, CommitId), CliError> {

@@ -14,15 +14,15 @@ use super::error::CliError;
 use super::offline::show_plan;
 use super::table::{Cell, Output, Show, Table, Tone, age, clean, print};
 use crate::daemon::Settings;
-use crate::model::diagnostic::Diagnostic;
-use crate::model::name::FleetName;
-use crate::model::revision::ProfileRevision;
-use crate::model::schedule::TimeZoneName;
-use crate::plan::offline::FleetPlan;
-use crate::rollout::TargetStatus;
 use crate::server::{
     FleetStatus, FleetView, HistoryView, Need, ReleaseView, StatusView, StopView, TargetView,
 };
+use fairlead_core::model::diagnostic::Diagnostic;
+use fairlead_core::model::name::FleetName;
+use fairlead_core::model::revision::ProfileRevision;
+use fairlead_core::model::schedule::TimeZoneName;
+use fairlead_core::plan::offline::FleetPlan;
+use fairlead_core::rollout::TargetStatus;
 
 /// A plan may ask every cluster; the server's own limit for a plan is 300 s.
 const PLAN_TIMEOUT: Duration = Duration::from_secs(310);

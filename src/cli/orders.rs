@@ -9,8 +9,8 @@ use super::args::{self, Daemon};
 use super::client::ClientError;
 use super::error::CliError;
 use super::online::{client, failed};
-use crate::model::name::FleetName;
 use crate::server::{AcceptBody, ApproveBody, Done, Need, ReasonBody, StatusView, TargetBody};
+use fairlead_core::model::name::FleetName;
 
 pub async fn accept(args: args::Accept) -> Outcome {
     let client = client(&args.daemon)?;

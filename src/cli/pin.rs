@@ -1,8 +1,8 @@
 //! Writes `revision: {commit: ...}` into a fleet's file, leaving the rest of the text as people wrote it.
 
-use crate::catalog::LocatedFleet;
-use crate::catalog::yaml::{Dialect, parse};
-use crate::model::digest::CommitId;
+use fairlead_core::catalog::LocatedFleet;
+use fairlead_core::catalog::yaml::{Dialect, parse};
+use fairlead_core::model::digest::CommitId;
 use serde_json::{Value, json};
 
 /// The file's text with every profile of the fleet pinned to `commit`.
@@ -89,8 +89,8 @@ fn as_wanted(old: &str, new: &str, fleet: &LocatedFleet, commit: CommitId) -> bo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::{Catalog, Folders};
-    use crate::model::tree::MemoryTree;
+    use fairlead_core::catalog::{Catalog, Folders};
+    use fairlead_core::model::tree::MemoryTree;
 
     const COMMIT: &str = "4f2c91a04f2c91a04f2c91a04f2c91a04f2c91a0";
 

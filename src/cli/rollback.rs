@@ -11,12 +11,12 @@ use super::args;
 use super::error::CliError;
 use super::forge::{AtForge, refused};
 use super::pin::pin_profiles;
-use crate::catalog::{Catalog, Folders, LocatedFleet};
 use crate::forge::{Client, ForgeError, NewPull};
-use crate::model::digest::CommitId;
-use crate::model::name::FleetName;
-use crate::model::tree::Tree;
 use crate::repo::{Author, Change, History, RepoError, commit_changes, create_branch};
+use fairlead_core::catalog::{Catalog, Folders, LocatedFleet};
+use fairlead_core::model::digest::CommitId;
+use fairlead_core::model::name::FleetName;
+use fairlead_core::model::tree::Tree;
 
 pub fn rollback(args: &args::Rollback) -> Outcome {
     let path = &args.repo.repo;

@@ -13,9 +13,9 @@ use super::client::with_query;
 use super::error::CliError;
 use super::online::{client, failed, fleet_tone, next_window, stopped, target_tone, word};
 use super::table::{Cell, Output, Show, Table, age, clean, print};
-use crate::model::name::TargetName;
-use crate::rollout::{TargetStatus, WaveReport};
 use crate::server::{AuditView, FleetView, RolloutView, StatusView, StopView, TargetView};
+use fairlead_core::model::name::TargetName;
+use fairlead_core::rollout::{TargetStatus, WaveReport};
 
 /// Targets that a row names.
 const NAMED: usize = 3;
@@ -75,8 +75,9 @@ struct Standing {
 
 fn head(standing: &Standing) -> String {
     let fleet = &standing.fleet;
-    let short =
-        |commit: Option<crate::model::digest::CommitId>| commit.map_or("none".to_owned(), |c| c.short());
+    let short = |commit: Option<fairlead_core::model::digest::CommitId>| {
+        commit.map_or("none".to_owned(), |c| c.short())
+    };
     let state = Cell::new(fleet.state.as_str(), fleet_tone(fleet.state)).styled();
     let mut lines = vec![format!(
         "Fleet {}: {state}; observed {}, accepted {}",

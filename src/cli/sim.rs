@@ -9,9 +9,9 @@ use super::args::Sim;
 use super::error::CliError;
 use super::{LogLines, Outcome};
 use crate::files;
-use crate::sim::faults::{Fault, Rule, Script};
-use crate::sim::serve::Served;
-use crate::sim::{Clock, Fleet, SimSettings};
+use fairlead_sim::faults::{Fault, Rule, Script};
+use fairlead_sim::serve::Served;
+use fairlead_sim::{Clock, Fleet, SimSettings};
 
 /// File descriptors beside one for each cluster's connection, and a second for those with many watches.
 const SPARE: u64 = 64;

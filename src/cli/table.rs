@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::release::object_to_yaml;
+use fairlead_core::release::object_to_yaml;
 
 /// Spaces between columns.
 const GAP: usize = 3;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::reader::FleetReading;
-use crate::model::name::FleetName;
+use fairlead_core::model::name::FleetName;
 
 /// What was read, each fleet after those that it depends on. A circle is a mistake that no reading holds.
 pub(super) fn in_order(mut readings: BTreeMap<FleetName, FleetReading>) -> Vec<(FleetName, FleetReading)> {
@@ -36,12 +36,12 @@ mod tests {
 
     use super::*;
     use crate::daemon::fleets::Fleets;
-    use crate::model::assignment::{Assignment, Cause, Fact, FactBody};
-    use crate::model::digest::{CommitId, InputDigest, ReleaseDigest};
-    use crate::model::object::ObjectKey;
-    use crate::model::release::ReleaseRef;
-    use crate::model::revision::{Revision, Revisions};
-    use crate::rollout::{Effect, Event, FleetPolicy, Intent, TargetIntent};
+    use fairlead_core::model::assignment::{Assignment, Cause, Fact, FactBody};
+    use fairlead_core::model::digest::{CommitId, InputDigest, ReleaseDigest};
+    use fairlead_core::model::object::ObjectKey;
+    use fairlead_core::model::release::ReleaseRef;
+    use fairlead_core::model::revision::{Revision, Revisions};
+    use fairlead_core::rollout::{Effect, Event, FleetPolicy, Intent, TargetIntent};
 
     /// What a fleet wants of targets at a commit.
     fn intent(commit: u8, first: &[&str], targets: &[&str]) -> Box<Intent> {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::name::FleetName;
-use crate::model::revision::Revision;
-use crate::rollout::{CommitState, Effect};
+use fairlead_core::model::name::FleetName;
+use fairlead_core::model::revision::Revision;
+use fairlead_core::rollout::{CommitState, Effect};
 
 /// Whether the state must be on the disk before this is carried out. A count that moves and a wake-up are derived from
 /// the state again after a crash, and what clusters said they say again.
@@ -38,8 +38,8 @@ pub(super) fn keep_last(effects: &mut Vec<(FleetName, Effect)>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::digest::CommitId;
-    use crate::rollout::CommitStatus;
+    use fairlead_core::model::digest::CommitId;
+    use fairlead_core::rollout::CommitStatus;
 
     fn report(commit: u8, state: CommitState, text: &str) -> Effect {
         let revision = Revision::control(CommitId::from_bytes([commit; 20]));

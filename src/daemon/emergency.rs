@@ -14,9 +14,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::cluster::Brake;
-use crate::cluster::text::clean;
 use crate::server::{Caller, Refusal, StopView};
+use fairlead_cluster::Brake;
+use fairlead_cluster::text::clean;
 
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

@@ -23,14 +23,14 @@ use super::source::{Kick, Observation};
 use super::teller::Teller;
 use super::view;
 use super::workers::Workers;
-use crate::model::assignment::{Fact, FactBody};
-use crate::model::diagnostic::Diagnostic;
-use crate::model::digest::CommitId;
-use crate::model::name::{FleetName, TargetName};
-use crate::model::release::ReleaseRef;
-use crate::rollout::{Effect, Event, FleetReason, RevisionHold};
 use crate::server::{Metrics, NotReady, Order, ProfilesView, Publisher, RepositoryView};
 use crate::store::{self, HistoryEvent, RolloutRecord, Write};
+use fairlead_core::model::assignment::{Fact, FactBody};
+use fairlead_core::model::diagnostic::Diagnostic;
+use fairlead_core::model::digest::CommitId;
+use fairlead_core::model::name::{FleetName, TargetName};
+use fairlead_core::model::release::ReleaseRef;
+use fairlead_core::rollout::{Effect, Event, FleetReason, RevisionHold};
 
 /// Inputs taken in before what they led to is saved and carried out.
 const BATCH: usize = 1024;
@@ -392,7 +392,7 @@ impl Engine {
         &self.not_ready
     }
 
-    pub(super) fn instance(&self) -> &crate::model::name::InstanceName {
+    pub(super) fn instance(&self) -> &fairlead_core::model::name::InstanceName {
         self.workers.instance()
     }
 }

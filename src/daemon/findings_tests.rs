@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::library::{Library, WORKING_TREE};
 use super::plans;
-use crate::catalog::Folders;
-use crate::model::tree::MemoryTree;
+use fairlead_core::catalog::Folders;
+use fairlead_core::model::tree::MemoryTree;
 
 const HEAD: &str = "apiVersion: fairlead.dev/v1alpha1\nkind:";
 

@@ -7,14 +7,14 @@ use jiff::{SignedDuration, Timestamp};
 use tracing::error;
 
 use super::effects;
-use crate::cluster::Other;
-use crate::model::assignment::{BreakGlass, Fact, FactBody, KeptObject};
-use crate::model::digest::ReleaseDigest;
-use crate::model::name::{FleetName, TargetName};
-use crate::model::object::ObjectKey;
-use crate::model::release::ReleaseRef;
-use crate::rollout::{self, Effect, Event, FleetPolicy, FleetReport, FleetState, TargetReport};
 use crate::store::{FleetRecord, Write};
+use fairlead_cluster::Other;
+use fairlead_core::model::assignment::{BreakGlass, Fact, FactBody, KeptObject};
+use fairlead_core::model::digest::ReleaseDigest;
+use fairlead_core::model::name::{FleetName, TargetName};
+use fairlead_core::model::object::ObjectKey;
+use fairlead_core::model::release::ReleaseRef;
+use fairlead_core::rollout::{self, Effect, Event, FleetPolicy, FleetReport, FleetState, TargetReport};
 
 /// Shape of the saved states; grows when the rollout room can no longer read older ones by itself.
 const FORMAT: u32 = 1;

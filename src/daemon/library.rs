@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::catalog::{self, Catalog, Folders, LocatedFleet, Profile, Target};
-use crate::model::diagnostic::{Diagnostic, Place};
-use crate::model::digest::CommitId;
-use crate::model::name::{FleetName, ProfileName, TargetName};
-use crate::model::release::Release;
-use crate::model::revision::{Revision, Revisions};
-use crate::model::tree::Tree;
-use crate::release::{self, LayerCache, ProfileAt, Request};
 use crate::repo::{History, RepoError};
+use fairlead_core::catalog::{self, Catalog, Folders, LocatedFleet, Profile, Target};
+use fairlead_core::model::diagnostic::{Diagnostic, Place};
+use fairlead_core::model::digest::CommitId;
+use fairlead_core::model::name::{FleetName, ProfileName, TargetName};
+use fairlead_core::model::release::Release;
+use fairlead_core::model::revision::{Revision, Revisions};
+use fairlead_core::model::tree::Tree;
+use fairlead_core::release::{self, LayerCache, ProfileAt, Request};
 
 /// Commits that are kept read: the head, what is accepted, a few bases and tags.
 const KEPT: usize = 16;

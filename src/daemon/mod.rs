@@ -48,17 +48,18 @@ pub use pulls::{CHECK_COMMAND, answer_check};
 pub use settings::{Settings, SettingsError};
 pub use signals::cancel_on_signal;
 
-pub(crate) use crate::cluster::text::chain;
-use crate::cluster::{Brake, Connector, FirstOf, KubeconfigFolder, RequestObserver};
 use crate::forge::ForgeError;
-use crate::model::digest::CommitId;
-use crate::model::name::SourceName;
-use crate::release::LayerCache;
-use crate::release::render::{DiskCache, DiskError};
 use crate::repo::{Mirror, RefEvent, RepoError};
 use crate::server::{Metrics, Publisher, RepositoryView, Server, ServerError, StatusView};
-use crate::sim::{self, Clock, SimConnector, SimSettings};
+use crate::simulated::SimConnector;
 use crate::store::{self, FleetRecord, Store, StoreError};
+pub(crate) use fairlead_cluster::text::chain;
+use fairlead_cluster::{Brake, Connector, FirstOf, KubeconfigFolder, RequestObserver};
+use fairlead_core::model::digest::CommitId;
+use fairlead_core::model::name::SourceName;
+use fairlead_core::release::LayerCache;
+use fairlead_core::release::render::{DiskCache, DiskError};
+use fairlead_sim::{Clock, SimSettings};
 
 use emergency::Emergency;
 use engine::{Engine, Inputs, Parts};
@@ -115,13 +116,13 @@ pub async fn run(settings: Settings) -> Result<(), DaemonError> {
 }
 
 /// The simulated clusters that the settings ask for.
-fn simulated(settings: &Settings) -> Option<sim::Fleet> {
+fn simulated(settings: &Settings) -> Option<fairlead_sim::Fleet> {
     let asked = settings.clusters.iter().find_map(|source| match source {
         ClusterSource::Simulated(asked) => Some(asked),
         _ => None,
     })?;
     let behaviour = SimSettings { ready_after: asked.ready_after.get(), ..SimSettings::default() };
-    Some(sim::Fleet::new(behaviour, Clock::given(Timestamp::now)))
+    Some(fairlead_sim::Fleet::new(behaviour, Clock::given(Timestamp::now)))
 }
 
 /// Makes the clusters behind the source `simulated`; its observer hears of every request.

@@ -5,12 +5,12 @@ use tokio::sync::oneshot;
 
 use super::emergency::Standing;
 use super::engine::{Engine, Turn};
-use crate::model::digest::CommitId;
-use crate::model::name::{FleetName, SourceName, TargetName, WaveName};
 use crate::repo::vanished_tags;
-use crate::rollout::{Event, Person, RevisionHold};
 use crate::server::{Command, Done, Order, Refusal};
 use crate::store::{AuditEntry, Tag, Write};
+use fairlead_core::model::digest::CommitId;
+use fairlead_core::model::name::{FleetName, SourceName, TargetName, WaveName};
+use fairlead_core::rollout::{Event, Person, RevisionHold};
 
 /// An answer that waits until what it says is saved.
 pub(super) struct Answer {

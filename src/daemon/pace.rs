@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::digest::CommitId;
+use fairlead_core::model::digest::CommitId;
 
 /// Longest wait between two tries at a repository that can't be fetched.
 const MAX_BACKOFF: Duration = Duration::from_secs(300);

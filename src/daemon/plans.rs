@@ -7,19 +7,19 @@ use jiff::Timestamp;
 
 use super::library::{Edition, Library, WORKING_TREE, summary};
 use super::reader::{self, FleetReading, ReadRequest, Reader, Reading};
-use crate::catalog::{self, Kind, Presence, Target};
-use crate::cluster::LiveView;
-use crate::cluster::fields::our_paths;
-use crate::model::assignment::{Assignment, ClusterPolicy, Purpose};
-use crate::model::diagnostic::Diagnostic;
-use crate::model::digest::CommitId;
-use crate::model::name::{FleetName, TargetName};
-use crate::model::release::{Release, ReleaseRef};
-use crate::plan::offline::comment::Way;
-use crate::plan::offline::{Change, FleetPlan, Rules, Unplanned, Unread, against, compare};
-use crate::plan::{self, Context};
-use crate::release;
 use crate::repo::RepoError;
+use fairlead_cluster::LiveView;
+use fairlead_cluster::fields::our_paths;
+use fairlead_core::catalog::{self, Kind, Presence, Target};
+use fairlead_core::model::assignment::{Assignment, ClusterPolicy, Purpose};
+use fairlead_core::model::diagnostic::Diagnostic;
+use fairlead_core::model::digest::CommitId;
+use fairlead_core::model::name::{FleetName, TargetName};
+use fairlead_core::model::release::{Release, ReleaseRef};
+use fairlead_core::plan::offline::comment::Way;
+use fairlead_core::plan::offline::{Change, FleetPlan, Rules, Unplanned, Unread, against, compare};
+use fairlead_core::plan::{self, Context};
+use fairlead_core::release;
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]

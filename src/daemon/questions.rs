@@ -12,16 +12,15 @@ use super::library::Library;
 use super::plans::{self, PlanError, Wanted};
 use super::pulls::Desk;
 use super::workers::Handles;
-use crate::cluster;
-use crate::model::diagnostic::Diagnostic;
-use crate::model::name::{FleetName, InstanceName, TargetName};
-use crate::plan::offline::{Change, FleetPlan, Member, Unplanned};
 use crate::repo::RepoError;
 use crate::server::{
     AuditView, CauseView, HistoryView, PlanQuestion, ProfilesView, PullView, Questions, Refusal, RolloutView,
     Views,
 };
 use crate::store::{self, StoreError};
+use fairlead_core::model::diagnostic::Diagnostic;
+use fairlead_core::model::name::{FleetName, InstanceName, TargetName};
+use fairlead_core::plan::offline::{Change, FleetPlan, Member, Unplanned};
 
 /// Clusters that are asked at a time for a live plan.
 const AT_A_TIME: usize = 16;
@@ -158,7 +157,7 @@ impl Questions for Asked {
         Box::pin(async move {
             let Some(worker) = self.workers.get(&target) else { return Vec::new() };
             let found = worker.causes(&fleet).await.unwrap_or_default();
-            let view = |found: cluster::Ailment| CauseView {
+            let view = |found: fairlead_cluster::Ailment| CauseView {
                 object: found.object.to_string(),
                 reason: found.reason,
             };

@@ -4,18 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::library::{CompileError, Edition, Library, summary};
-use crate::catalog::{Kind, LocatedFleet, Presence, Target};
-use crate::model::assignment::ClusterPolicy;
-use crate::model::diagnostic::Diagnostic;
-use crate::model::digest::{CommitId, InputDigest};
-use crate::model::fleet::RevisionSpec;
-use crate::model::name::{FleetName, ProfileName, TargetName};
-use crate::model::range::VersionRange;
-use crate::model::release::{Release, ReleaseRef};
-use crate::model::revision::{Revision, Revisions};
-use crate::release::{self, RENDERER};
 use crate::repo::{History, RepoError, Tag, is_version_tag, moved_tags, newest_tag, vanished_tags};
-use crate::rollout::{FleetPolicy, FleetState, Intent, RevisionHold, TargetIntent};
+use fairlead_core::catalog::{Kind, LocatedFleet, Presence, Target};
+use fairlead_core::model::assignment::ClusterPolicy;
+use fairlead_core::model::diagnostic::Diagnostic;
+use fairlead_core::model::digest::{CommitId, InputDigest};
+use fairlead_core::model::fleet::RevisionSpec;
+use fairlead_core::model::name::{FleetName, ProfileName, TargetName};
+use fairlead_core::model::range::VersionRange;
+use fairlead_core::model::release::{Release, ReleaseRef};
+use fairlead_core::model::revision::{Revision, Revisions};
+use fairlead_core::release::{self, RENDERER};
+use fairlead_core::rollout::{FleetPolicy, FleetState, Intent, RevisionHold, TargetIntent};
 
 /// What is to be read, and what is known so far.
 pub struct ReadRequest {

@@ -9,11 +9,11 @@ use tokio::sync::Semaphore;
 use tracing::warn;
 
 use super::library::{CompileError, Library};
-use crate::cluster::{ReleaseMissing, ReleaseSource};
-use crate::model::assignment::Assignment;
-use crate::model::digest::ReleaseDigest;
-use crate::model::release::Release;
-use crate::release::render::DiskCache;
+use fairlead_cluster::{ReleaseMissing, ReleaseSource};
+use fairlead_core::model::assignment::Assignment;
+use fairlead_core::model::digest::ReleaseDigest;
+use fairlead_core::model::release::Release;
+use fairlead_core::release::render::DiskCache;
 
 pub struct Releases {
     library: Arc<Library>,

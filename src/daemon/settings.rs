@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{self, Folders};
 use crate::forge::ForgeSettings;
-use crate::model::diagnostic::{Diagnostic, Place};
-use crate::model::name::InstanceName;
-use crate::model::units::Span;
 use crate::repo::{Access, Credentials, FetchLimits, MirrorSettings, RepoError, RepositoryUrl};
 use crate::server;
+use fairlead_core::catalog::{self, Folders};
+use fairlead_core::model::diagnostic::{Diagnostic, Place};
+use fairlead_core::model::name::InstanceName;
+use fairlead_core::model::units::Span;
 
 /// The settings of `fairlead run --config`. Relative paths are relative to the file's folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::pace::Pace;
-use crate::model::digest::CommitId;
 use crate::repo::{Mirror, RepoError, Tag, guarded};
+use fairlead_core::model::digest::CommitId;
 
 /// What a fetch gave.
 #[derive(Debug)]

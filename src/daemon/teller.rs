@@ -7,10 +7,10 @@ use tokio::sync::Notify;
 
 use super::reader::Reading;
 use crate::forge::Reports;
-use crate::model::digest::CommitId;
-use crate::model::name::FleetName;
-use crate::rollout::Effect;
 use crate::store::Write;
+use fairlead_core::model::digest::CommitId;
+use fairlead_core::model::name::FleetName;
+use fairlead_core::rollout::Effect;
 
 /// The engine and whoever looks after pull requests speak of the same commits.
 pub type Shared = Arc<Mutex<Reports>>;

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use super::engine::Engine;
 use super::fleets::Fleets;
-use crate::model::digest::CommitId;
-use crate::model::name::ProfileName;
-use crate::model::release::ReleaseRef;
-use crate::model::revision::{ProfileRevision, Revision};
 use crate::repo::tag_on;
-use crate::rollout::{FleetReason, Reason, TargetStatus};
-use crate::rollout::{FleetReport, RolloutState};
 use crate::server::{FailureView, FleetStatus, FleetView, Need, ReleaseView, StatusView, TargetView};
+use fairlead_core::model::digest::CommitId;
+use fairlead_core::model::name::ProfileName;
+use fairlead_core::model::release::ReleaseRef;
+use fairlead_core::model::revision::{ProfileRevision, Revision};
+use fairlead_core::rollout::{FleetReason, Reason, TargetStatus};
+use fairlead_core::rollout::{FleetReport, RolloutState};
 
 /// The whole picture.
 pub(super) fn status(engine: &Engine) -> StatusView {

@@ -7,11 +7,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::{
-    self, Brake, Connector, Discoveries, Other, ReleaseSource, WorkerHandle, WorkerSettings,
-};
-use crate::model::assignment::Fact;
-use crate::model::name::{FleetName, InstanceName, TargetName};
+use fairlead_cluster::{Brake, Connector, Discoveries, Other, ReleaseSource, WorkerHandle, WorkerSettings};
+use fairlead_core::model::assignment::Fact;
+use fairlead_core::model::name::{FleetName, InstanceName, TargetName};
 
 /// The workers by target, for those who only ask them something.
 #[derive(Clone, Default)]
@@ -79,7 +77,7 @@ impl Workers {
         };
         let (connector, source) = (self.connector.clone(), self.source.clone());
         let cancel = self.cancel.child_token();
-        let (handle, task) = cluster::spawn(settings, connector, source, self.facts.clone(), cancel);
+        let (handle, task) = fairlead_cluster::spawn(settings, connector, source, self.facts.clone(), cancel);
         self.tasks.spawn(async move {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a worker ended by itself");

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::ForgeError;
 use super::findings::FindingsRecord;
 use super::status::Status;
-use crate::model::digest::CommitId;
+use fairlead_core::model::digest::CommitId;
 
 /// A request to a forge's API.
 #[derive(Debug, Clone, PartialEq)]

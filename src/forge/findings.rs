@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::diagnostic::Diagnostic;
-use crate::model::digest::CommitId;
 use crate::store::Write;
+use fairlead_core::model::diagnostic::Diagnostic;
+use fairlead_core::model::digest::CommitId;
 
 /// Findings that are sent at most; the comment lists them, too.
 const MAX_FINDINGS: usize = 500;

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::ForgeError;
 use super::api::{Call, Reply};
-use crate::net::{Connector, Protocols, Route, Trust, explain};
+use fairlead_net::{Connector, Protocols, Route, Trust, explain};
 
 /// A forge's answers are smaller than this; a page of pull requests has some hundred kilobytes.
 const MAX_BODY: usize = 8 << 20;

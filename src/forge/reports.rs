@@ -6,11 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::findings::FindingsRecord;
 use super::status::{Said, Status, status_key};
-use crate::model::diagnostic::Diagnostic;
-use crate::model::digest::CommitId;
-use crate::model::name::{FleetName, InstanceName};
-use crate::rollout::{CommitState, CommitStatus, MAX_DESCRIPTION};
 use crate::store::{SaidRecord, Write};
+use fairlead_core::model::diagnostic::Diagnostic;
+use fairlead_core::model::digest::CommitId;
+use fairlead_core::model::name::{FleetName, InstanceName};
+use fairlead_core::rollout::{CommitState, CommitStatus, MAX_DESCRIPTION};
 
 /// A commit that is read within this time is not said to be about to be read.
 const READING: SignedDuration = SignedDuration::from_secs(3);
@@ -194,8 +194,8 @@ fn shorten(text: &str, max: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::diagnostic::Place;
-    use crate::model::revision::Revision;
+    use fairlead_core::model::diagnostic::Place;
+    use fairlead_core::model::revision::Revision;
 
     fn reports(said: Vec<SaidRecord>) -> Reports {
         let link = Some("https://fairlead.example.com/".to_owned());

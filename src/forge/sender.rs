@@ -16,8 +16,8 @@ use super::comment::{self, CommentRecord};
 use super::findings::FindingsRecord;
 use super::reports::Reports;
 use super::status::Status;
-use crate::rollout::CommitState;
 use crate::store::{self, Report, StoreError, Write};
+use fairlead_core::rollout::CommitState;
 
 /// Longest wait between two tries.
 const MAX_BACKOFF: Duration = Duration::from_secs(300);

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::digest::CommitId;
-use crate::rollout::CommitState;
+use fairlead_core::model::digest::CommitId;
+use fairlead_core::rollout::CommitState;
 
 /// What a forge shows beside a commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -57,7 +57,7 @@ impl Access {
                 Login::Ssh { user, key, known_hosts: read_text(known_hosts_file)? }
             }
         };
-        let trust = crate::net::Trust::system_and(self.ca_file.as_deref()).map_err(|error| {
+        let trust = fairlead_net::Trust::system_and(self.ca_file.as_deref()).map_err(|error| {
             let path = self.ca_file.clone().unwrap_or_default();
             RepoError::CredentialFile { path, reason: clean(&error.to_string()) }
         })?;
@@ -80,7 +80,7 @@ fn basic(file: &Path, user: &str, token: &str) -> Result<HeaderValue, RepoError>
 pub(super) struct Session {
     url: RepositoryUrl,
     login: Rc<Login>,
-    trust: crate::net::Trust,
+    trust: fairlead_net::Trust,
     cause: Cause,
 }
 

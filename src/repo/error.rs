@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use git2::{ErrorClass, ErrorCode};
 
-use crate::model::digest::CommitId;
+use fairlead_core::model::digest::CommitId;
 
 use super::url::RepositoryUrl;
 

@@ -1,7 +1,7 @@
 //! One Git tree object, parsed and judged. Pure.
 
-use crate::model::digest::TreeId;
-use crate::model::tree::EntryKind;
+use fairlead_core::model::digest::TreeId;
+use fairlead_core::model::tree::EntryKind;
 
 /// Modes of Git that Fairlead reads; all others are refused by name.
 pub(super) const FOLDER: u32 = 0o40000;

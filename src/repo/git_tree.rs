@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use git2::{ObjectType, Oid};
 
-use crate::model::digest::{CommitId, TreeId};
-use crate::model::tree::{Entry, EntryKind, Tree, TreeError};
+use fairlead_core::model::digest::{CommitId, TreeId};
+use fairlead_core::model::tree::{Entry, EntryKind, Tree, TreeError};
 
 use super::error::RepoError;
 use super::folder::{Folder, Item, check_name};

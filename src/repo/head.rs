@@ -1,6 +1,6 @@
 //! How a branch moved. Pure.
 
-use crate::model::digest::CommitId;
+use fairlead_core::model::digest::CommitId;
 
 /// How the head of a branch moved since it was last observed or accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use git2::{ErrorCode, Oid, Repository};
 use jiff::Timestamp;
 
-use crate::model::digest::{CommitId, TreeId};
+use fairlead_core::model::digest::{CommitId, TreeId};
 
 use super::error::{RepoError, clean, clean_to};
 use super::git_tree::GitTree;

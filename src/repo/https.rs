@@ -29,7 +29,7 @@ use super::refs::{Refs, can_be_kept};
 use super::settings::FetchLimits;
 use super::store::{SILENCE_TIMEOUT, lock};
 use super::url::RepositoryUrl;
-use crate::net::{ConnectFailure, Connector, Failed, Protocols, Route, Trust, explain};
+use fairlead_net::{ConnectFailure, Connector, Failed, Protocols, Route, Trust, explain};
 
 /// Some forges serve the smart protocol to nobody whose name does not begin like Git's own.
 const AGENT: &str = concat!("git/2.0 (fairlead ", env!("CARGO_PKG_VERSION"), ")");

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::error::RepoError;
 use super::folder::FOLDER;
-use crate::model::digest::TreeId;
+use fairlead_core::model::digest::TreeId;
 
 /// One tracked path. A folder that a sparse index keeps as a whole is one entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use git2::{Oid, Repository, RepositoryInitOptions};
 
-use crate::model::digest::CommitId;
+use fairlead_core::model::digest::CommitId;
 
 use super::copy::{self, Copy};
 use super::error::RepoError;

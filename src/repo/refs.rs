@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use git2::{ErrorCode, ObjectType, Oid, Repository};
 
-use crate::model::digest::CommitId;
+use fairlead_core::model::digest::CommitId;
 
 use super::error::{RepoError, clean};
 use super::store::commit_of;

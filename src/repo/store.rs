@@ -15,7 +15,7 @@ use git2::{ObjectType, Oid, Repository};
 use super::error::RepoError;
 use super::folder::Folder;
 use super::{loose, source};
-use crate::model::digest::{CommitId, TreeId};
+use fairlead_core::model::digest::{CommitId, TreeId};
 
 /// Until when a connection to a server must stand: a forge answers one in well under a second.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use crate::model::digest::CommitId;
-use crate::model::name::ProfileName;
-use crate::model::range::VersionRange;
+use fairlead_core::model::digest::CommitId;
+use fairlead_core::model::name::ProfileName;
+use fairlead_core::model::range::VersionRange;
 
 /// A tag and the commit that it names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 
 use git2::{ObjectType, Oid, Repository};
 
-use crate::model::digest::TreeId;
-use crate::model::tree::{Entry, EntryKind, Tree, TreeError};
+use fairlead_core::model::digest::TreeId;
+use fairlead_core::model::tree::{Entry, EntryKind, Tree, TreeError};
 
 use super::error::RepoError;
 use super::folder::{

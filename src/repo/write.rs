@@ -6,7 +6,7 @@ use std::path::Path;
 use git2::{ErrorCode, Oid, PushOptions, Repository, Signature, Tree};
 use jiff::Timestamp;
 
-use crate::model::digest::CommitId;
+use fairlead_core::model::digest::CommitId;
 
 use super::error::{RepoError, clean, guarded};
 use super::git_tree::steps;

@@ -29,8 +29,8 @@ use super::view::{
     RolloutView, StatusView, TargetView, Views,
 };
 use super::webhooks::{Intake, Webhooks, webhook_route};
-use crate::model::diagnostic::Diagnostic;
-use crate::model::name::{FleetName, TargetName};
+use fairlead_core::model::diagnostic::Diagnostic;
+use fairlead_core::model::name::{FleetName, TargetName};
 
 /// Events of a target given unless asked for more or fewer.
 const HISTORY: u32 = 50;
@@ -444,7 +444,8 @@ fn parse_query<T: DeserializeOwned>(request: &Request) -> Result<T, Problem> {
 
 /// `name` comes from the request: shown cleaned and cut.
 pub(super) fn no_such(what: &str, name: &str) -> Problem {
-    let shown: String = name.chars().filter(|c| !c.is_control()).take(crate::model::name::MAX_NAME).collect();
+    let shown: String =
+        name.chars().filter(|c| !c.is_control()).take(fairlead_core::model::name::MAX_NAME).collect();
     Problem::new(StatusCode::NOT_FOUND, format!("there is no {what} '{shown}'"))
 }
 

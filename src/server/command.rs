@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use super::view::{AuditView, CauseView, HistoryView, ProfilesView, PullView, RolloutView};
-use crate::model::diagnostic::Diagnostic;
-use crate::model::digest::CommitId;
-use crate::model::name::{FleetName, TargetName, WaveName};
+use fairlead_core::model::diagnostic::Diagnostic;
+use fairlead_core::model::digest::CommitId;
+use fairlead_core::model::name::{FleetName, TargetName, WaveName};
 
 /// What to do. Carried out by the daemon, which answers when it is decided and stored, not when clusters have
 /// followed.

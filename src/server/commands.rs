@@ -16,8 +16,8 @@ use super::api::{App, Route, fleet_name, target_name};
 use super::command::{Caller, Command, Done, Order};
 use super::openapi::Operation;
 use super::problem::Problem;
-use crate::model::digest::CommitId;
-use crate::model::name::{FleetName, WaveName};
+use fairlead_core::model::digest::CommitId;
+use fairlead_core::model::name::{FleetName, WaveName};
 
 /// A command's body is smaller than this.
 const MAX_BODY: usize = 64 * 1024;

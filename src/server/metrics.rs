@@ -30,7 +30,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::view::Views;
-use crate::model::assignment::FactBody;
+use fairlead_core::model::assignment::FactBody;
 use from_view::ViewCollector;
 use process::ProcessCollector;
 

@@ -12,8 +12,8 @@ use super::api::{App, Route, fleet_name, no_such, reading};
 use super::openapi::Operation;
 use super::problem::Problem;
 use super::view::{FleetView, PullView, RolloutView, StatusView, TargetView};
-use crate::model::diagnostic::{Diagnostic, Severity};
-use crate::rollout::TargetStatus;
+use fairlead_core::model::diagnostic::{Diagnostic, Severity};
+use fairlead_core::rollout::TargetStatus;
 
 /// Rollouts among which one is looked for: as many as are kept.
 const ROLLOUTS: u32 = 100;

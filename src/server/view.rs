@@ -8,12 +8,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::model::diagnostic::Diagnostic;
-use crate::model::digest::{CommitId, ReleaseDigest};
-use crate::model::name::{FleetName, InstanceName, SourceName, TargetName, WaveName};
-use crate::model::release::ReleaseRef;
-use crate::model::revision::ProfileRevision;
-use crate::rollout::{Reason, TargetStatus, WaveReport};
+use fairlead_core::model::diagnostic::Diagnostic;
+use fairlead_core::model::digest::{CommitId, ReleaseDigest};
+use fairlead_core::model::name::{FleetName, InstanceName, SourceName, TargetName, WaveName};
+use fairlead_core::model::release::ReleaseRef;
+use fairlead_core::model::revision::ProfileRevision;
+use fairlead_core::rollout::{Reason, TargetStatus, WaveReport};
 
 /// Everything that the daemon knows and shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -10,8 +10,8 @@ use super::record::{
     AuditEntry, FleetRecord, Head, HistoryEvent, KnownLedger, Report, RolloutRecord, SaidRecord, Tag,
 };
 use super::write::micros;
-use crate::model::name::{FleetName, TargetName};
-use crate::model::revision::Revision;
+use fairlead_core::model::name::{FleetName, TargetName};
+use fairlead_core::model::revision::Revision;
 
 /// The records as they are after all writes that were sent before.
 #[derive(Debug)]

@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
-use crate::model::digest::{CommitId, ReleaseDigest};
-use crate::model::name::{FleetName, SourceName, TargetName};
-use crate::model::revision::{ProfileRevision, Revision};
+use fairlead_core::model::digest::{CommitId, ReleaseDigest};
+use fairlead_core::model::name::{FleetName, SourceName, TargetName};
+use fairlead_core::model::revision::{ProfileRevision, Revision};
 
 /// Events kept for each (target, fleet); older ones go.
 pub const MAX_HISTORY_EVENTS: u32 = 100;

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use fairlead::model::assignment::{Assignment, FactBody, LedgerSummary};
+use fairlead_core::model::assignment::{Assignment, FactBody, LedgerSummary};
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 

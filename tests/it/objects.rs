@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use fairlead::cluster::fields::{conflicts, managers_and_fields, our_digest, our_paths};
-use fairlead::cluster::health::{Observer, Reduced, Verdict};
-use fairlead::model::field_path::remove;
-use fairlead::model::fleet::IgnoredPath;
-use fairlead::model::object::{GroupKind, ObjectKey, split_api_version};
-use fairlead::plan::immutable_changes;
-use fairlead::plan::offline::{covers, fold_string_data};
+use fairlead_cluster::fields::{conflicts, managers_and_fields, our_digest, our_paths};
+use fairlead_cluster::health::{Observer, Reduced, Verdict};
+use fairlead_core::model::field_path::remove;
+use fairlead_core::model::fleet::IgnoredPath;
+use fairlead_core::model::object::{GroupKind, ObjectKey, split_api_version};
+use fairlead_core::plan::immutable_changes;
+use fairlead_core::plan::offline::{covers, fold_string_data};
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use kube::discovery::Scope;

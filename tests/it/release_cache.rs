@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use fairlead::catalog::{Catalog, Folders};
-use fairlead::model::release::Release;
-use fairlead::model::tree::{Entry, MemoryTree, Tree, TreeError};
-use fairlead::release::render::DiskCache;
-use fairlead::release::{LayerCache, ProfileAt, Request, compile};
+use fairlead_core::catalog::{Catalog, Folders};
+use fairlead_core::model::release::Release;
+use fairlead_core::model::tree::{Entry, MemoryTree, Tree, TreeError};
+use fairlead_core::release::render::DiskCache;
+use fairlead_core::release::{LayerCache, ProfileAt, Request, compile};
 
 const DOCUMENTS: [(&str, &str); 4] = [
     (

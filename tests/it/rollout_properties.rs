@@ -5,7 +5,7 @@ mod model;
 mod repository;
 mod setting;
 
-use fairlead::rollout::{Event, report};
+use fairlead_core::rollout::{Event, report};
 use model::Model;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;

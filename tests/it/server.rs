@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fairlead::cli::client::{Client, ClientError, Events};
-use fairlead::model::diagnostic::{Diagnostic, Place};
-use fairlead::model::name::{FleetName, TargetName};
-use fairlead::model::revision::ProfileRevision;
-use fairlead::rollout::{Reason, TargetStatus};
 use fairlead::server::{
     AuditView, Caller, CauseView, Command, Done, Emergency, FleetStatus, FleetView, HistoryView, Metrics,
     NotReady, Parts, PlanQuestion, ProfilesView, Publisher, PullView, Questions, ReasonBody, Refusal,
     RepositoryView, RolloutView, Server, ServerError, Settings, StatusView, TargetView, Via,
 };
+use fairlead_core::model::diagnostic::{Diagnostic, Place};
+use fairlead_core::model::name::{FleetName, TargetName};
+use fairlead_core::model::revision::ProfileRevision;
+use fairlead_core::rollout::{Reason, TargetStatus};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};

@@ -7,12 +7,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use fairlead::model::digest::{CommitId, ReleaseDigest};
-use fairlead::model::revision::{ProfileRevision, Revision};
 use fairlead::store::{
     AuditEntry, FleetRecord, Head, HistoryEvent, KnownLedger, MAX_HISTORY_EVENTS, Records, RolloutRecord,
     Store, StoreError, Tag, Write,
 };
+use fairlead_core::model::digest::{CommitId, ReleaseDigest};
+use fairlead_core::model::revision::{ProfileRevision, Revision};
 use jiff::Timestamp;
 
 fn at(second: i64) -> Timestamp {

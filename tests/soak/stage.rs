@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fairlead::sim::faults::Faults;
-use fairlead::sim::serve::Served;
-use fairlead::sim::{Clock, Cluster, Fleet, SimSettings};
+use fairlead_sim::faults::Faults;
+use fairlead_sim::serve::Served;
+use fairlead_sim::{Clock, Cluster, Fleet, SimSettings};
 use futures::FutureExt as _;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use fairlead::sim::faults::{Fault, Rule, Verb, Wait};
+use fairlead_sim::faults::{Fault, Rule, Verb, Wait};
 
 use super::aim::Aim;
 use super::stage::list;

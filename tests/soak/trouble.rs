@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use fairlead::sim::faults::{Fault, Verb};
+use fairlead_sim::faults::{Fault, Verb};
 use serde_json::json;
 
 use super::acts::budget;

@@ -208,8 +208,8 @@ data:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::{Catalog, Folders};
-    use crate::model::tree::MemoryTree;
+    use fairlead_core::catalog::{Catalog, Folders};
+    use fairlead_core::model::tree::MemoryTree;
 
     #[test]
     fn clusters_spread_over_regions_with_hubs_and_canaries() {

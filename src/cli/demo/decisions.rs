@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use crate::cli::online::{fleet_tone, target_tone};
 use crate::cli::table::{Tone, clean};
-use crate::model::digest::CommitId;
-use crate::model::name::FleetName;
-use crate::rollout::TargetStatus;
 use crate::server::{FleetStatus, FleetView, StatusView, TargetView};
+use fairlead_core::model::digest::CommitId;
+use fairlead_core::model::name::FleetName;
+use fairlead_core::rollout::TargetStatus;
 
 /// Names told before "and N more".
 const NAMES: usize = 3;

@@ -9,9 +9,9 @@ use std::time::Duration;
 use super::decisions::words;
 use crate::cli::online::{fleet_tone, target_tone};
 use crate::cli::table::{Tone, clean};
-use crate::model::digest::CommitId;
-use crate::rollout::{TargetStatus, WaveReport, WaveStanding};
 use crate::server::StatusView;
+use fairlead_core::model::digest::CommitId;
+use fairlead_core::rollout::{TargetStatus, WaveReport, WaveStanding};
 
 /// Rows that the guide and the log keep, whatever the fleet's size.
 const GUIDE_ROWS: usize = 7;

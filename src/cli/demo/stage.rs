@@ -11,9 +11,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tower::{BoxError, service_fn};
 
-use crate::cluster::RequestObserver;
 use crate::daemon::Simulation;
-use crate::sim::{Clock, Cluster, Fleet, SimConnector, SimSettings, adapt};
+use crate::simulated::{SimConnector, adapt};
+use fairlead_cluster::RequestObserver;
+use fairlead_sim::{Clock, Cluster, Fleet, SimSettings};
 
 const WEB: &str = "/apis/apps/v1/namespaces/shop/deployments/web";
 

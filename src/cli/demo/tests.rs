@@ -9,9 +9,9 @@ use super::screen::{self, Entry, Guide, Scene, draw};
 use super::terminal::painted;
 use super::tour::STEPS;
 use crate::cli::table::Tone;
-use crate::model::digest::{CommitId, ReleaseDigest};
-use crate::rollout::{Reason, TargetStatus, WaveReport, WaveStanding};
 use crate::server::{FleetStatus, FleetView, ReleaseView, RepositoryView, StatusView, TargetView};
+use fairlead_core::model::digest::{CommitId, ReleaseDigest};
+use fairlead_core::rollout::{Reason, TargetStatus, WaveReport, WaveStanding};
 
 fn commit(number: u8) -> CommitId {
     CommitId::from_bytes([number; 20])

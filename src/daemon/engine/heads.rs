@@ -11,11 +11,11 @@ use super::{Engine, Turn};
 use crate::daemon::dependencies;
 use crate::daemon::reader::{FleetReading, ReadRequest, Reading};
 use crate::daemon::source::Observation;
-use crate::model::digest::CommitId;
-use crate::model::name::SourceName;
-use crate::rollout::Event;
 use crate::server::FetchResult;
 use crate::store::{Head, Tag, Write};
+use fairlead_core::model::digest::CommitId;
+use fairlead_core::model::name::SourceName;
+use fairlead_core::rollout::Event;
 
 impl Engine {
     pub(super) fn observed(

@@ -13,15 +13,15 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::Folders;
 use crate::daemon::library::Library;
 use crate::daemon::plans::{self, PlanError};
-use crate::model::diagnostic::Diagnostic;
-use crate::model::digest::CommitId;
-use crate::plan::offline::comment::{comment, without_plan};
-use crate::plan::offline::print::plain;
-use crate::release::LayerCache;
 use crate::repo::History;
+use fairlead_core::catalog::Folders;
+use fairlead_core::model::diagnostic::Diagnostic;
+use fairlead_core::model::digest::CommitId;
+use fairlead_core::plan::offline::comment::{comment, without_plan};
+use fairlead_core::plan::offline::print::plain;
+use fairlead_core::release::LayerCache;
 
 /// The command that answers; people have no use for it.
 pub const COMMAND: &str = "check-pull";

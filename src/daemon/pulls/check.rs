@@ -5,10 +5,10 @@ use std::sync::PoisonError;
 
 use super::Locked;
 use super::apart::{Answer, Question, ask};
-use crate::catalog::Folders;
-use crate::model::digest::CommitId;
-use crate::model::name::InstanceName;
 use crate::repo::{Mirror, MirrorSettings};
+use fairlead_core::catalog::Folders;
+use fairlead_core::model::digest::CommitId;
+use fairlead_core::model::name::InstanceName;
 
 /// Room for the mark that the comment gets, and its last words.
 const MARK_AND_LAST_WORDS: usize = 4_000;

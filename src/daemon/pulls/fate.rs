@@ -1,10 +1,10 @@
 //! What became of a merged commit.
 
-use crate::model::digest::CommitId;
-use crate::plan::offline::escape;
 use crate::repo::History;
-use crate::rollout::CommitState;
 use crate::server::{FleetStatus, FleetView};
+use fairlead_core::model::digest::CommitId;
+use fairlead_core::plan::offline::escape;
+use fairlead_core::rollout::CommitState;
 
 /// Fleets that are named.
 const MAX_FLEETS: usize = 30;

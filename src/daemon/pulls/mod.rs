@@ -21,16 +21,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::teller::Shared;
-use crate::catalog::Folders;
 use crate::forge::{Client, CommentRecord, ForgeError, Pull};
-use crate::model::digest::CommitId;
-use crate::model::name::InstanceName;
 use crate::repo::{History, MirrorSettings};
 use crate::server::Views;
 use crate::store::{self, Write};
 pub use apart::{COMMAND as CHECK_COMMAND, answer as answer_check};
 use check::Checker;
 pub use desk::Desk;
+use fairlead_core::catalog::Folders;
+use fairlead_core::model::digest::CommitId;
+use fairlead_core::model::name::InstanceName;
 
 /// The forge is asked for all open pull requests no more often than this; in between, webhooks tell.
 const LIST_EVERY: Duration = Duration::from_secs(60);

@@ -9,7 +9,7 @@ use super::github;
 use crate::forge::api::{Call, Comment, Delivery, Event, Forge, Hook, HookGuide, NewHook, NewPull, Pull};
 use crate::forge::status::Status;
 use crate::forge::webhook::{hmac_sha256_hex, single};
-use crate::rollout::CommitState;
+use fairlead_core::rollout::CommitState;
 
 pub struct Gitea;
 

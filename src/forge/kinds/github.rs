@@ -12,8 +12,8 @@ use crate::forge::api::{
 use crate::forge::findings::FindingsRecord;
 use crate::forge::status::Status;
 use crate::forge::webhook::{hmac_sha256_hex, json, single};
-use crate::model::diagnostic::{Diagnostic, Severity};
-use crate::rollout::CommitState;
+use fairlead_core::model::diagnostic::{Diagnostic, Severity};
+use fairlead_core::rollout::CommitState;
 
 /// Annotations that one request may carry.
 const MAX_ANNOTATIONS: usize = 50;
@@ -305,7 +305,7 @@ pub(super) fn put_hook(repository: &str, known: Option<&str>, body: Value) -> Ca
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::diagnostic::Place;
+    use fairlead_core::model::diagnostic::Place;
 
     #[test]
     fn a_check_run_has_as_many_annotations_as_it_may_and_says_how_many_more_there_are() {

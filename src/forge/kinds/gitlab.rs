@@ -10,7 +10,7 @@ use crate::forge::api::{
 };
 use crate::forge::status::Status;
 use crate::forge::webhook::{SIGNING_KEY, is_same_secret, json, single, standard_webhook};
-use crate::rollout::CommitState;
+use fairlead_core::rollout::CommitState;
 
 pub struct Gitlab;
 

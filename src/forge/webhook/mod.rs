@@ -16,9 +16,9 @@ use super::address::{Site, bare, place};
 use super::api::{Delivery, Named};
 use super::secret::SecretFile;
 use super::{ForgeError, ForgeKind, ForgeSettings};
-use crate::model::digest::CommitId;
 use crate::repo::RepositoryUrl;
 use deliveries::Deliveries;
+use fairlead_core::model::digest::CommitId;
 pub(super) use payload::json;
 pub(super) use signature::{SIGNING_KEY, hmac_sha256_hex, is_same_secret, single, standard_webhook};
 

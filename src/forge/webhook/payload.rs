@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Hint, Watched};
 use crate::forge::api::{Event, Named};
-use crate::model::digest::CommitId;
+use fairlead_core::model::digest::CommitId;
 
 /// Longest name of a branch or tag that is looked at.
 const MAX_REF: usize = 1_024;

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::{Depth, Mirror};
-use crate::model::digest::CommitId;
 use crate::repo::error::{RepoError, clean};
 use crate::repo::refs;
 use crate::repo::remote;
 use crate::repo::settings::FetchLimits;
 use crate::repo::store::commit_of;
+use fairlead_core::model::digest::CommitId;
 
 /// What a stranger may make us fetch: the branch is here already, and a change of the documents of 5,000 clusters has a
 /// few megabytes.

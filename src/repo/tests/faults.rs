@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::super::RepoError;
 use super::{World, packs};
-use crate::model::digest::CommitId;
-use crate::model::tree::{Tree, TreeError};
+use fairlead_core::model::digest::CommitId;
+use fairlead_core::model::tree::{Tree, TreeError};
 
 /// Enough files for one pack instead of single objects.
 fn big(world: &World) -> CommitId {

@@ -17,8 +17,8 @@ use super::super::{
 };
 use super::World;
 use super::server::{Manner, Server};
-use crate::model::tree::Tree;
-use crate::net::{Proxies, Route, Trust};
+use fairlead_core::model::tree::Tree;
+use fairlead_net::{Proxies, Route, Trust};
 
 /// A world whose source is served over https.
 struct Served {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::super::WorkTree;
 use super::World;
-use crate::model::tree::Tree;
+use fairlead_core::model::tree::Tree;
 
 /// Median and p99 of what `work` takes.
 fn timed(name: &str, times: usize, mut work: impl FnMut(usize)) {

@@ -2,7 +2,7 @@
 
 use super::super::{HeadChange, RefKind, RepoError};
 use super::World;
-use crate::model::tree::Tree;
+use fairlead_core::model::tree::Tree;
 
 #[test]
 fn a_fetch_brings_the_branch_the_tags_and_the_branches_asked_for() {

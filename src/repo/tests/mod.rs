@@ -7,7 +7,7 @@ use git2::{ObjectType, Oid, Repository, Signature};
 
 use super::store::commit_of;
 use super::{Mirror, MirrorSettings, RepositoryUrl};
-use crate::model::digest::CommitId;
+use fairlead_core::model::digest::CommitId;
 
 mod faults;
 mod host_keys;

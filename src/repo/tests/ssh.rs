@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::super::{Credentials, Mirror, MirrorSettings};
 use super::World;
-use crate::model::tree::Tree;
+use fairlead_core::model::tree::Tree;
 
 const SSHD: &str = "/usr/sbin/sshd";
 

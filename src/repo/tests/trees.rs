@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::super::{GitTree, History, MAX_FILE, WorkTree};
 use super::World;
-use crate::model::tree::{EntryKind, Tree, TreeError};
+use fairlead_core::model::tree::{EntryKind, Tree, TreeError};
 
 const FILE: u32 = 0o100_644;
 const FOLDER: u32 = 0o40000;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::{HeadChange, Tag, TagMoved, moved_tags, newest_tag, tag_on};
-use crate::model::digest::CommitId;
+use fairlead_core::model::digest::CommitId;
 
 fn commit(n: u8) -> CommitId {
     CommitId::from_bytes([n; 20])

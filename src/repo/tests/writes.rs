@@ -6,7 +6,7 @@ use super::super::{
     Author, Change, History, RepoError, commit_changes, commit_files, commit_restoring, create_branch,
 };
 use super::World;
-use crate::model::tree::Tree;
+use fairlead_core::model::tree::Tree;
 
 fn author() -> Author {
     Author {

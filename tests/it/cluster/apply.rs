@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fairlead::model::assignment::FactBody;
+use fairlead_core::model::assignment::FactBody;
 use serde_json::json;
 
 use super::world::World;

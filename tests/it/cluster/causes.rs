@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use fairlead::cluster::Ailment;
-use fairlead::model::assignment::{Cause, FactBody};
-use fairlead::model::units::Span;
+use fairlead_cluster::Ailment;
+use fairlead_core::model::assignment::{Cause, FactBody};
+use fairlead_core::model::units::Span;
 use serde_json::{Value, json};
 
 use super::world::{SOON, World};

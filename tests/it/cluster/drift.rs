@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use fairlead::model::assignment::{FactBody, Hold};
-use fairlead::model::fleet::DriftMode;
+use fairlead_core::model::assignment::{FactBody, Hold};
+use fairlead_core::model::fleet::DriftMode;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
@@ -202,7 +202,7 @@ async fn what_falls_ill_after_it_converged_is_said_once() -> Result<()> {
         "spec": {"selector": {"matchLabels": labels}, "template": {
             "metadata": {"labels": labels}, "spec": {"containers": [container]}}}});
     web["spec"]["replicas"] = json!(1);
-    world.policy.drift.ignore = vec![fairlead::model::fleet::IgnoredPath {
+    world.policy.drift.ignore = vec![fairlead_core::model::fleet::IgnoredPath {
         kind: None,
         group: None,
         name: None,

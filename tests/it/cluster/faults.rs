@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fairlead::model::assignment::{FactBody, Hold};
+use fairlead_core::model::assignment::{FactBody, Hold};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, DeleteParams, ListParams};
 use serde_json::{Value, json};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use fairlead::model::assignment::FactBody;
-use fairlead::model::fleet::IgnoredPath;
+use fairlead_core::model::assignment::FactBody;
+use fairlead_core::model::fleet::IgnoredPath;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::discovery::ApiResource;
 use serde_json::{Value, json};

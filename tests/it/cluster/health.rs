@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use fairlead::cluster::health::{Verdict, verdict};
-use fairlead::model::assignment::FactBody;
-use fairlead::model::object::{GroupKind, split_api_version};
+use fairlead_cluster::health::{Verdict, verdict};
+use fairlead_core::model::assignment::FactBody;
+use fairlead_core::model::object::{GroupKind, split_api_version};
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::discovery::ApiResource;
 use serde_json::{Value, json};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use fairlead::model::assignment::{FactBody, Hold};
-use fairlead::model::units::Amount;
+use fairlead_core::model::assignment::{FactBody, Hold};
+use fairlead_core::model::units::Amount;
 use serde_json::{Value, json};
 
 use super::world::{SOON, World};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use fairlead::model::assignment::{Cause, FactBody, Hold};
-use fairlead::model::fleet::IgnoredPath;
+use fairlead_core::model::assignment::{Cause, FactBody, Hold};
+use fairlead_core::model::fleet::IgnoredPath;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
@@ -225,7 +225,7 @@ async fn an_autoscaler_keeps_the_field_that_it_took() -> Result<()> {
 #[tokio::test]
 async fn deletions_beyond_the_budget_wait_for_an_approval() -> Result<()> {
     let mut world = World::new(shared("alpha").await?, "layers-budget").await?;
-    world.policy.prune.max_deletions = fairlead::model::units::Amount::Count(1);
+    world.policy.prune.max_deletions = fairlead_core::model::units::Amount::Count(1);
     let all: Vec<_> = (0..4).map(|n| world.cm(&format!("cm-{n}"), "a")).collect();
     world.converge(all.clone()).await;
     let release = world.release(&[("app", &[], all[..1].to_vec())]);

@@ -1,6 +1,6 @@
 //! What leaves, what hinders that, and what stands in the way of the way back.
 
-use fairlead::model::assignment::FactBody;
+use fairlead_core::model::assignment::FactBody;
 use serde_json::{Value, json};
 
 use super::world::{SOON, World};

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use fairlead::model::assignment::{FactBody, Hold};
-use fairlead::model::fleet::DriftMode;
-use fairlead::model::units::Amount;
+use fairlead_core::model::assignment::{FactBody, Hold};
+use fairlead_core::model::fleet::DriftMode;
+use fairlead_core::model::units::Amount;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use tokio::time::Instant;
@@ -117,7 +117,7 @@ fn held(fact: &FactBody) -> bool {
     matches!(fact, FactBody::Held { .. })
 }
 
-async fn with_conflict(name: &str) -> Result<(Recorder, fairlead::model::release::ReleaseRef)> {
+async fn with_conflict(name: &str) -> Result<(Recorder, fairlead_core::model::release::ReleaseRef)> {
     let mut recorder = Recorder::new(name).await?;
     let world = &mut recorder.world;
     let theirs = world.cm("theirs", "theirs");

@@ -4,17 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fairlead::cluster::{
+use fairlead_cluster::{
     Connector, KubeconfigFolder, ReleaseMissing, ReleaseSource, WorkerHandle, WorkerSettings, set_id, spawn,
 };
-use fairlead::model::assignment::{Assignment, ClusterPolicy, Fact, FactBody, Purpose};
-use fairlead::model::diagnostic::Place;
-use fairlead::model::digest::{CommitId, LayerDigest, ObjectDigest, ReleaseDigest};
-use fairlead::model::name::{FleetName, InstanceName};
-use fairlead::model::object::{ObjectKey, split_api_version};
-use fairlead::model::profile::LayerType;
-use fairlead::model::release::{LayerId, Release, ReleaseLayer, ReleaseObject, ReleaseRef, RenderedLayer};
-use fairlead::model::revision::{Revision, Revisions};
+use fairlead_core::model::assignment::{Assignment, ClusterPolicy, Fact, FactBody, Purpose};
+use fairlead_core::model::diagnostic::Place;
+use fairlead_core::model::digest::{CommitId, LayerDigest, ObjectDigest, ReleaseDigest};
+use fairlead_core::model::name::{FleetName, InstanceName};
+use fairlead_core::model::object::{ObjectKey, split_api_version};
+use fairlead_core::model::profile::LayerType;
+use fairlead_core::model::release::{
+    LayerId, Release, ReleaseLayer, ReleaseObject, ReleaseRef, RenderedLayer,
+};
+use fairlead_core::model::revision::{Revision, Revisions};
 use futures::future::BoxFuture;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::discovery::ApiResource;
@@ -119,7 +121,7 @@ impl World {
         let mut settings = WorkerSettings::new(instance.clone(), "edge-001".parse()?);
         settings.retry = (Duration::from_millis(100), Duration::from_secs(2));
         let mut policy = ClusterPolicy::default();
-        policy.prune.max_deletions = fairlead::model::units::Amount::Percent(100);
+        policy.prune.max_deletions = fairlead_core::model::units::Amount::Percent(100);
         Ok(Self {
             plane: None,
             instance,

@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 
-use fairlead::catalog::schema;
 use fairlead::daemon::Settings;
-use fairlead::sim::faults::Script;
+use fairlead_core::catalog::schema;
+use fairlead_sim::faults::Script;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -60,7 +60,7 @@ fn examples_of_documents_and_settings_validate() {
         for (line, text) in blocks(page, "yaml") {
             for document in serde_norway::Deserializer::from_str(&text) {
                 let value = Value::deserialize(document).unwrap_or_else(|e| panic!("{page}:{line}: {e}"));
-                if value["apiVersion"] == fairlead::model::API_VERSION {
+                if value["apiVersion"] == fairlead_core::model::API_VERSION {
                     let kind = value["kind"].as_str().unwrap_or_default();
                     let schema = schemas.get(kind).unwrap_or_else(|| panic!("{page}:{line}: kind {kind:?}"));
                     let validator = jsonschema::options().offline().build(schema).unwrap();
@@ -89,7 +89,7 @@ fn examples_of_documents_and_settings_validate() {
 #[test]
 fn the_rules_of_health_are_listed() {
     let page = read("docs/health.md");
-    for (group, kind) in fairlead::cluster::health::kinds_with_a_rule() {
+    for (group, kind) in fairlead_cluster::health::kinds_with_a_rule() {
         let row = page.lines().any(|line| {
             let first = line.strip_prefix("| ").and_then(|line| line.split(" | ").next());
             first.is_some_and(|kinds| kinds.split(", ").any(|one| one == format!("`{kind}`")))
@@ -185,7 +185,7 @@ fn tables_of_fields_are_those_of_the_schemas() {
 /// Fields that are not sent. Rows of one kind, condition and owner are one.
 fn controllers() -> String {
     let mut rows: Vec<(String, String, String, &str)> = Vec::new();
-    for (_, kind, field, when, owner) in fairlead::plan::controllers::TABLE {
+    for (_, kind, field, when, owner) in fairlead_core::plan::controllers::TABLE {
         let kind = match (kind.is_empty(), *field) {
             (true, "/status") => "every kind of Kubernetes' own".to_owned(),
             (true, _) => "every kind".to_owned(),

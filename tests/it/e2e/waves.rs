@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use fairlead::daemon::{Settings, Simulation, follow};
-use fairlead::sim::{Clock, Fleet, SimConnector, SimSettings, adapt};
+use fairlead::simulated::{SimConnector, adapt};
+use fairlead_sim::{Clock, Fleet, SimSettings};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::Api;

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fairlead::model::assignment::{Assignment, Purpose};
-use fairlead::model::digest::ReleaseDigest;
-use fairlead::model::fleet::{Approval, Offline, Window};
-use fairlead::model::name::{TargetName, WaveName};
-use fairlead::model::release::ReleaseRef;
-use fairlead::rollout::{
+use fairlead_core::model::assignment::{Assignment, Purpose};
+use fairlead_core::model::digest::ReleaseDigest;
+use fairlead_core::model::fleet::{Approval, Offline, Window};
+use fairlead_core::model::name::{TargetName, WaveName};
+use fairlead_core::model::release::ReleaseRef;
+use fairlead_core::rollout::{
     Event, FleetReport, Opening, Person, Reason, RolloutState, TargetReport, TargetStatus, WaveReport,
     WaveStanding, opening, report,
 };

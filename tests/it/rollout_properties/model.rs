@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fairlead::model::assignment::{
+use fairlead_core::model::assignment::{
     Assignment, Cause, Fact, FactBody, Hold, LedgerSummary, Progress, Purpose,
 };
-use fairlead::model::digest::ReleaseDigest;
-use fairlead::model::fleet::OnFailure;
-use fairlead::model::name::{FleetName, TargetName};
-use fairlead::model::object::ObjectKey;
-use fairlead::rollout::{
+use fairlead_core::model::digest::ReleaseDigest;
+use fairlead_core::model::fleet::OnFailure;
+use fairlead_core::model::name::{FleetName, TargetName};
+use fairlead_core::model::object::ObjectKey;
+use fairlead_core::rollout::{
     Effect, Event, FleetState, Person, Reason, RevisionHold, RolloutState, TargetReport, TargetStatus,
     report, resume, step,
 };

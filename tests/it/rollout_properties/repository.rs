@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use fairlead::model::digest::{CommitId, InputDigest, ReleaseDigest};
-use fairlead::model::labels::Labels;
-use fairlead::model::name::TargetName;
-use fairlead::model::release::ReleaseRef;
-use fairlead::model::revision::{Revision, Revisions};
-use fairlead::model::schedule::TimeZoneName;
-use fairlead::rollout::{Event, Intent, TargetIntent};
+use fairlead_core::model::digest::{CommitId, InputDigest, ReleaseDigest};
+use fairlead_core::model::labels::Labels;
+use fairlead_core::model::name::TargetName;
+use fairlead_core::model::release::ReleaseRef;
+use fairlead_core::model::revision::{Revision, Revisions};
+use fairlead_core::model::schedule::TimeZoneName;
+use fairlead_core::rollout::{Event, Intent, TargetIntent};
 
 use super::model::Model;
 use super::setting::{Edit, ring};

@@ -1,9 +1,9 @@
 //! Random fleets, policies, and what may happen to them.
 
-use fairlead::model::fleet::{Approval, Offline, OnFailure, Wave, Window};
-use fairlead::model::labels::LabelSelector;
-use fairlead::model::units::{Amount, Span};
-use fairlead::rollout::FleetPolicy;
+use fairlead_core::model::fleet::{Approval, Offline, OnFailure, Wave, Window};
+use fairlead_core::model::labels::LabelSelector;
+use fairlead_core::model::units::{Amount, Span};
+use fairlead_core::rollout::FleetPolicy;
 use proptest::prelude::*;
 
 /// One thing that may happen; numbers choose targets, modulo how many there are.

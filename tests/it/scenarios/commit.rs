@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use fairlead::catalog::read_single;
-use fairlead::model::digest::{CommitId, InputDigest, ReleaseDigest};
-use fairlead::model::fleet::{Offline, OnFailure, OnRemoval, Wave, Window};
-use fairlead::model::labels::Labels;
-use fairlead::model::name::{FleetName, TargetName};
-use fairlead::model::release::ReleaseRef;
-use fairlead::model::revision::{Revision, Revisions};
-use fairlead::model::units::{Amount, Span};
-use fairlead::rollout::{FleetPolicy, FleetState, Intent, TargetIntent};
+use fairlead_core::catalog::read_single;
+use fairlead_core::model::digest::{CommitId, InputDigest, ReleaseDigest};
+use fairlead_core::model::fleet::{Offline, OnFailure, OnRemoval, Wave, Window};
+use fairlead_core::model::labels::Labels;
+use fairlead_core::model::name::{FleetName, TargetName};
+use fairlead_core::model::release::ReleaseRef;
+use fairlead_core::model::revision::{Revision, Revisions};
+use fairlead_core::model::units::{Amount, Span};
+use fairlead_core::rollout::{FleetPolicy, FleetState, Intent, TargetIntent};
 use schemars::JsonSchema;
 use serde::Deserialize;
 

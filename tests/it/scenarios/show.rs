@@ -1,8 +1,8 @@
 //! What a fleet's report says, in a script's words.
 
-use fairlead::model::digest::CommitId;
-use fairlead::model::release::ReleaseRef;
-use fairlead::rollout::{RolloutState, explain, report};
+use fairlead_core::model::digest::CommitId;
+use fairlead_core::model::release::ReleaseRef;
+use fairlead_core::rollout::{RolloutState, explain, report};
 
 use super::world::World;
 

@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fairlead::model::assignment::{
+use fairlead_core::model::assignment::{
     Assignment, Cause, Fact, FactBody, Hold, KeptObject, LedgerSummary, Progress, Purpose, Waiting,
 };
-use fairlead::model::digest::ReleaseDigest;
-use fairlead::model::name::FleetName;
-use fairlead::model::object::ObjectKey;
-use fairlead::model::release::LayerId;
-use fairlead::model::units::Span;
-use fairlead::rollout::{CommitState, Effect, Event, FleetState, Person, RevisionHold, report, resume, step};
+use fairlead_core::model::digest::ReleaseDigest;
+use fairlead_core::model::name::FleetName;
+use fairlead_core::model::object::ObjectKey;
+use fairlead_core::model::release::LayerId;
+use fairlead_core::model::units::Span;
+use fairlead_core::rollout::{
+    CommitState, Effect, Event, FleetState, Person, RevisionHold, report, resume, step,
+};
 use jiff::Timestamp;
 
 use super::commit::{Files, commit_id, names, target};

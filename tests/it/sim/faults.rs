@@ -4,11 +4,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fairlead::cluster::{ConnectError, Connector};
-use fairlead::model::assignment::{Cause, FactBody};
-use fairlead::model::name::TargetName;
-use fairlead::sim::faults::{Fault, Faults, Faulty, Rule, Verb, Wait};
-use fairlead::sim::{Clock, Fleet, SimSettings, adapt};
+use fairlead::simulated::adapt;
+use fairlead_cluster::{ConnectError, Connector};
+use fairlead_core::model::assignment::{Cause, FactBody};
+use fairlead_core::model::name::TargetName;
+use fairlead_sim::faults::{Fault, Faults, Faulty, Rule, Verb, Wait};
+use fairlead_sim::{Clock, Fleet, SimSettings};
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;

@@ -15,7 +15,8 @@ mod step;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fairlead::sim::{Clock, Fleet, SimSettings, adapt};
+use fairlead::simulated::adapt;
+use fairlead_sim::{Clock, Fleet, SimSettings};
 use futures::StreamExt as _;
 use futures::stream;
 use kube::Client;

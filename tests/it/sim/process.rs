@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use fairlead::cluster::KubeconfigFolder;
-use fairlead::model::assignment::FactBody;
+use fairlead_cluster::KubeconfigFolder;
+use fairlead_core::model::assignment::FactBody;
 
 use crate::cluster::world::World;
 use crate::harness::{Result, kubeconfig_client};

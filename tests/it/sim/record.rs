@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fairlead::cluster::{ConnectError, Connector};
-use fairlead::model::assignment::FactBody;
-use fairlead::model::name::TargetName;
+use fairlead_cluster::{ConnectError, Connector};
+use fairlead_core::model::assignment::FactBody;
+use fairlead_core::model::name::TargetName;
 use futures::future::BoxFuture;
 use http_body_util::BodyExt as _;
 use kube::api::{DeleteParams, Patch, PatchParams};

@@ -15,9 +15,9 @@ use super::git::{GitError, WorkingCopy};
 use super::stage::{Stage, StageError};
 use super::{News, Pace};
 use crate::cli::client::{Client, ClientError};
-use crate::model::digest::CommitId;
-use crate::model::name::FleetName;
 use crate::server::{FleetStatus, FleetView, StatusView};
+use fairlead_core::model::digest::CommitId;
+use fairlead_core::model::name::FleetName;
 
 /// The steps, in order: name, and what to expect of it.
 pub const STEPS: [(&str, &str); 7] = [

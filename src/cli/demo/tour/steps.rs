@@ -10,9 +10,9 @@ use super::{Said, Tour, TourError, id, seconds, short};
 use crate::cli::demo::content;
 use crate::cli::demo::figures::Figures;
 use crate::cli::demo::git::GitError;
-use crate::model::digest::CommitId;
-use crate::rollout::TargetStatus;
 use crate::server::{FleetStatus, FleetView, StatusView, TargetView};
+use fairlead_core::model::digest::CommitId;
+use fairlead_core::rollout::TargetStatus;
 
 impl Tour {
     pub(super) async fn good(&mut self) -> Result<String, TourError> {

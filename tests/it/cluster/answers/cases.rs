@@ -1,6 +1,6 @@
 //! The requests, and how their answers are to be judged.
 
-use fairlead::cluster::answers::Verdict::{self, Again, Cluster, Commit, Person};
+use fairlead_cluster::answers::Verdict::{self, Again, Cluster, Commit, Person};
 use serde_json::{Value, json};
 
 use super::server::GROUP;

@@ -7,8 +7,8 @@ mod setup;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use fairlead::cluster::answers::{RULES, Shape, Status, Verb, Verdict};
-use fairlead::cluster::{Connector as _, KubeconfigFolder};
+use fairlead_cluster::answers::{RULES, Shape, Status, Verb, Verdict};
+use fairlead_cluster::{Connector as _, KubeconfigFolder};
 use futures::StreamExt as _;
 use http_body_util::BodyExt as _;
 use kube::client::Body;

@@ -1,0 +1,358 @@
+//! What kinds a cluster serves, and under which paths.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use serde::Deserialize;
+
+use super::api::{Api, Call};
+use super::error::ApiError;
+use fairlead_core::model::object::{GroupKind, ObjectKey};
+use fairlead_core::plan::Scope;
+
+/// Aggregated discovery, stable since Kubernetes 1.30 and in beta since 1.27; else the old, one request a group.
+const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,\
+     application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
+
+/// How objects of one version of a kind are reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resource {
+    pub group: String,
+    pub version: String,
+    pub kind: String,
+    pub plural: String,
+    pub scope: Scope,
+    /// Whether it can be listed and watched.
+    pub watchable: bool,
+}
+
+/// The kinds of a cluster. A kind whose group could not be discovered is unknown, never absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Discovery {
+    kinds: BTreeMap<GroupKind, Vec<Resource>>,
+    /// Groups that did not answer (an aggregated API server that is down).
+    unknown_groups: BTreeSet<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(default)]
+#[derive(Default)]
+struct GroupList {
+    kind: String,
+    items: Vec<Group>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Group {
+    metadata: GroupMeta,
+    versions: Vec<Version>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct GroupMeta {
+    name: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Version {
+    version: String,
+    resources: Vec<RawResource>,
+    freshness: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct RawResource {
+    resource: String,
+    response_kind: Option<ResponseKind>,
+    scope: String,
+    verbs: Vec<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct ResponseKind {
+    kind: String,
+}
+
+/// What clusters serve, by their answers: those of a fleet mostly serve the same, which is then read and held once.
+/// Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Discoveries(Arc<Mutex<HashMap<blake3::Hash, Weak<Discovery>>>>);
+
+impl Discoveries {
+    fn get(&self, answers: &blake3::Hash) -> Option<Arc<Discovery>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(answers)?.upgrade()
+    }
+
+    fn put(&self, answers: blake3::Hash, found: &Arc<Discovery>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, discovery| discovery.strong_count() > 0);
+        known.insert(answers, Arc::downgrade(found));
+    }
+}
+
+impl Discovery {
+    /// Reads what a cluster serves; the same as in `shared` if it is answered in the same words.
+    pub async fn read(api: &Api, shared: &Discoveries) -> Result<Arc<Self>, ApiError> {
+        let core = api.call(Call::get("/api").accept(AGGREGATED));
+        let groups = api.call(Call::get("/apis").accept(AGGREGATED));
+        let (core, groups) = futures::future::try_join(core, groups).await?;
+        let mut hasher = blake3::Hasher::new();
+        // The first one's length tells where it ends.
+        let answers = hasher.update(&core.len().to_le_bytes()).update(&core).update(&groups).finalize();
+        if let Some(found) = shared.get(&answers) {
+            return Ok(found);
+        }
+        let (mut found, mut whole) = (Self::default(), true);
+        for body in [core, groups] {
+            let list: GroupList = serde_json::from_slice(&body).map_err(ApiError::Decode)?;
+            if list.kind == "APIGroupDiscoveryList" {
+                list.items.into_iter().for_each(|group| found.add_group(group));
+            } else {
+                // Those answers say only where to ask on.
+                whole = false;
+                found.read_one_by_one(api, &body).await?;
+            }
+        }
+        let found = Arc::new(found);
+        if whole {
+            shared.put(answers, &found);
+        }
+        Ok(found)
+    }
+
+    fn add_group(&mut self, group: Group) {
+        let name = group.metadata.name;
+        for version in group.versions {
+            if version.freshness == "Stale" {
+                self.unknown_groups.insert(name.clone());
+                continue;
+            }
+            for raw in version.resources {
+                let Some(kind) = raw.response_kind.map(|k| k.kind).filter(|k| !k.is_empty()) else {
+                    continue;
+                };
+                let namespaced = raw.scope == "Namespaced";
+                self.add(&name, &version.version, kind, raw.resource, namespaced, &raw.verbs);
+            }
+        }
+    }
+
+    fn add(
+        &mut self,
+        group: &str,
+        version: &str,
+        kind: String,
+        plural: String,
+        namespaced: bool,
+        verbs: &[String],
+    ) {
+        let can = |verb: &str| verbs.iter().any(|v| v == verb);
+        let resource = Resource {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            kind: kind.clone(),
+            plural,
+            scope: if namespaced { Scope::Namespaced } else { Scope::Cluster },
+            watchable: can("list") && can("watch"),
+        };
+        self.kinds.entry(GroupKind { group: group.to_owned(), kind }).or_default().push(resource);
+    }
+
+    /// The kind in this version, or in the one that the server prefers.
+    pub fn find(&self, kind: &GroupKind, version: &str) -> Option<&Resource> {
+        let versions = self.kinds.get(kind)?;
+        versions.iter().find(|r| r.version == version).or_else(|| versions.first())
+    }
+
+    /// The kind in exactly this version.
+    pub fn exact(&self, kind: &GroupKind, version: &str) -> Option<&Resource> {
+        self.kinds.get(kind)?.iter().find(|r| r.version == version)
+    }
+
+    pub fn kinds(&self) -> impl Iterator<Item = (&GroupKind, &Resource)> {
+        self.kinds.iter().filter_map(|(kind, versions)| Some((kind, versions.first()?)))
+    }
+
+    pub fn scopes(&self) -> BTreeMap<GroupKind, Scope> {
+        self.kinds().map(|(kind, resource)| (kind.clone(), resource.scope)).collect()
+    }
+
+    /// Whether there are groups of which it is not known what they serve.
+    pub fn has_unknown(&self) -> bool {
+        !self.unknown_groups.is_empty()
+    }
+
+    /// Whether it is not known what this group serves.
+    pub fn is_unknown(&self, group: &str) -> bool {
+        self.unknown_groups.contains(group)
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct OldRoot {
+    versions: Vec<String>,
+    groups: Vec<OldGroup>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct OldGroup {
+    name: String,
+    versions: Vec<OldVersion>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct OldVersion {
+    version: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct OldList {
+    resources: Vec<OldResource>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct OldResource {
+    name: String,
+    kind: String,
+    namespaced: bool,
+    verbs: Vec<String>,
+}
+
+impl Discovery {
+    async fn read_one_by_one(&mut self, api: &Api, root: &[u8]) -> Result<(), ApiError> {
+        let root: OldRoot = serde_json::from_slice(root).map_err(ApiError::Decode)?;
+        let core = root.versions.into_iter().map(|version| (String::new(), version));
+        let groups = root.groups.into_iter().flat_map(|group| {
+            let name = group.name;
+            group.versions.into_iter().map(move |v| (name.clone(), v.version))
+        });
+        for (group, version) in core.chain(groups) {
+            let path =
+                if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
+            let list: OldList = match api.call(Call::get(path)).await {
+                Ok(body) => serde_json::from_slice(&body).map_err(ApiError::Decode)?,
+                Err(ApiError::Status(status)) if status.code >= 500 => {
+                    self.unknown_groups.insert(group);
+                    continue;
+                }
+                Err(error) if error.is_not_found() => continue,
+                Err(error) => return Err(error),
+            };
+            for raw in list.resources.into_iter().filter(|r| !r.name.contains('/')) {
+                self.add(&group, &version, raw.kind, raw.name, raw.namespaced, &raw.verbs);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Resource {
+    fn root(&self, namespace: Option<&str>) -> String {
+        let mut path = if self.group.is_empty() {
+            "/api/".to_owned()
+        } else {
+            format!("/apis/{}/", escape(&self.group))
+        };
+        path.push_str(&escape(&self.version));
+        if let (Scope::Namespaced, Some(namespace)) = (self.scope, namespace) {
+            path.push_str("/namespaces/");
+            path.push_str(&escape(namespace));
+        }
+        path.push('/');
+        path.push_str(&escape(&self.plural));
+        path
+    }
+
+    /// Path of one object.
+    pub fn object(&self, key: &ObjectKey) -> String {
+        format!("{}/{}", self.root(key.namespace()), escape(key.name()))
+    }
+
+    /// Path of all objects, in all namespaces.
+    pub fn all(&self) -> String {
+        self.root(None)
+    }
+
+    pub fn group_kind(&self) -> GroupKind {
+        GroupKind { group: self.group.clone(), kind: self.kind.clone() }
+    }
+}
+
+/// Percent-encodes one segment of a path or one value of a query: a name can't leave its place.
+pub fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'_' | b'~')
+            || (byte == b'.' && text != "." && text != "..")
+        {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a String does not fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn discovery(json: &str) -> Discovery {
+        let list: GroupList = serde_json::from_str(json).unwrap();
+        let mut found = Discovery::default();
+        list.items.into_iter().for_each(|group| found.add_group(group));
+        found
+    }
+
+    const APPS: &str = r#"{"kind":"APIGroupDiscoveryList","items":[
+        {"metadata":{"name":"apps"},"versions":[
+            {"version":"v1","freshness":"Current","resources":[
+                {"resource":"deployments","responseKind":{"group":"apps","version":"v1","kind":"Deployment"},
+                 "scope":"Namespaced","verbs":["list","watch","patch"],"subresources":[{"subresource":"scale"}]}]},
+            {"version":"v1beta1","freshness":"Current","resources":[
+                {"resource":"deployments","responseKind":{"group":"apps","version":"v1beta1","kind":"Deployment"},
+                 "scope":"Namespaced","verbs":["list"]}]}]},
+        {"metadata":{"name":"metrics.k8s.io"},"versions":[{"version":"v1beta1","freshness":"Stale","resources":[]}]}]}"#;
+
+    fn key(namespace: Option<&str>, name: &str) -> ObjectKey {
+        ObjectKey::new("apps", "Deployment", namespace.unwrap_or_default(), name)
+    }
+
+    #[test]
+    fn an_object_is_written_in_its_own_version_and_read_in_any() {
+        let found = discovery(APPS);
+        let kind = key(None, "web").group_kind();
+        let version = |v: &str| found.find(&kind, v).map(|r| r.version.as_str());
+        assert_eq!((version("v1beta1"), version("v2")), (Some("v1beta1"), Some("v1")));
+        assert!(found.exact(&kind, "v2").is_none());
+        assert!(found.is_unknown("metrics.k8s.io") && !found.is_unknown("apps"));
+        let path = found.exact(&kind, "v1").map(|r| (r.object(&key(Some("shop"), "web")), r.all()));
+        let expected = (
+            "/apis/apps/v1/namespaces/shop/deployments/web".to_owned(),
+            "/apis/apps/v1/deployments".to_owned(),
+        );
+        assert_eq!(path, Some(expected));
+    }
+
+    #[test]
+    fn a_name_stays_in_its_segment() {
+        let found = discovery(APPS);
+        let resource = found.exact(&key(None, "").group_kind(), "v1").unwrap();
+        let path = resource.object(&key(Some("a/../b"), "..?x=1#"));
+        assert_eq!(path, "/apis/apps/v1/namespaces/a%2F..%2Fb/deployments/..%3Fx%3D1%23");
+        assert_eq!(escape(".."), "%2E%2E");
+    }
+}
