@@ -204,7 +204,7 @@ fn controllers() -> String {
 }
 
 /// Holds what a page has between two marks to what it should have; or writes it.
-fn hold(page: &str, name: &str, wanted: &str) {
+pub fn hold(page: &str, name: &str, wanted: &str) {
     let text = read(page);
     let (start, end) = (format!("<!-- made from {name} -->\n"), "<!-- end -->");
     let (before, rest) = text.split_once(&start).unwrap_or_else(|| panic!("{page} has no {start}"));

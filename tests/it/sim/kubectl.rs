@@ -331,7 +331,7 @@ async fn tables_have_the_columns_of_a_real_server() -> Result<()> {
         let client = client.clone();
         async move { client.request::<Value>(request).await }
     };
-    let kinds = std::fs::read_to_string("src/sim/kinds.txt")?;
+    let kinds = std::fs::read_to_string("crates/sim/src/kinds.txt")?;
     for line in kinds.lines().filter_map(|line| line.strip_prefix("kind ")) {
         let words: Vec<&str> = line.split(' ').collect();
         let root = if words[0].contains('/') { "apis" } else { "api" };

@@ -21,7 +21,7 @@ pub(super) fn folder(path: &str) -> MemoryTree {
             tree.with(&name, std::fs::read(&path).unwrap())
         })
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
     add(MemoryTree::default(), &root, &root)
 }
 
@@ -36,7 +36,7 @@ fn the_example_fleet_is_valid() {
 #[test]
 fn schema_files_are_those_of_the_types() {
     for (file, schema) in schema::documents() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas").join(file);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join("schemas").join(file);
         let text = format!("{}\n", serde_json::to_string_pretty(&schema).unwrap());
         let written = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(
@@ -50,7 +50,7 @@ fn schema_files_are_those_of_the_types() {
 #[ignore = "writes the files: cargo test --lib write_schema_files -- --ignored"]
 fn write_schema_files() {
     for (file, schema) in schema::documents() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas").join(file);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join("schemas").join(file);
         std::fs::write(path, format!("{}\n", serde_json::to_string_pretty(&schema).unwrap())).unwrap();
     }
 }
