@@ -188,7 +188,9 @@ fn simulated_clusters_touch_nothing_outside() {
             continue;
         }
         let code = code_of(&file);
-        for banned in banned {
+        // The clock of the runtime is one that tests may stop.
+        let stoppable = code.contains("use tokio::time::Instant;");
+        for banned in banned.into_iter().filter(|banned| !(stoppable && *banned == "Instant::now")) {
             assert!(!code.contains(banned), "{name} has {banned}");
         }
     }
@@ -229,7 +231,11 @@ fn every_room_opens_with_its_contract() {
 /// A file's text with comments and everything from its unit tests on blanked, line by line.
 fn code_of(file: &Path) -> String {
     let text = fs::read_to_string(file).unwrap();
-    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let tests = text.match_indices("#[cfg(test)]\nmod ").find(|(at, found)| {
+        let rest = &text[at + found.len()..];
+        rest.lines().next().is_some_and(|line| line.ends_with('{'))
+    });
+    let code = tests.map_or(&*text, |(at, _)| &text[..at]);
     code.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
