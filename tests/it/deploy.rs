@@ -305,10 +305,10 @@ fn the_containerfile_builds_and_starts_what_there_is() {
     let image = text.lines().find_map(|line| line.strip_prefix("FROM rust:")).unwrap();
     assert!(image.starts_with(version.trim_matches('"')), "FROM rust:{image}, but rust-version = {version}");
     let program = env!("CARGO_BIN_EXE_fairlead").rsplit('/').next().unwrap();
-    assert!(text.contains(&format!("cargo build --release --locked --bin {program}\n")), "{text}");
+    assert!(text.contains(&format!("cargo build --profile dist --locked --bin {program}\n")), "{text}");
     let installed = format!("/usr/local/bin/{program}");
     for line in [
-        format!("COPY --from=build /src/target/release/{program} {installed}"),
+        format!("COPY --from=build /src/target/dist/{program} {installed}"),
         format!("ENTRYPOINT [\"{installed}\"]"),
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
