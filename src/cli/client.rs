@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -14,12 +15,11 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
-use tower::{Service, ServiceExt};
+use tower::Service;
 
 use crate::server::{Problem, StatusView};
+use fairlead_net::{self as net, ConnectFailure, Connector, Protocols, Proxies, Route, Trust, TrustError};
 
-/// To connect, TLS included.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a whole answer, unless set: more than the server's own limit.
 const TIMEOUT: Duration = Duration::from_secs(40);
 /// An event stream says at least every 15 s that it lives.
@@ -33,11 +33,11 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     #[error("no daemon answers at {endpoint}")]
-    NotRunning { endpoint: String, socket: bool, source: BoxError },
+    NotRunning { endpoint: String, socket: bool, source: ConnectFailure },
     #[error("the socket {} belongs to another user", .path.display())]
     Forbidden { path: PathBuf, source: io::Error },
     #[error("the connection to {endpoint} failed")]
-    Broken { endpoint: String, source: BoxError },
+    Broken { endpoint: String, source: ConnectFailure },
     #[error("{endpoint} did not answer within {} s", .after.as_secs())]
     Late { endpoint: String, after: Duration },
     /// The daemon's own words.
@@ -51,8 +51,8 @@ pub enum ClientError {
     TokenFile { path: PathBuf, source: io::Error },
     #[error("the token file {} holds no token: write one on a line, or 'name:token'", .path.display())]
     NoToken { path: PathBuf },
-    #[error("cannot read this machine's certificate authorities")]
-    Roots(#[source] io::Error),
+    #[error("TLS can't be set up")]
+    Trust(#[from] TrustError),
     #[error("the request can't be written")]
     Request(#[source] BoxError),
 }
@@ -72,7 +72,9 @@ pub struct Client {
 
 /// The daemon's view, again at each change.
 pub struct Events {
-    endpoint: String,
+    client: Client,
+    /// The daemon ends streams that last long, and says that they may be asked for again.
+    again: bool,
     body: Incoming,
     buffer: BytesMut,
     /// Up to here the buffer holds no end of an event.
@@ -116,13 +118,12 @@ impl Client {
         let wrong = || ClientError::Address(url.to_owned());
         let origin: Uri = url.trim_end_matches('/').parse().map_err(|_| wrong())?;
         let root = origin.path() == "/" && origin.query().is_none();
-        let authority = origin.authority().filter(|a| !a.as_str().contains('@')).ok_or_else(wrong)?;
-        if !root || !matches!(origin.scheme_str(), Some("http" | "https")) {
+        let named = origin.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+        if !root || !named || !matches!(origin.scheme_str(), Some("http" | "https")) {
             return Err(wrong());
         }
         let token = token_file.map(read_token).transpose()?;
-        let local = matches!(authority.host(), "localhost" | "127.0.0.1" | "[::1]");
-        if token.is_some() && !local && origin.scheme_str() == Some("http") {
+        if token.is_some() && !is_loopback(&origin) && origin.scheme_str() == Some("http") {
             tracing::warn!(url, "the token goes over the network unencrypted; use https");
         }
         Ok(Self { endpoint: Endpoint::Url { origin, token }, timeout: TIMEOUT })
@@ -169,7 +170,7 @@ impl Client {
             return Err(self.in_time(self.refusal(response)).await?);
         }
         let body = response.into_body();
-        Ok(Events { endpoint: self.endpoint.to_string(), body, buffer: BytesMut::new(), searched: 0 })
+        Ok(Events { client: self.clone(), again: false, body, buffer: BytesMut::new(), searched: 0 })
     }
 
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
@@ -203,19 +204,12 @@ impl Client {
                 self.exchange(TokioIo::new(stream), request).await
             }
             Endpoint::Url { origin, .. } => {
-                let connector = hyper_rustls::HttpsConnectorBuilder::new().with_native_roots();
+                let route = if is_loopback(origin) { direct() } else { Route::of_process() };
                 let mut connector =
-                    connector.map_err(ClientError::Roots)?.https_or_http().enable_http1().build();
-                let unreachable = |source| ClientError::NotRunning {
-                    endpoint: self.endpoint.to_string(),
-                    socket: false,
-                    source,
-                };
-                let connect = async { connector.ready().await?.call(origin.clone()).await };
-                let stream = tokio::time::timeout(CONNECT_TIMEOUT, connect)
-                    .await
-                    .map_err(|elapsed| unreachable(elapsed.into()))?
-                    .map_err(unreachable)?;
+                    Connector::new(route, Trust::system()?, Protocols::Http1).allow_plain(true);
+                let stream = connector.call(origin.clone()).await.map_err(|source| {
+                    ClientError::NotRunning { endpoint: self.endpoint.to_string(), socket: false, source }
+                })?;
                 self.exchange(stream, request).await
             }
         }
@@ -229,8 +223,7 @@ impl Client {
     where
         S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
     {
-        let broken =
-            |e: hyper::Error| ClientError::Broken { endpoint: self.endpoint.to_string(), source: e.into() };
+        let broken = |error: hyper::Error| self.broken(&error);
         let (mut sender, connection) = http1::handshake(stream).await.map_err(broken)?;
         // Ends with the answer's body; what goes wrong there shows at the body too.
         tokio::spawn(connection);
@@ -256,8 +249,11 @@ impl Client {
 
     async fn collect(&self, response: Response<Incoming>) -> Result<Bytes, ClientError> {
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-        let broken = |source| ClientError::Broken { endpoint: self.endpoint.to_string(), source };
-        Ok(body.map_err(broken)?.to_bytes())
+        Ok(body.map_err(|error| self.broken(error.as_ref()))?.to_bytes())
+    }
+
+    fn broken(&self, error: &(dyn std::error::Error + 'static)) -> ClientError {
+        ClientError::Broken { endpoint: self.endpoint.to_string(), source: net::explain(error) }
     }
 
     fn strange(&self, what: impl ToString) -> ClientError {
@@ -275,11 +271,11 @@ impl Events {
                 }
                 continue;
             }
-            let late = || ClientError::Late { endpoint: self.endpoint.clone(), after: SILENCE };
-            let broken = |source| ClientError::Broken { endpoint: self.endpoint.clone(), source };
+            let late = || ClientError::Late { endpoint: self.client.endpoint.to_string(), after: SILENCE };
             match tokio::time::timeout(SILENCE, self.body.frame()).await.map_err(|_| late())? {
+                None if self.again => *self = self.client.events().await?,
                 None => return Ok(None),
-                Some(Err(error)) => return Err(broken(error.into())),
+                Some(Err(error)) => return Err(self.client.broken(&error)),
                 Some(Ok(frame)) => self.buffer.extend_from_slice(&frame.into_data().unwrap_or_default()),
             }
             if self.buffer.len() > MAX_ANSWER {
@@ -301,8 +297,9 @@ impl Events {
     }
 
     /// None for a comment, and for events of another kind.
-    fn view_in(&self, event: &[u8]) -> Result<Option<StatusView>, ClientError> {
+    fn view_in(&mut self, event: &[u8]) -> Result<Option<StatusView>, ClientError> {
         let lines = || event.split(|b| *b == b'\n');
+        self.again |= lines().any(|line| line == b"event: again");
         if !lines().any(|l| l == b"event: status") {
             return Ok(None);
         }
@@ -311,7 +308,7 @@ impl Events {
     }
 
     fn strange(&self, what: impl ToString) -> ClientError {
-        ClientError::Strange { endpoint: self.endpoint.clone(), what: what.to_string() }
+        self.client.strange(what)
     }
 }
 
@@ -333,11 +330,21 @@ impl std::fmt::Display for Endpoint {
     }
 }
 
+/// Whether a daemon of this machine is meant: no proxy could reach it.
+fn is_loopback(origin: &Uri) -> bool {
+    matches!(origin.host(), Some("localhost" | "127.0.0.1" | "[::1]"))
+}
+
+fn direct() -> Route {
+    Route::Environment(Arc::new(Proxies::read(|_| None)))
+}
+
 fn socket_error(path: &Path, source: io::Error) -> ClientError {
     if source.kind() == io::ErrorKind::PermissionDenied {
         return ClientError::Forbidden { path: path.to_owned(), source };
     }
-    ClientError::NotRunning { endpoint: path.display().to_string(), socket: true, source: source.into() }
+    let source = net::explain(&source);
+    ClientError::NotRunning { endpoint: path.display().to_string(), socket: true, source }
 }
 
 /// The first line that is not a comment.

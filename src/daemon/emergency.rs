@@ -3,7 +3,7 @@
 //! The file is the truth over restarts, and a way in when the API is down: whoever makes `stop` in the state folder
 //! stops everything, whoever removes it takes it up again. It needs neither the store nor the repository.
 
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,6 +18,8 @@ use crate::server::{Caller, Refusal, StopView};
 use fairlead_cluster::Brake;
 use fairlead_cluster::text::clean;
 
+/// So much of the file is read.
+const MAX_FILE: u64 = 64 << 10;
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long whoever stops everything waits for the last requests.
@@ -113,8 +115,10 @@ impl Emergency {
     }
 
     fn read(&self) -> Found {
-        let text = match std::fs::read(&self.file) {
-            Ok(text) => text,
+        let mut text = Vec::new();
+        let read = fairlead_private::state_file().read(true).open(&self.file);
+        match read.and_then(|file| file.take(MAX_FILE).read_to_end(&mut text)) {
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Found::Nothing,
             Err(error) => return Found::Unknown(error),
         };
@@ -132,7 +136,7 @@ impl Emergency {
     /// Whole or not at all, and on the disk.
     fn write(&self, view: &StopView) -> io::Result<()> {
         let draft = self.file.with_extension("new");
-        let mut file = std::fs::File::create(&draft)?;
+        let mut file = fairlead_private::state_file().write(true).create(true).truncate(true).open(&draft)?;
         file.write_all(&serde_json::to_vec_pretty(view)?)?;
         file.sync_all()?;
         std::fs::rename(&draft, &self.file)?;

@@ -83,7 +83,7 @@ const STOP_WITHIN: Duration = Duration::from_millis(4500);
 /// Why the daemon can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    #[error("cannot make the state folder {path}")]
+    #[error("the state folder {path} can't be used")]
     StateFolder { path: std::path::PathBuf, source: std::io::Error },
     #[error("the store can't be used")]
     Store(#[from] StoreError),
@@ -103,6 +103,7 @@ pub enum DaemonError {
 
 /// Follows the repository until SIGTERM or SIGINT.
 pub async fn run(settings: Settings) -> Result<(), DaemonError> {
+    fairlead_private::keep_to_ourselves();
     let cancel = CancellationToken::new();
     cancel_on_signal(cancel.clone()).map_err(DaemonError::Signals)?;
     let Some(fleet) = simulated(&settings) else { return follow(settings, None, cancel).await };
@@ -242,7 +243,8 @@ impl Wired {
 
 /// Opens the store, in a state folder that it makes if need be.
 fn open_store(state: &std::path::Path) -> Result<Store, DaemonError> {
-    make_private(state).map_err(|source| DaemonError::StateFolder { path: state.to_owned(), source })?;
+    fairlead_private::state_folder(state)
+        .map_err(|source| DaemonError::StateFolder { path: state.to_owned(), source })?;
     let store = Store::open(state, Timestamp::now())?;
     if let Some(aside) = store.moved_aside() {
         warn!(file = %aside.display(), "the store was damaged and is set aside; accepted commits come from the ledgers");
@@ -356,11 +358,6 @@ async fn watch_refs(repository: Option<std::path::PathBuf>, kick: Kick, cancel: 
     };
     cancel.cancelled().await;
     drop(watch);
-}
-
-fn make_private(folder: &std::path::Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 #[cfg(test)]

@@ -13,6 +13,10 @@ use fairlead_core::catalog::{self, Folders};
 use fairlead_core::model::diagnostic::{Diagnostic, Place};
 use fairlead_core::model::name::InstanceName;
 use fairlead_core::model::units::Span;
+use fairlead_private::{self as private, Holds};
+
+/// Larger files are no settings.
+const MAX_FILE: u64 = 4 << 20;
 
 /// The settings of `fairlead run --config`. Relative paths are relative to the file's folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -151,8 +155,8 @@ pub enum SettingsError {
 impl Settings {
     /// Reads a settings file; every mistake in it is reported with its place.
     pub fn read(path: &Path) -> Result<Self, SettingsError> {
-        let bytes =
-            std::fs::read(path).map_err(|source| SettingsError::Read { path: path.into(), source })?;
+        let bytes = private::read(path, Holds::Settings, MAX_FILE)
+            .map_err(|source| SettingsError::Read { path: path.into(), source })?;
         let file = path.display().to_string();
         let mut settings: Self = catalog::read_single(&file, &bytes).map_err(SettingsError::Invalid)?;
         let unsupported = settings.unsupported(&file);

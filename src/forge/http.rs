@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::ForgeError;
 use super::api::{Call, Reply};
-use fairlead_net::{Connector, Protocols, Route, Trust, explain};
+use fairlead_net::{Again, Connector, Protocols, Route, Trust, explain};
 
 /// A forge's answers are smaller than this; a page of pull requests has some hundred kilobytes.
 const MAX_BODY: usize = 8 << 20;
@@ -77,7 +77,18 @@ impl Http {
             asked: asked.to_owned(),
             reason: explain(error).to_string(),
         };
-        let response = self.0.request(request).await.map_err(|error| failed(&error))?;
+        // A forge that closes its connections now and then has not seen what it refuses so.
+        let mut again = Again::new(request.method().is_safe());
+        let response = loop {
+            let error = match self.0.request(request.clone()).await {
+                Ok(response) => break response,
+                Err(error) => error,
+            };
+            match again.after(&error) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(failed(&error)),
+            }
+        };
         let (parts, body) = response.into_parts();
         let body = Limited::new(body, MAX_BODY).collect().await;
         let body = body.map_err(|error| failed(error.as_ref()))?.to_bytes();

@@ -1,13 +1,14 @@
 //! A secret in a file, read again when the file changes.
 
 use std::fmt;
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::ForgeError;
+use fairlead_private::{self as private, Holds};
 
 /// Larger files are no secrets.
 const MAX_FILE: u64 = 64 << 10;
@@ -67,8 +68,8 @@ fn stamp(m: &Metadata) -> Stamp {
 }
 
 fn read(path: &Path) -> io::Result<(Stamp, String)> {
-    let file = File::open(path)?;
-    let stamp = stamp(&file.metadata()?);
+    let (file, metadata) = private::open(path, Holds::Secret)?;
+    let stamp = stamp(&metadata);
     let mut text = String::new();
     file.take(MAX_FILE).read_to_string(&mut text)?;
     Ok((stamp, text))

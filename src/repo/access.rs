@@ -17,6 +17,7 @@ use super::known_hosts::{Verdict, judge, pinned_types};
 use super::settings::{Access, Credentials, FetchLimits};
 use super::ssh::{self, Pins};
 use super::url::RepositoryUrl;
+use fairlead_private::{self as private, Holds};
 
 /// Larger files are no tokens, keys or lists of hosts.
 const MAX_SECRET_FILE: u64 = 1 << 20;
@@ -256,11 +257,9 @@ fn key_type(key: &[u8]) -> String {
 
 fn read_text(file: &Path) -> Result<String, RepoError> {
     let failed = |reason: String| RepoError::CredentialFile { path: file.to_owned(), reason };
-    let size = std::fs::metadata(file).map_err(|error| failed(error.to_string()))?.len();
-    if size > MAX_SECRET_FILE {
-        return Err(failed(format!("it is {size} bytes long, which is no key or token")));
-    }
-    std::fs::read_to_string(file).map_err(|error| failed(error.to_string()))
+    let bytes =
+        private::read(file, Holds::Secret, MAX_SECRET_FILE).map_err(|error| failed(error.to_string()))?;
+    String::from_utf8(bytes).map_err(|_| failed("it is not text".to_owned()))
 }
 
 fn read_token(file: &Path) -> Result<String, RepoError> {

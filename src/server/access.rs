@@ -9,6 +9,7 @@ use http::header::{AUTHORIZATION, HOST, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 
 use super::command::{Caller, Via};
+use super::places::Place;
 use super::problem::Problem;
 use super::tokens::{Tokens, Verdict};
 
@@ -73,6 +74,9 @@ pub(super) async fn guard(
         request.extensions_mut().insert(Reader);
     }
     if let Some(caller) = caller {
+        if let Some(place) = request.extensions().get::<Place>() {
+            place.keep();
+        }
         request.extensions_mut().insert(caller);
     }
     next.run(request).await

@@ -80,8 +80,9 @@ impl App {
         stop: CancellationToken,
         request_timeout: Duration,
         plan_timeout: Duration,
+        longest_stream: Duration,
     ) -> Self {
-        let events = Arc::new(Events::new(parts.views.clone(), stop));
+        let events = Arc::new(Events::new(parts.views.clone(), stop, longest_stream));
         let document = Arc::new(document(routes()));
         let intake = Arc::new(Intake::new(parts.webhooks.clone()));
         Self { parts: Arc::new(parts), events, request_timeout, plan_timeout, document, intake }

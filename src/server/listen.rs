@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,20 +14,22 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::access::{Way, user_name};
 use super::api::{self, App, Parts};
+use super::patience::Patient;
+use super::places::{Place, Places};
 use super::settings::Settings;
 use super::tokens::{TokenFileError, Tokens};
 
-/// Connections at a time to each listener; more wait to be accepted.
-const MAX_CONNECTIONS: usize = 256;
 /// A request's head is smaller than this.
 const MAX_HEAD: usize = 32 * 1024;
+/// A connection that has lasted too long gets no further request. Its last answer may take this long beyond an event
+/// stream's own longest time: more than a plan takes.
+const LAST_ANSWER: Duration = Duration::from_secs(360);
 /// How long requests under way may take when the server is told to end.
 const GRACE: Duration = Duration::from_secs(3);
 /// Wait after a failure to accept, e.g. for want of file descriptors.
@@ -55,7 +57,15 @@ pub struct Server {
     router: Router,
     /// Ends event streams.
     stop: CancellationToken,
-    head_timeout: Duration,
+    limits: Limits,
+}
+
+/// How long connections may take.
+#[derive(Clone, Copy)]
+struct Limits {
+    head: Duration,
+    write: Duration,
+    longest: Duration,
 }
 
 impl Server {
@@ -83,9 +93,12 @@ impl Server {
             None => None,
         };
         let stop = CancellationToken::new();
-        let app = App::new(parts, stop.clone(), settings.request_timeout, settings.plan_timeout);
+        let limits =
+            Limits { head: settings.head_timeout, write: settings.write_timeout, longest: settings.longest };
+        let app =
+            App::new(parts, stop.clone(), settings.request_timeout, settings.plan_timeout, limits.longest);
         let router = api::router(app, tokens.as_ref());
-        Ok(Self { tcp, unix, router, stop, head_timeout: settings.head_timeout })
+        Ok(Self { tcp, unix, router, stop, limits })
     }
 
     /// The TCP address, with the port that was chosen for port 0.
@@ -97,8 +110,8 @@ impl Server {
     pub async fn run(self, stop: CancellationToken) {
         // Dropped with this future: open streams end, however it ends.
         let streams = self.stop.clone().drop_guard();
-        let connections =
-            Connections { router: self.router, stop: self.stop, head_timeout: self.head_timeout };
+        let Self { router, stop: ended, limits, .. } = self;
+        let connections = Connections { router, stop: ended, limits };
         let mut listeners = JoinSet::new();
         if let Some(tcp) = self.tcp {
             tracing::info!(address = ?tcp.listener.local_addr().ok(), "listening");
@@ -166,25 +179,26 @@ struct Tcp {
 /// Gives connections with the way that they came.
 trait Listener: Send + Sync + 'static {
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Way)>> + Send;
+    /// With the address of the peer, if it has one.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Way, Option<IpAddr>)>> + Send;
 }
 
 impl Listener for Tcp {
     type Stream = TcpStream;
-    async fn accept(&self) -> io::Result<(TcpStream, Way)> {
-        let (stream, _) = self.listener.accept().await?;
+    async fn accept(&self) -> io::Result<(TcpStream, Way, Option<IpAddr>)> {
+        let (stream, peer) = self.listener.accept().await?;
         // Only costs latency where it fails.
         let _slower = stream.set_nodelay(true);
-        Ok((stream, self.way.clone()))
+        Ok((stream, self.way.clone(), Some(peer.ip())))
     }
 }
 
 impl Listener for UnixListener {
     type Stream = UnixStream;
-    async fn accept(&self) -> io::Result<(UnixStream, Way)> {
+    async fn accept(&self) -> io::Result<(UnixStream, Way, Option<IpAddr>)> {
         let (stream, _) = UnixListener::accept(self).await?;
         let user = user_name(stream.peer_cred()?.uid());
-        Ok((stream, Way::Socket { user }))
+        Ok((stream, Way::Socket { user }, None))
     }
 }
 
@@ -192,26 +206,23 @@ impl Listener for UnixListener {
 struct Connections {
     router: Router,
     stop: CancellationToken,
-    head_timeout: Duration,
+    limits: Limits,
 }
 
 impl Connections {
     async fn serve(self, listener: impl Listener) {
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let places = Arc::<Places>::default();
         let mut open = JoinSet::new();
         loop {
-            let next = async { (Arc::clone(&places).acquire_owned().await, listener.accept().await) };
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 Some(_) = open.join_next() => {}
-                accepted = next => match accepted {
-                    (Ok(place), Ok((stream, way))) => {
-                        open.spawn(self.clone().connection(stream, way, place));
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, way, from)) => {
+                        open.spawn(self.clone().connection(stream, way, places.take(from)));
                     }
-                    (_, accepted) => {
-                        if let Err(error) = accepted {
-                            tracing::warn!(%error, "cannot accept a connection");
-                        }
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a connection");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 },
@@ -220,27 +231,37 @@ impl Connections {
         while open.join_next().await.is_some() {}
     }
 
-    async fn connection<S>(self, stream: S, way: Way, _place: OwnedSemaphorePermit)
+    async fn connection<S>(self, stream: S, way: Way, place: Place)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let router = self.router;
+        let (router, held, limits) = (self.router, place.clone(), self.limits);
         let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
-            let (router, way) = (router.clone(), way.clone());
+            let (router, way, place) = (router.clone(), way.clone(), held.clone());
             async move {
                 let mut request = request.map(Body::new);
                 request.extensions_mut().insert(way);
+                request.extensions_mut().insert(place);
                 router.oneshot(request).await.map_err(|e: Infallible| e)
             }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(self.head_timeout)
+            .header_read_timeout(limits.head)
             .max_buf_size(MAX_HEAD)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(Patient::new(stream, limits.write)), service);
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
+            () = place.lost() => return,
+            () = tokio::time::sleep(limits.longest) => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    ended = connection.as_mut() => ended,
+                    () = place.lost() => return,
+                    () = tokio::time::sleep(limits.longest + LAST_ANSWER) => return,
+                }
+            }
             () = self.stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await

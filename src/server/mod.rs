@@ -7,9 +7,10 @@
 //! socket; on any other address everything but `/healthz`, `/openapi.json`, the bare answer of `/readyz` and
 //! webhooks (which are signed) needs a token, and without a token file the server does not start. A web page that a user of this machine visits can't use
 //! it (the Host header is checked against DNS rebinding; commands are JSON, which needs CORS's leave, which is never
-//! given). A webhook's body is bounded before anything looks at it, and answered before anything is done about it. A slow or silent peer is cut off; the number of connections and of open event streams is bounded; nobody waits
-//! on a slow reader. Every route is in the document at `/openapi.json`. Ends in under 5 s when told to, event streams
-//! open or not.
+//! given). A webhook's body is bounded before anything looks at it, and answered before anything is done about it. A
+//! peer that is slow, silent or takes no answer is cut off; a new connection always finds a place, whatever those without
+//! a token do; the number of open event streams is bounded; nobody waits on a slow reader. Every route is in the document
+//! at `/openapi.json`. Ends in under 5 s when told to, event streams open or not.
 //!
 //! Assumes: a private state folder. TCP is not encrypted: beyond loopback, put a TLS proxy in front of it.
 #![allow(clippy::disallowed_methods, reason = "an IO room: looks at the clock")]
@@ -23,6 +24,8 @@ mod listen;
 mod metrics;
 mod openapi;
 mod pages;
+mod patience;
+mod places;
 mod problem;
 mod settings;
 mod tokens;

@@ -16,6 +16,10 @@ pub struct Settings {
     pub tokens: Option<PathBuf>,
     /// How long a peer may take to send a request's head, and how long an idle connection stays. Default: 10 s.
     pub head_timeout: Duration,
+    /// How long a peer may take nothing of an answer that waits for it. Default: 10 s.
+    pub write_timeout: Duration,
+    /// How long a connection or an event stream may stay, busy or not. Default: 1 h.
+    pub longest: Duration,
     /// How long reading a body and answering may take. Default: 30 s.
     pub request_timeout: Duration,
     /// The same for plans, which may ask clusters. Default: 5 min.
@@ -33,6 +37,8 @@ impl Default for Settings {
             behind_proxy: false,
             tokens: None,
             head_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(10),
+            longest: Duration::from_secs(3_600),
             request_timeout: Duration::from_secs(30),
             plan_timeout: Duration::from_secs(300),
         }

@@ -6,6 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use fairlead_private::{self as private, Holds};
+
 /// Shortest token: 16 characters of a random one can't be guessed over a network.
 const MIN_TOKEN: usize = 16;
 /// Longest name of a caller; it goes into the audit.
@@ -116,8 +118,8 @@ fn stamp(m: &Metadata) -> Stamp {
 
 fn load(path: &Path) -> io::Result<(Stamp, String)> {
     use std::io::Read as _;
-    let file = std::fs::File::open(path)?;
-    let stamp = stamp(&file.metadata()?);
+    let (file, metadata) = private::open(path, Holds::Secret)?;
+    let stamp = stamp(&metadata);
     let mut text = String::new();
     file.take(MAX_FILE).read_to_string(&mut text)?;
     Ok((stamp, text))

@@ -1,9 +1,8 @@
 //! Opening: lock, damage, schema.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{Read, Write as _};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -12,6 +11,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::record::Write;
 use super::schema::{MIGRATIONS, migrate, version};
 use super::{Records, StoreError, write};
+use fairlead_private as private;
 
 const DATABASE: &str = "store.db";
 const LOCK: &str = "lock";
@@ -33,7 +33,7 @@ impl Store {
     /// # Errors
     /// `Locked`, `Newer`, `Io`, `DiskFull`, `Sqlite`. Damage is not among them: see [`Store::moved_aside`].
     pub fn open(folder: &Path, now: Timestamp) -> Result<Self, StoreError> {
-        create_folder(folder)?;
+        private::state_folder(folder).map_err(StoreError::io("use the folder", folder))?;
         let lock = lock(folder)?;
         let file = folder.join(DATABASE);
         let (connection, moved_aside) = match connect(&file) {
@@ -99,15 +99,10 @@ impl Store {
     }
 }
 
-fn create_folder(folder: &Path) -> Result<(), StoreError> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true).mode(0o700).create(folder).map_err(StoreError::io("create the folder", folder))
-}
-
 /// Takes the folder's lock, and writes this process's id into it for the message that the next one shows.
 fn lock(folder: &Path) -> Result<File, StoreError> {
     let path = folder.join(LOCK);
-    let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    let open = private::state_file().read(true).write(true).create(true).truncate(false).open(&path);
     let mut file = open.map_err(StoreError::io("open", &path))?;
     match crate::lock::try_lock(&file) {
         Ok(()) => {}
@@ -130,8 +125,8 @@ fn lock(folder: &Path) -> Result<File, StoreError> {
 /// Opens the file. Nothing is changed before its schema is known to be one of ours.
 fn connect(file: &Path) -> Result<Connection, StoreError> {
     // Readable by this user alone, in a folder that was there before too; SQLite gives its log the same mode.
-    let private = OpenOptions::new().create(true).append(true).mode(0o600).open(file);
-    private.map_err(StoreError::io("open", file))?;
+    let opened = private::state_file().create(true).append(true).open(file);
+    opened.map_err(StoreError::io("open", file))?;
     let mut connection = Connection::open(file)?;
     let (found, known) = (version(&connection)?, i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX));
     if found > known {

@@ -5,22 +5,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A room, where it is, and the rooms that it may use. Crates hold the coarse arrows, this table the fine ones.
-const ROOMS: [(&str, &str, &[&str]); 17] = [
+const ROOMS: [(&str, &str, &[&str]); 18] = [
     ("model", "crates/core/src/model", &[]),
     ("catalog", "crates/core/src/catalog", &["model"]),
     ("release", "crates/core/src/release", &["catalog", "model"]),
     ("plan", "crates/core/src/plan", &["model", "release"]),
     ("rollout", "crates/core/src/rollout", &["model"]),
-    ("net", "crates/net/src", &[]),
-    ("cluster", "crates/cluster/src", &["model", "net", "plan"]),
+    ("private", "crates/private/src", &[]),
+    ("net", "crates/net/src", &["private"]),
+    ("cluster", "crates/cluster/src", &["model", "net", "plan", "private"]),
     ("sim", "crates/sim/src", &["catalog", "model"]),
     ("lock", "src/lock.rs", &[]),
     ("files", "src/files.rs", &[]),
     ("simulated", "src/simulated", &["cluster", "model", "sim"]),
-    ("repo", "src/repo", &["lock", "model", "net"]),
-    ("store", "src/store", &["lock", "model"]),
-    ("forge", "src/forge", &["model", "net", "repo", "rollout", "store"]),
-    ("server", "src/server", &["model", "rollout"]),
+    ("repo", "src/repo", &["lock", "model", "net", "private"]),
+    ("store", "src/store", &["lock", "model", "private"]),
+    ("forge", "src/forge", &["model", "net", "private", "repo", "rollout", "store"]),
+    ("server", "src/server", &["model", "private", "rollout"]),
     (
         "daemon",
         "src/daemon",
@@ -30,6 +31,7 @@ const ROOMS: [(&str, &str, &[&str]); 17] = [
             "forge",
             "model",
             "plan",
+            "private",
             "release",
             "repo",
             "rollout",
@@ -49,6 +51,7 @@ const ROOMS: [(&str, &str, &[&str]); 17] = [
             "files",
             "forge",
             "model",
+            "net",
             "plan",
             "release",
             "repo",
@@ -111,8 +114,10 @@ fn table() -> String {
 /// The rooms that a line of code names.
 fn rooms_in(line: &str, place: &str) -> Vec<String> {
     // A crate that is one room has no others inside.
-    let inside = (!["crates/net", "crates/cluster", "crates/sim"].iter().any(|one| place.starts_with(one)))
-        .then_some("crate::");
+    let inside = (!["crates/net", "crates/private", "crates/cluster", "crates/sim"]
+        .iter()
+        .any(|one| place.starts_with(one)))
+    .then_some("crate::");
     let mut found = Vec::new();
     for path in inside.into_iter().chain(["fairlead_core::"]) {
         for (at, _) in line.match_indices(path) {
@@ -121,7 +126,7 @@ fn rooms_in(line: &str, place: &str) -> Vec<String> {
             found.push(rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap().to_owned());
         }
     }
-    let crates = ["net", "cluster", "sim"];
+    let crates = ["net", "private", "cluster", "sim"];
     found.extend(
         crates.iter().filter(|one| line.contains(&format!("fairlead_{one}"))).map(|one| (*one).to_owned()),
     );
@@ -205,7 +210,7 @@ fn a_new_forge_is_one_file_and_its_name_in_a_list() {
         sources(PathBuf::from("src/forge/kinds")).iter().map(|file| file.display().to_string()).collect();
     let wanted = ["gitea", "github", "gitlab", "mod"].map(|name| format!("src/forge/kinds/{name}.rs"));
     assert_eq!(kinds, wanted);
-    let crates = ["core", "net", "cluster", "sim"].map(|name| format!("crates/{name}/src"));
+    let crates = ["core", "net", "private", "cluster", "sim"].map(|name| format!("crates/{name}/src"));
     for file in crates.iter().map(String::as_str).chain(["src"]).flat_map(|place| sources(place.into())) {
         let name = file.display().to_string();
         if kinds.contains(&name) {

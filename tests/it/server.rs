@@ -296,6 +296,41 @@ fn user() -> String {
 }
 
 #[tokio::test]
+async fn who_never_reads_is_left_and_a_crowd_keeps_nobody_out() {
+    let world = World::with(|settings| settings.write_timeout = Duration::from_millis(500)).await;
+    // Answers that nobody takes: more than the kernel keeps for both sides.
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {}\r\n\r\n", world.address).repeat(200);
+    let mut deaf = TcpStream::connect(world.address).await.unwrap();
+    let began = Instant::now();
+    let ended = async { while deaf.write_all(request.as_bytes()).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(20), ended).await.expect("the connection stands");
+    assert!(began.elapsed() >= Duration::from_millis(500));
+    // Far more connections than there are places, all from here; one that has shown its token stays.
+    let mut named = TcpStream::connect(world.address).await.unwrap();
+    let ask =
+        format!("GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\r\n");
+    let mut answer = [0; 15];
+    named.write_all(ask.as_bytes()).await.unwrap();
+    named.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200 OK");
+    let mut crowd = Vec::new();
+    for _ in 0..400 {
+        crowd.push(TcpStream::connect(world.address).await.unwrap());
+        if crowd.len() % 100 == 0 {
+            let mut probe = TcpStream::connect(world.address).await.unwrap();
+            let began = Instant::now();
+            probe.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+            probe.read_exact(&mut answer).await.unwrap();
+            assert!(&answer == b"HTTP/1.1 200 OK" && began.elapsed() < Duration::from_secs(2));
+        }
+    }
+    let mut rest = vec![0; 1 << 20];
+    let _body = named.read(&mut rest).await.unwrap();
+    named.write_all(ask.as_bytes()).await.unwrap();
+    assert_ne!(named.read(&mut rest).await.unwrap(), 0, "a caller with a token was sent away");
+}
+
+#[tokio::test]
 async fn every_route_is_documented_and_answers_as_the_document_says() {
     let world = World::start().await;
     let document: Value = world.by_tcp(false).get_json("/openapi.json").await.unwrap();

@@ -19,8 +19,8 @@ use super::answers::Verb;
 use super::brake::Brake;
 use super::clock::ServerClock;
 use super::error::{ApiError, Status};
-use super::library;
 use super::limit::Limiter;
+use fairlead_net::Again;
 
 /// Objects without spec, data and status.
 pub const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
@@ -34,9 +34,6 @@ const MAX_ANSWER: usize = 64 << 20;
 const MAX_EVENT: usize = 16 << 20;
 /// How often a read that was answered 429 is sent again, each time after the pause that the server asked for.
 const READ_AGAIN: usize = 3;
-/// How often a request is sent again because its connection ended before an answer came, and after which pause,
-/// doubled each time: a server that ends every connection must not be asked in a hot loop.
-const SEND_AGAIN: (u32, Duration) = (3, Duration::from_millis(20));
 /// Until when an answer must be there.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// The same for a page of a list.
@@ -169,15 +166,17 @@ impl Api {
 
     /// Sends a request and reads the answer; a read whose connection broke in the middle is sent again.
     async fn send(&self, call: &Call) -> Result<Bytes, ApiError> {
-        let mut tries = 0;
+        let mut again = Again::new(call.method == Method::GET);
         loop {
             let response = self.start(call).await?;
-            match read_all(response.into_body()).await {
-                Err(ApiError::Transport(_)) if call.method == Method::GET && tries < SEND_AGAIN.0 => {}
+            let error = match read_all(response.into_body()).await {
+                Err(ApiError::Transport(error)) if call.method == Method::GET => error,
                 other => return other,
+            };
+            match again.after(&*error) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(ApiError::Transport(error)),
             }
-            tokio::time::sleep(SEND_AGAIN.1 * 2_u32.pow(tries)).await;
-            tries += 1;
         }
     }
 
@@ -213,19 +212,16 @@ impl Api {
     /// Sends a request until there is a connection that answers it. What the server has not processed is sent again
     /// on a new connection, a read also when that is not known.
     async fn start(&self, call: &Call) -> Result<Response<Body>, ApiError> {
-        let mut tries = 0;
+        let mut again = Again::new(call.method == Method::GET);
         let response = loop {
             let error = match self.client.send(self.request(call)?).await {
                 Ok(response) => break response,
                 Err(error) => error,
             };
-            let again = library::was_not_processed(&error)
-                || (call.method == Method::GET && !library::was_not_connected(&error));
-            if !again || tries >= SEND_AGAIN.0 {
-                return Err(ApiError::Transport(Box::new(error)));
+            match again.after(&error) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(ApiError::Transport(Box::new(error))),
             }
-            tokio::time::sleep(SEND_AGAIN.1 * 2_u32.pow(tries)).await;
-            tries += 1;
         };
         self.clock.heard(response.headers());
         if response.status().is_success() {

@@ -10,6 +10,7 @@ use secrecy::ExposeSecret as _;
 use tracing::warn;
 
 use fairlead_net::{ConnectFailure, Identity, Proxy, Route, Trust, TrustError, decode_base64};
+use fairlead_private::{self as private, Holds};
 
 /// Largest kubeconfig that is read, and largest file that one names.
 const MAX_KUBECONFIG: u64 = 1 << 20;
@@ -25,8 +26,6 @@ pub enum ConnectError {
     },
     #[error("cannot read {path}")]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("{path} is larger than {MAX_KUBECONFIG} bytes")]
-    TooLarge { path: PathBuf },
     #[error(
         "{path}: the field '{field}' is not allowed in a kubeconfig; embed certificates and tokens, or set \
          'trusted: true' on its folder in the settings"
@@ -59,11 +58,10 @@ pub(super) struct Access {
 /// Reads a kubeconfig. Without `trusted`, what runs programs, reads further files or weakens TLS is refused.
 pub(super) async fn read_kubeconfig(path: &Path, trusted: bool) -> Result<Access, ConnectError> {
     let read = |source| ConnectError::Read { path: path.to_owned(), source };
-    let size = tokio::fs::metadata(path).await.map_err(read)?.len();
-    if size > MAX_KUBECONFIG {
-        return Err(ConnectError::TooLarge { path: path.to_owned() });
-    }
-    let bytes = tokio::fs::read(path).await.map_err(read)?;
+    let file = path.to_owned();
+    let bytes =
+        tokio::task::spawn_blocking(move || private::read(&file, Holds::Secret, MAX_KUBECONFIG)).await;
+    let bytes = bytes.map_err(|_| read(std::io::ErrorKind::Interrupted.into()))?.map_err(read)?;
     let reader = Reader { path, trusted };
     reader.access(&bytes)
 }
@@ -252,10 +250,7 @@ impl Reader<'_> {
         }
         let Some(file) = file.map(Path::new) else { return Ok(None) };
         let read = |source| ConnectError::Read { path: file.to_owned(), source };
-        if std::fs::metadata(file).map_err(read)?.len() > MAX_KUBECONFIG {
-            return Err(ConnectError::TooLarge { path: file.to_owned() });
-        }
-        std::fs::read(file).map(Some).map_err(read)
+        private::read(file, Holds::Secret, MAX_KUBECONFIG).map(Some).map_err(read)
     }
 }
 
@@ -418,7 +413,7 @@ users: [{name: u, user: {token: t, USER}}]
         std::fs::write(&path, "[nonsense").unwrap();
         assert!(matches!(read_kubeconfig(&path, false).await, Err(ConnectError::KubeconfigInvalid { .. })));
         std::fs::write(&path, vec![b'#'; 2 << 20]).unwrap();
-        assert!(matches!(read_kubeconfig(&path, false).await, Err(ConnectError::TooLarge { .. })));
+        assert!(matches!(read_kubeconfig(&path, false).await, Err(ConnectError::Read { .. })));
     }
 
     async fn whole(text: &[u8]) -> Result<Access, String> {

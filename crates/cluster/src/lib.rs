@@ -28,7 +28,6 @@ mod error;
 mod fleet;
 mod lanes;
 mod ledger;
-mod library;
 mod limit;
 mod live;
 mod observe;

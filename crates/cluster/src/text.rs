@@ -1,6 +1,8 @@
 //! Text that came from an API server: untrusted, for people only.
 
-use super::library;
+use std::error::Error;
+
+use fairlead_net as net;
 
 /// Longest text that is passed on, in characters.
 const MAX_CHARS: usize = 600;
@@ -40,17 +42,29 @@ fn is_invisible(c: char) -> bool {
 }
 
 /// An error and its causes in one line, cleaned. What libraries say of connections is put in words.
-pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {
-        let (text, source) = match library::explain(error) {
-            Some(known) => (known.text, known.source),
-            None => (Some(error.to_string()), error.source()),
-        };
+        next = error.source();
+        // kube's own error says nothing of a connection that what it wraps does not say.
+        if let Some(kube::Error::Service(inner)) = error.downcast_ref() {
+            if let Some(failure) = net::explain_known(&**inner) {
+                parts.push(failure.text);
+                break;
+            }
+            continue;
+        }
+        if let Some(kube::Error::HyperError(_)) = error.downcast_ref() {
+            parts.push(net::explain(error).text);
+            break;
+        }
+        let of_system = error.downcast_ref::<std::io::Error>().filter(|io| io.raw_os_error().is_some());
+        let text = of_system.map_or_else(|| error.to_string(), net::io_words);
         // Libraries that repeat their source in their own text are not repeated once more.
-        parts.extend(text.filter(|text| !parts.last().is_some_and(|last| last.contains(text))));
-        next = source;
+        if !parts.last().is_some_and(|last| last.contains(&text)) {
+            parts.push(text);
+        }
     }
     clean(&parts.join(": "))
 }

@@ -42,37 +42,66 @@ pub fn connect_failure_of<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Co
 
 /// An error of an HTTP client in words.
 pub fn explain(error: &(dyn Error + 'static)) -> ConnectFailure {
+    explain_known(error)
+        .unwrap_or_else(|| ConnectFailure::new(Failed::Unreachable, "the connection broke off".to_owned()))
+}
+
+/// The same, if it is an error of a connection at all: one of ours, of the HTTP libraries, of TLS or of the system.
+pub fn explain_known(error: &(dyn Error + 'static)) -> Option<ConnectFailure> {
     if let Some(failure) = connect_failure_of(error) {
-        return failure.clone();
+        return Some(failure.clone());
     }
     if let Some(tls) = chain(error).find_map(|error| error.downcast_ref::<rustls::Error>()) {
-        return tls_words(tls, "the server", "what is trusted");
+        return Some(tls_words(tls, "the server", "what is trusted"));
+    }
+    if let Some(io) = chain(error).filter_map(|error| error.downcast_ref::<io::Error>()).last() {
+        let timeout = io.kind() == io::ErrorKind::TimedOut;
+        let kind = if timeout { Failed::Timeout } else { Failed::Unreachable };
+        return Some(ConnectFailure::new(kind, io_words(io)));
+    }
+    if let Some(http2) = chain(error).find_map(|error| error.downcast_ref::<h2::Error>()) {
+        return Some(ConnectFailure::new(Failed::Unreachable, http2_words(http2)));
     }
     let hyper = chain(error).find_map(|error| error.downcast_ref::<hyper::Error>());
-    let io = chain(error).find_map(|error| error.downcast_ref::<io::Error>());
-    let kind = match io {
-        Some(io) if io.kind() == io::ErrorKind::TimedOut => Failed::Timeout,
-        _ => Failed::Unreachable,
+    let (kind, text) = match hyper {
+        Some(hyper) if hyper.is_timeout() => (Failed::Timeout, "it stopped answering"),
+        Some(hyper) if hyper.is_incomplete_message() => {
+            (Failed::Unreachable, "the connection was closed before the answer was there")
+        }
+        Some(hyper) if hyper.is_parse() || hyper.is_parse_status() => (
+            Failed::Unreachable,
+            "it does not speak HTTP as it should; is the port right, and is it http:// or https://?",
+        ),
+        Some(hyper) if hyper.is_body_write_aborted() || hyper.is_closed() || hyper.is_canceled() => {
+            (Failed::Unreachable, "the connection was closed")
+        }
+        Some(_) => (Failed::Unreachable, "the connection broke off"),
+        None if chain(error).any(<dyn Error>::is::<hyper_util::client::legacy::Error>) => {
+            (Failed::Unreachable, "the connection broke off")
+        }
+        None => return None,
     };
-    let text = match (io, hyper) {
-        (Some(io), _) => io_words(io),
-        (None, Some(hyper)) if hyper.is_timeout() => {
-            return ConnectFailure::new(Failed::Timeout, "it stopped answering".to_owned());
-        }
-        (None, Some(hyper)) if hyper.is_incomplete_message() => {
-            "the connection was closed before the answer was there".to_owned()
-        }
-        (None, Some(hyper)) if hyper.is_parse() => "it does not speak HTTP as it should".to_owned(),
-        (None, Some(hyper)) if hyper.is_body_write_aborted() || hyper.is_closed() || hyper.is_canceled() => {
-            "the connection was closed".to_owned()
-        }
-        _ => "the connection broke off".to_owned(),
-    };
-    ConnectFailure::new(kind, text)
+    Some(ConnectFailure::new(kind, text.to_owned()))
+}
+
+/// What the peer did, by RFC 9113. The code's name is of the standard, not of the library.
+fn http2_words(error: &h2::Error) -> String {
+    if let Some(error) = error.get_io() {
+        return io_words(error);
+    }
+    let reason = error.reason().filter(|reason| *reason != h2::Reason::NO_ERROR);
+    let reason = reason.map(|reason| format!(" (HTTP/2 error {reason:?})")).unwrap_or_default();
+    if error.is_go_away() && error.is_remote() {
+        format!("the server ended the connection before it looked at the request{reason}")
+    } else if error.is_reset() && error.is_remote() {
+        format!("the server broke off the request{reason}")
+    } else {
+        format!("the server does not keep to HTTP/2{reason}")
+    }
 }
 
 /// An error and all its causes; what an `io::Error` wraps is one of them.
-fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+pub(super) fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error| cause(*error)).take(32)
 }
 
@@ -92,7 +121,12 @@ pub(super) fn tcp_failure(error: &(dyn Error + 'static), place: &str, proxy: boo
     };
     let what = match io {
         // The resolver's errors have no kind, and their words are those of the C library.
-        Some(io) if io.to_string().contains("lookup address") => "there is no host of that name".to_owned(),
+        Some(io) if io.to_string().contains("lookup address") => match io.to_string() {
+            text if text.contains("Temporary failure") || text.contains("try again") => {
+                "its name can't be looked up now: no name server gives an answer".to_owned()
+            }
+            _ => "there is no host of that name".to_owned(),
+        },
         Some(io) => io_words(io),
         None => "it can't be connected to".to_owned(),
     };
@@ -100,7 +134,7 @@ pub(super) fn tcp_failure(error: &(dyn Error + 'static), place: &str, proxy: boo
 }
 
 /// The system's errors in words.
-pub(super) fn io_words(error: &io::Error) -> String {
+pub fn io_words(error: &io::Error) -> String {
     use io::ErrorKind as Kind;
     match error.kind() {
         Kind::ConnectionRefused => "the connection was refused: nothing listens there",

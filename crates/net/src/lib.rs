@@ -10,6 +10,7 @@
 //! files of certificates.
 #![allow(clippy::disallowed_methods, reason = "an IO room: reads the environment's proxies")]
 
+mod again;
 mod connector;
 mod failure;
 mod no_proxy;
@@ -21,8 +22,9 @@ mod tests;
 mod trust;
 mod tunnel;
 
+pub use again::Again;
 pub use connector::{Connector, Protocols, Stream};
-pub use failure::{ConnectFailure, Failed, connect_failure_of, explain};
+pub use failure::{ConnectFailure, Failed, connect_failure_of, explain, explain_known, io_words};
 pub use pem::{Identity, decode_base64};
 pub use proxy::{Proxies, Proxy, Route};
 pub use trust::{Trust, TrustError};

@@ -14,7 +14,9 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
+use super::failure::io_words;
 use super::pem::{self, Identity};
+use fairlead_private::{self as private, Holds};
 
 /// How errors call the certificates of this machine.
 pub(super) const OF_SYSTEM: &str = "this machine's certificates";
@@ -141,11 +143,10 @@ fn config(
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TrustError> {
-    let failed = |error: std::io::Error| TrustError(super::failure::io_words(&error));
-    if std::fs::metadata(path).map_err(failed)?.len() > MAX_FILE {
-        return Err(TrustError("it is larger than 4 MiB, which no file of certificates is".to_owned()));
-    }
-    std::fs::read(path).map_err(failed)
+    private::read(path, Holds::Settings, MAX_FILE).map_err(|error| {
+        // Without an error number it is our own text.
+        TrustError(if error.raw_os_error().is_some() { io_words(&error) } else { error.to_string() })
+    })
 }
 
 /// Adds the certificates of a PEM text to those that sign, and gives them as those that are trusted themselves, too. As

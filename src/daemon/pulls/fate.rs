@@ -3,7 +3,7 @@
 use crate::repo::History;
 use crate::server::{FleetStatus, FleetView};
 use fairlead_core::model::digest::CommitId;
-use fairlead_core::plan::offline::escape;
+use fairlead_core::plan::offline::foreign;
 use fairlead_core::rollout::CommitState;
 
 /// Fleets that are named.
@@ -41,14 +41,14 @@ fn of_fleet(
 ) -> Option<String> {
     let settled = matches!(fleet.state, FleetStatus::Failed | FleetStatus::Converged | FleetStatus::Degraded);
     match told {
-        Some((CommitState::Success, text)) => Some(escape(text)),
-        Some((CommitState::Failure, text)) if settled => Some(format!("**failed**: {}", escape(text))),
+        Some((CommitState::Success, text)) => Some(foreign(text)),
+        Some((CommitState::Failure, text)) if settled => Some(format!("**failed**: {}", foreign(text))),
         Some((CommitState::Pending | CommitState::Failure, _)) => None,
         // Newer commits took over: with them it went on.
         Some((CommitState::Superseded, _)) | None => match fleet.accepted {
             Some(accepted) if within(Some(accepted)) => Some(format!("converged with {}", accepted.short())),
             _ if settled && within(fleet.observed) => {
-                Some(format!("**not converged**: {}", escape(fleet.reason.as_deref().unwrap_or_default())))
+                Some(format!("**not converged**: {}", foreign(fleet.reason.as_deref().unwrap_or_default())))
             }
             _ => None,
         },
@@ -64,7 +64,7 @@ pub(super) fn held(
     let held = fleets.iter().filter(|(fleet, _)| held(fleet.state)).filter_map(|(fleet, told)| match told {
         Some((CommitState::Pending | CommitState::Failure, _)) => {
             let why = fleet.reason.as_deref().unwrap_or_default();
-            Some(format!("- fleet {}: **held**: {}\n", fleet.name, escape(why)))
+            Some(format!("- fleet {}: **held**: {}\n", fleet.name, foreign(why)))
         }
         _ => None,
     });

@@ -6,6 +6,7 @@ mod fake;
 mod flow;
 mod gitea;
 mod http;
+mod markdown;
 mod pulls;
 mod shapes;
 mod webhooks;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::markdown::{escape, group_markdown, not_known_markdown};
+use super::markdown::{foreign, foreign_cell, group_markdown, not_known_markdown};
 use super::print::summary;
 use super::{FleetPlan, What};
 use crate::model::diagnostic::{Diagnostic, Severity};
@@ -40,7 +40,7 @@ pub fn comment(
         return "No cluster is touched.\n".to_owned();
     }
     let mut out = Cut { out: String::new(), chars: 0, max: max.saturating_sub(TAIL), left_out: 0 };
-    out.push(format!("### {}\n\n", escape(&summary(plan))));
+    out.push(format!("### {}\n\n", foreign(&summary(plan))));
     out.push(listing(findings));
     out.push(fleets(plan, ways));
     out.push(layers(plan));
@@ -55,7 +55,7 @@ pub fn comment(
 /// The comment where there is no plan at all, and so nothing to count.
 pub fn without_plan(reason: &str, findings: &[Diagnostic], max: usize, page: Option<&str>) -> String {
     let mut out = Cut { out: String::new(), chars: 0, max: max.saturating_sub(TAIL), left_out: 0 };
-    out.push(format!("### No plan: {}\n\n", escape(reason)));
+    out.push(format!("### No plan: {}\n\n", foreign(reason)));
     out.push(listing(findings));
     out.finish(page)
 }
@@ -103,7 +103,7 @@ fn listing(findings: &[Diagnostic]) -> String {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        let _ = writeln!(out, "- **{severity}** {}", escape(&finding.to_string()));
+        let _ = writeln!(out, "- **{severity}** {}", foreign(&finding.to_string()));
     }
     if findings.len() > MAX_FINDINGS {
         let _ = writeln!(out, "- and {} more", findings.len() - MAX_FINDINGS);
@@ -127,9 +127,9 @@ fn fleets(plan: &FleetPlan, ways: &[Way]) -> String {
     for (fleet, count) in touched.iter().take(MAX_ROWS) {
         let way = ways.iter().find(|way| way.fleet == **fleet);
         let of = way.map_or(String::new(), |way| format!(" of {}", way.targets.max(*count)));
-        let waves = way.map_or(String::new(), |way| waves(&way.rollout, escape));
-        let windows = way.map_or(String::new(), |way| windows(&way.windows, escape));
-        let _ = writeln!(out, "| {} | {count}{of} | {waves} | {windows} |", escape(fleet.as_str()));
+        let waves = way.map_or(String::new(), |way| waves(&way.rollout, foreign_cell));
+        let windows = way.map_or(String::new(), |way| windows(&way.windows, foreign_cell));
+        let _ = writeln!(out, "| {} | {count}{of} | {waves} | {windows} |", foreign_cell(fleet.as_str()));
     }
     if touched.len() > MAX_ROWS {
         let _ = writeln!(out, "\nand {} more fleets", touched.len() - MAX_ROWS);
@@ -207,7 +207,7 @@ fn layers(plan: &FleetPlan) -> String {
     let mut out =
         "| Layer | Kind | Added | Changed | Removed | Other |\n|---|---|---|---|---|---|\n".to_owned();
     for ((layer, kind), [added, changed, removed, other]) in counts.iter().take(MAX_ROWS) {
-        let (layer, kind) = (escape(layer), escape(kind));
+        let (layer, kind) = (foreign_cell(layer), foreign_cell(kind));
         let _ = writeln!(out, "| {layer} | {kind} | {added} | {changed} | {removed} | {other} |");
     }
     if counts.len() > MAX_ROWS {

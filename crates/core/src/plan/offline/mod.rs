@@ -21,7 +21,7 @@ use crate::model::release::LayerId;
 
 pub use compare::{Rules, compare};
 pub use live::against;
-pub use markdown::escape;
+pub use markdown::foreign;
 pub use project::{covers, fold_string_data};
 
 /// What a change does to every target, equal changes grouped. Secret values are not in it.
