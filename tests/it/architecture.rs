@@ -101,6 +101,29 @@ fn rooms_use_what_the_table_allows_and_the_page_shows_it() {
     crate::docs::hold("docs/architecture.md", "the table of rooms", &table());
 }
 
+/// Inside `rollout`, too: what is said follows from what was decided, and that from the state.
+#[test]
+fn rollout_decides_from_its_state_and_reports_on_both() {
+    let room = Path::new("crates/core/src/rollout");
+    for (part, others) in [("state", &["decide", "report", "step"][..]), ("decide", &["report", "step"])] {
+        for file in sources(room.join(part)) {
+            let code = code_of(&file);
+            for other in others {
+                let uses = [
+                    format!("rollout::{other}"),
+                    format!("super::{other}::"),
+                    format!("super::super::{other}"),
+                ];
+                assert!(
+                    !uses.iter().any(|one| code.contains(one)),
+                    "{}: {part} uses {other}",
+                    file.display()
+                );
+            }
+        }
+    }
+}
+
 /// For docs/architecture.md.
 fn table() -> String {
     let rows = ROOMS.map(|(room, place, uses)| {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::reason::FleetReason;
-use super::report::CommitStatus;
+use super::status::CommitStatus;
 use crate::model::assignment::Assignment;
 use crate::model::fleet::OnRemoval;
 use crate::model::name::{FleetName, TargetName};

@@ -12,44 +12,31 @@
 //! only steps that had effects must be saved before anything else happens); a worker that is given the
 //! generation which it already has takes its policy and base from it and does nothing else.
 //!
-//! Where things are: `step` takes events in, `plan` compares a commit with what is, `waves` says who is in which
-//! wave and how far each is, `lanes` keeps who waits by wave and time zone with their `windows`, `admit` starts who
-//! may, `bake` follows a cluster from convergence to proof, `approval` takes a person's word, `failure` has budgets,
-//! returns and quarantine, `removal` has targets that leave, `recover` reads ledgers, `report`, `explain` and
-//! `reason` say it to people. `tally` counts along.
+//! Where things are: `state` is what must survive of a fleet, with an index that is kept with each change; `decide`
+//! changes it and gives orders; `report` says how it stands, and changes nothing. Each may use those before it, and
+//! none after. `step` takes an event through all three.
 
-mod admit;
-mod approval;
-mod bake;
-mod book;
+mod decide;
 mod effect;
 mod event;
-mod explain;
-mod failure;
 mod intent;
-mod lanes;
-mod plan;
 mod reason;
-mod recover;
-mod removal;
 mod report;
 mod standing;
 mod state;
+mod status;
 mod step;
-mod tally;
-mod target;
-mod waves;
 mod windows;
 
 pub use effect::Effect;
 pub use event::{Event, Person, RevisionHold};
 pub use intent::{FleetPolicy, Intent, TargetIntent};
 pub use reason::{Absent, FleetReason, Reason};
-pub use report::{
-    CommitState, CommitStatus, FleetReport, MAX_DESCRIPTION, RolloutState, TargetReport, TargetStatus,
-    explain, report,
-};
+pub use report::{explain, report};
 pub use standing::{WaveReport, WaveStanding};
 pub use state::FleetState;
+pub use status::{
+    CommitState, CommitStatus, FleetReport, MAX_DESCRIPTION, RolloutState, TargetReport, TargetStatus,
+};
 pub use step::{resume, step};
 pub use windows::{Opening, opening};

@@ -5,37 +5,37 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::book::{History, Rel};
-use super::failure::shorten;
 use crate::model::assignment::{KeptObject, Purpose};
 use crate::model::digest::CommitId;
 use crate::model::name::{FleetName, TargetName};
 use crate::model::schedule::TimeZoneName;
+use crate::rollout::state::interner::{History, ReleaseId};
+use crate::rollout::status::shorten;
 
 /// A time in milliseconds since 1970: what state keeps of a `Timestamp`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Moment(i64);
+pub struct UnixMillis(i64);
 
-impl Moment {
+impl UnixMillis {
     pub fn plus(self, span: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
     }
     /// Moved on by the time from `start` to `end`.
-    pub fn shifted(self, start: Moment, end: Moment) -> Self {
+    pub fn shifted(self, start: UnixMillis, end: UnixMillis) -> Self {
         Self(self.0.saturating_add(end.0.saturating_sub(start.0).max(0)))
     }
 }
 
-impl From<Timestamp> for Moment {
+impl From<Timestamp> for UnixMillis {
     fn from(time: Timestamp) -> Self {
         Self(time.as_millisecond())
     }
 }
 
-impl From<Moment> for Timestamp {
-    fn from(moment: Moment) -> Self {
-        Timestamp::from_millisecond(moment.0).unwrap_or(Timestamp::MAX)
+impl From<UnixMillis> for Timestamp {
+    fn from(time: UnixMillis) -> Self {
+        Timestamp::from_millisecond(time.0).unwrap_or(Timestamp::MAX)
     }
 }
 
@@ -45,7 +45,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 /// One cluster of the fleet. Keys are short because there may be thousands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Target {
+pub struct Target {
     #[serde(rename = "n")]
     pub name: TargetName,
     /// What the head wants; none: the head does not have this target (or it is not known whether it has).
@@ -53,13 +53,13 @@ pub(super) struct Target {
     pub wanted: Option<Want>,
     /// What the accepted commit wants here.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
-    pub accepted: Option<Rel>,
+    pub accepted: Option<ReleaseId>,
     /// The newest accepted release at which it converged.
     #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
-    pub base: Option<Rel>,
+    pub base: Option<ReleaseId>,
     /// What it converged at last.
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
-    pub converged: Option<Rel>,
+    pub converged: Option<ReleaseId>,
     /// The last one used.
     #[serde(rename = "g", default, skip_serializing_if = "is_default")]
     pub generation: u64,
@@ -99,21 +99,21 @@ pub(super) struct Target {
     pub kept: Option<Kept>,
     /// The release whose deletions a person approved.
     #[serde(rename = "y", default, skip_serializing_if = "Option::is_none")]
-    pub approved: Option<Rel>,
+    pub approved: Option<ReleaseId>,
     /// The first wave whose label selector takes it.
     #[serde(rename = "j", default, skip_serializing_if = "Option::is_none")]
     pub select: Option<u16>,
     /// The release that a person let start here when its wave's turn comes.
     #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
-    pub cleared: Option<Rel>,
+    pub cleared: Option<ReleaseId>,
     /// The release that a person let take over objects that were there before.
     #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
-    pub adopts: Option<Rel>,
+    pub adopts: Option<ReleaseId>,
 }
 
 /// Objects that stay though the release dropped them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Kept {
+pub struct Kept {
     #[serde(rename = "n")]
     pub count: u32,
     /// The first, and why.
@@ -153,8 +153,8 @@ impl Kept {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub(super) enum Want {
-    Release(Rel),
+pub enum Want {
+    Release(ReleaseId),
     /// The diagnostic that holds it where it is.
     Invalid(String),
     /// It is new, and its definition does not fit the accepted profiles, with which a new one starts: it waits until
@@ -165,31 +165,31 @@ pub(super) enum Want {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Link {
+pub enum Link {
     /// Never heard of.
     #[default]
     Unknown,
     #[serde(rename = "on")]
     Online,
     #[serde(rename = "off")]
-    Offline { since: Moment, reason: String },
+    Offline { since: UnixMillis, reason: String },
     /// `fairlead leave` took everything away; a retry takes it up again.
     #[serde(rename = "left")]
-    Left { since: Moment },
+    Left { since: UnixMillis },
 }
 
 /// The assignment that stands, and how far it has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Order {
+pub struct Order {
     #[serde(rename = "r")]
-    pub release: Rel,
+    pub release: ReleaseId,
     #[serde(rename = "p")]
     pub purpose: Purpose,
     #[serde(rename = "s")]
     pub phase: Phase,
     /// The cluster was not healthy before; its failure says nothing about the release.
     #[serde(rename = "i", default, skip_serializing_if = "is_default")]
-    pub ailing: bool,
+    pub was_unhealthy: bool,
     /// How often a return was tried again.
     #[serde(rename = "t", default, skip_serializing_if = "is_default")]
     pub retries: u8,
@@ -199,12 +199,12 @@ pub(super) struct Order {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Phase {
+pub enum Phase {
     #[serde(rename = "w")]
     Working {
         /// The progress clock's start.
         #[serde(rename = "i")]
-        idle: Moment,
+        idle: UnixMillis,
         /// Objects applied, and of how many.
         #[serde(rename = "n", default, skip_serializing_if = "is_default")]
         applied: (u32, u32),
@@ -213,11 +213,11 @@ pub(super) enum Phase {
     },
     /// The cluster's own trouble. `given_up`: for so long that the fleet goes on as if it were offline.
     #[serde(rename = "s")]
-    Stalled { since: Moment, reason: String, given_up: bool },
+    Stalled { since: UnixMillis, reason: String, given_up: bool },
     /// Waits for a person; `deletions`: for an approval. No clock runs.
     #[serde(rename = "h")]
     Held {
-        since: Moment,
+        since: UnixMillis,
         reason: String,
         /// What the person has to do; empty in what an older version saved.
         #[serde(rename = "r", default, skip_serializing_if = "String::is_empty")]
@@ -227,30 +227,30 @@ pub(super) enum Phase {
     #[serde(rename = "c")]
     Converged {
         #[serde(rename = "i")]
-        since: Moment,
+        since: UnixMillis,
         /// Not healthy since then.
         #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
-        ill: Option<(Moment, String)>,
+        unhealthy: Option<(UnixMillis, String)>,
         /// It bakes: healthy since then, but for the time for which nobody could see it. None: it has baked.
         #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
-        bake: Option<Moment>,
+        bake: Option<UnixMillis>,
     },
     #[serde(rename = "f")]
     Failed {
-        since: Moment,
+        since: UnixMillis,
         cause: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        retry_at: Option<Moment>,
+        retry_at: Option<UnixMillis>,
     },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Leaving {
+pub struct Leaving {
     /// The commit that no longer has it.
     pub commit: CommitId,
     /// Its worker has been told.
     pub ordered: bool,
-    pub since: Moment,
+    pub since: UnixMillis,
     /// Why its worker waits for a person: it would delete more than the budget allows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<String>,
@@ -260,16 +260,16 @@ pub(super) struct Leaving {
 }
 
 impl Leaving {
-    pub fn new(commit: CommitId, since: Moment) -> Self {
+    pub fn new(commit: CommitId, since: UnixMillis) -> Self {
         Self { commit, ordered: false, since, held: None, approved: false }
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Failure {
-    pub release: Rel,
+pub struct Failure {
+    pub release: ReleaseId,
     pub cause: String,
-    pub at: Moment,
+    pub at: UnixMillis,
     /// Does not count against the commit: ailing before, not part of the rollout, or forgiven by a person.
     #[serde(default, skip_serializing_if = "is_default")]
     pub excused: bool,
@@ -277,7 +277,7 @@ pub(super) struct Failure {
 
 /// A release that is quarantined here, and by which group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Pair(pub Rel, pub u32);
+pub struct Pair(pub ReleaseId, pub u32);
 
 impl Target {
     pub fn new(name: TargetName) -> Self {
@@ -309,14 +309,14 @@ impl Target {
         }
     }
 
-    pub fn wanted(&self) -> Option<Rel> {
+    pub fn wanted(&self) -> Option<ReleaseId> {
         match self.wanted {
             Some(Want::Release(release)) => Some(release),
             _ => None,
         }
     }
 
-    pub fn ordered(&self) -> Option<Rel> {
+    pub fn ordered(&self) -> Option<ReleaseId> {
         self.order.as_ref().map(|order| order.release)
     }
 
@@ -334,11 +334,12 @@ impl Target {
     }
 
     /// What had no chance to move, because the target was suspended, gets the whole deadline again.
-    pub fn restart_clocks(&mut self, now: Moment) {
+    pub fn restart_clocks(&mut self, now: UnixMillis) {
         match self.order.as_mut().map(|order| &mut order.phase) {
             Some(Phase::Working { idle: since, .. } | Phase::Stalled { since, .. }) => *since = now,
             Some(
-                Phase::Converged { ill: Some((since, _)), .. } | Phase::Converged { bake: Some(since), .. },
+                Phase::Converged { unhealthy: Some((since, _)), .. }
+                | Phase::Converged { bake: Some(since), .. },
             ) => {
                 *since = now;
             }
@@ -346,7 +347,7 @@ impl Target {
         }
     }
 
-    pub fn releases_mut(&mut self) -> impl Iterator<Item = &mut Rel> {
+    pub fn releases_mut(&mut self) -> impl Iterator<Item = &mut ReleaseId> {
         let wanted = match &mut self.wanted {
             Some(Want::Release(release)) => Some(release),
             _ => None,
@@ -362,9 +363,9 @@ impl Target {
 }
 
 impl Order {
-    pub fn new(release: Rel, purpose: Purpose, now: Moment) -> Self {
+    pub fn new(release: ReleaseId, purpose: Purpose, now: UnixMillis) -> Self {
         let phase = Phase::Working { idle: now, applied: (0, 0), waiting: None };
-        Self { release, purpose, phase, ailing: false, retries: 0, found: false }
+        Self { release, purpose, phase, was_unhealthy: false, retries: 0, found: false }
     }
 
     pub fn converged(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Releases and revisions, each written down once.
 //!
 //! 5,000 clusters name a few releases each; as full references that would be 10 MB of JSON. Targets hold
-//! numbers into this book instead.
+//! numbers into this interner instead.
 
 use std::collections::BTreeMap;
 
@@ -14,90 +14,90 @@ use crate::model::digest::ReleaseDigest;
 use crate::model::release::ReleaseRef;
 use crate::model::revision::Revisions;
 
-/// Number of a release in the book. Two numbers may stand for the same digest, of different revisions.
+/// Number of a release in the interner. Two numbers may stand for the same digest, of different revisions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Rel(u32);
+pub struct ReleaseId(u32);
 
-/// Number of revisions in the book.
+/// Number of revisions in the interner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Revs(u32);
+pub struct RevisionsId(u32);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct Line(#[serde(with = "packed")] ReleaseDigest, Revs);
+struct Line(#[serde(with = "packed")] ReleaseDigest, RevisionsId);
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Book {
+pub struct Interner {
     revisions: Vec<Revisions>,
     releases: Vec<Line>,
-    revision_index: BTreeMap<Revisions, Revs>,
-    release_index: BTreeMap<Line, Rel>,
+    revision_index: BTreeMap<Revisions, RevisionsId>,
+    release_index: BTreeMap<Line, ReleaseId>,
 }
 
-impl Book {
-    pub fn revs(&mut self, revisions: &Revisions) -> Revs {
+impl Interner {
+    pub fn revs(&mut self, revisions: &Revisions) -> RevisionsId {
         if let Some(known) = self.revision_index.get(revisions) {
             return *known;
         }
-        let number = Revs(self.revisions.len() as u32);
+        let number = RevisionsId(self.revisions.len() as u32);
         self.revisions.push(revisions.clone());
         self.revision_index.insert(revisions.clone(), number);
         number
     }
 
-    pub fn release(&mut self, release: &ReleaseRef) -> Rel {
+    pub fn release(&mut self, release: &ReleaseRef) -> ReleaseId {
         let line = Line(release.digest, self.revs(&release.revisions));
         if let Some(known) = self.release_index.get(&line) {
             return *known;
         }
-        let number = Rel(self.releases.len() as u32);
+        let number = ReleaseId(self.releases.len() as u32);
         self.releases.push(line);
         self.release_index.insert(line, number);
         number
     }
 
-    pub fn digest(&self, release: Rel) -> ReleaseDigest {
+    pub fn digest(&self, release: ReleaseId) -> ReleaseDigest {
         self.releases[release.0 as usize].0
     }
 
-    pub fn revs_of(&self, release: Rel) -> Revs {
+    pub fn revs_of(&self, release: ReleaseId) -> RevisionsId {
         self.releases[release.0 as usize].1
     }
 
-    pub fn revisions(&self, revs: Revs) -> &Revisions {
+    pub fn revisions(&self, revs: RevisionsId) -> &Revisions {
         &self.revisions[revs.0 as usize]
     }
 
-    pub fn full(&self, release: Rel) -> ReleaseRef {
+    pub fn full(&self, release: ReleaseId) -> ReleaseRef {
         let Line(digest, revs) = self.releases[release.0 as usize];
         ReleaseRef { digest, revisions: self.revisions(revs).clone() }
     }
 
     /// Whether both render the same bytes.
-    pub fn same(&self, a: Rel, b: Rel) -> bool {
+    pub fn same(&self, a: ReleaseId, b: ReleaseId) -> bool {
         a == b || self.digest(a) == self.digest(b)
     }
 
-    pub fn holds(&self, release: Rel) -> bool {
+    pub fn holds(&self, release: ReleaseId) -> bool {
         (release.0 as usize) < self.releases.len()
     }
 
-    pub fn holds_revs(&self, revs: Revs) -> bool {
+    pub fn holds_revs(&self, revs: RevisionsId) -> bool {
         (revs.0 as usize) < self.revisions.len()
     }
 
-    /// A book of only what `used` names; every number is rewritten.
+    /// An interner of only what `used` names; every number is rewritten.
     pub fn compact<'a>(
         &mut self,
-        used: impl Iterator<Item = &'a mut Rel>,
-        used_revs: impl Iterator<Item = &'a mut Revs>,
+        used: impl Iterator<Item = &'a mut ReleaseId>,
+        used_revs: impl Iterator<Item = &'a mut RevisionsId>,
     ) {
         let old = std::mem::take(self);
         let mut new_revs = vec![None; old.revisions.len()];
         let mut new_releases = vec![None; old.releases.len()];
-        let mut keep_revs = |book: &mut Book, revs: Revs| {
-            *new_revs[revs.0 as usize].get_or_insert_with(|| book.revs(&old.revisions[revs.0 as usize]))
+        let mut keep_revs = |interner: &mut Interner, revs: RevisionsId| {
+            *new_revs[revs.0 as usize].get_or_insert_with(|| interner.revs(&old.revisions[revs.0 as usize]))
         };
         for revs in used_revs {
             *revs = keep_revs(self, *revs);
@@ -106,7 +106,7 @@ impl Book {
             let Line(digest, revs) = old.releases[release.0 as usize];
             let revs = keep_revs(self, revs);
             *release = *new_releases[release.0 as usize].get_or_insert_with(|| {
-                let number = Rel(self.releases.len() as u32);
+                let number = ReleaseId(self.releases.len() as u32);
                 self.releases.push(Line(digest, revs));
                 self.release_index.insert(Line(digest, revs), number);
                 number
@@ -121,22 +121,23 @@ struct Written<'a> {
     releases: std::borrow::Cow<'a, [Line]>,
 }
 
-impl Serialize for Book {
+impl Serialize for Interner {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Written { revisions: (&self.revisions).into(), releases: (&self.releases).into() }
             .serialize(serializer)
     }
 }
 
-impl<'de> Deserialize<'de> for Book {
+impl<'de> Deserialize<'de> for Interner {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Written { revisions, releases } = Written::deserialize(deserializer)?;
         let (revisions, releases) = (revisions.into_owned(), releases.into_owned());
         if let Some(line) = releases.iter().find(|line| line.1.0 as usize >= revisions.len()) {
             return Err(D::Error::custom(format!("release {} names revisions that are not there", line.0)));
         }
-        let revision_index = (0..).map(Revs).zip(&revisions).map(|(n, r)| (r.clone(), n)).collect();
-        let release_index = (0..).map(Rel).zip(&releases).map(|(n, line)| (*line, n)).collect();
+        let revision_index =
+            (0..).map(RevisionsId).zip(&revisions).map(|(n, record)| (record.clone(), n)).collect();
+        let release_index = (0..).map(ReleaseId).zip(&releases).map(|(n, line)| (*line, n)).collect();
         Ok(Self { revisions, releases, revision_index, release_index })
     }
 }
@@ -160,7 +161,7 @@ mod packed {
 /// Which releases were good here, newest first, at most ten; by the first eight bytes of their digests,
 /// which is enough to know one again and small enough to keep for every cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct History(Vec<[u8; 8]>);
+pub struct History(Vec<[u8; 8]>);
 
 /// As many as a ledger keeps.
 const HISTORY: usize = 10;

@@ -3,18 +3,18 @@
 
 use std::collections::BTreeSet;
 
-use super::book::Rel;
-use super::lanes::{Lanes, wave_of};
-use super::reason::Absent;
-use super::state::Record;
-use super::target::{Link, Moment, Order, Phase, Target, Want};
-use super::waves;
+use super::waves::{self, wave_of};
+use super::window_queues::WindowQueues;
 use crate::model::assignment::Purpose;
 use crate::model::fleet::Offline;
+use crate::rollout::reason::Absent;
+use crate::rollout::state::Record;
+use crate::rollout::state::interner::ReleaseId;
+use crate::rollout::state::target::{Link, Order, Phase, Target, UnixMillis, Want};
 
 /// For what a target could start now, were there room and its windows open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Queue {
+pub enum Queue {
     /// Waits for room in its wave.
     Turn,
     /// A member that is at work on an older release: takes the new one without taking more room.
@@ -24,13 +24,13 @@ pub(super) enum Queue {
     Pin,
 }
 
-/// What one target adds to the tally.
+/// What one target adds to the index.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Class {
+pub struct Classification {
     wave: usize,
     queue: Option<Queue>,
     catches_up: bool,
-    deadline: Option<Moment>,
+    deadline: Option<UnixMillis>,
     member: bool,
     converged: bool,
     done: bool,
@@ -60,7 +60,7 @@ pub(super) struct Class {
 
 /// Counts over one wave, or over all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct WaveTally {
+pub struct WaveCounts {
     /// Members of the rollout.
     pub affected: usize,
     /// Members that converged at what the head wants and are healthy.
@@ -98,9 +98,9 @@ pub(super) struct WaveTally {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Tally {
-    pub waves: Vec<WaveTally>,
-    pub all: WaveTally,
+pub struct Index {
+    pub waves: Vec<WaveCounts>,
+    pub all: WaveCounts,
     /// On the way to their pins.
     pub pinning: usize,
     pub returning: usize,
@@ -116,43 +116,45 @@ pub(super) struct Tally {
     pub lingers: BTreeSet<usize>,
     /// What the head wants has failed there.
     pub bad: BTreeSet<usize>,
-    pub lanes: Lanes,
-    pub deadlines: BTreeSet<(Moment, usize)>,
+    pub queues: WindowQueues,
+    pub deadlines: BTreeSet<(UnixMillis, usize)>,
 }
 
-impl Class {
-    pub fn of(target: &Target, r: &Record, waves: usize) -> Self {
+impl Classification {
+    pub fn of(target: &Target, record: &Record, waves: usize) -> Self {
         let wanted = target.wanted();
         let order = target.order.as_ref().filter(|_| !target.gone());
-        let on = |release| order.is_some_and(|order| r.same(Some(order.release), release));
+        let on = |release| order.is_some_and(|order| record.same(Some(order.release), release));
         let on_wanted = wanted.is_some() && on(wanted);
         let at_work = order.is_some_and(|order| order.at_work());
         let given_up =
             order.is_some_and(|order| matches!(order.phase, Phase::Stalled { given_up: true, .. }));
-        let healthy = order.is_some_and(|order| matches!(order.phase, Phase::Converged { ill: None, .. }));
+        let healthy =
+            order.is_some_and(|order| matches!(order.phase, Phase::Converged { unhealthy: None, .. }));
         let bakes = order.is_some_and(|order| matches!(order.phase, Phase::Converged { bake: Some(_), .. }));
         let gone = target.offline() || target.suspend || given_up;
         let converged = target.member && on_wanted && healthy && !(bakes && gone);
         let done = converged && !bakes;
-        let failed_here =
-            |release| target.failure.as_ref().is_some_and(|failure| r.same(Some(failure.release), release));
-        let quarantine = wanted.and_then(|release| r.quarantine_of(target, release));
+        let failed_here = |release| {
+            target.failure.as_ref().is_some_and(|failure| record.same(Some(failure.release), release))
+        };
+        let quarantine = wanted.and_then(|release| record.quarantine_of(target, release));
         let failed = target.member && failed_here(wanted);
         let away = target.member && !done && !failed && gone;
-        let skips =
-            target.suspend || r.head.as_ref().is_none_or(|head| head.policy.rollout.offline == Offline::Skip);
+        let skips = target.suspend
+            || record.head.as_ref().is_none_or(|head| head.policy.rollout.offline == Offline::Skip);
         let skipped = away && skips;
         let bad = wanted.is_some() && (failed_here(wanted) || quarantine.is_some());
         let with_purpose = |purpose| at_work && order.is_some_and(|order| order.purpose == purpose);
         let changing = with_purpose(Purpose::Change) && !gone;
         let blocking = target.member && !(done || failed || skipped);
         let held = order.is_some_and(Order::held);
-        let unread = target.wanted.is_none() && r.head.as_ref().is_some_and(|head| head.unknown);
+        let unread = target.wanted.is_none() && record.head.as_ref().is_some_and(|head| head.unknown);
         Self {
             wave: wave_of(target, waves),
-            queue: queue(target, r),
-            catches_up: catches_up(target, r),
-            deadline: deadline(target, r),
+            queue: queue(target, record),
+            catches_up: catches_up(target, record),
+            deadline: deadline(target, record),
             member: target.member,
             converged,
             done,
@@ -162,7 +164,7 @@ impl Class {
             suspended: away && target.suspend,
             failed: failed && target.failure.as_ref().is_some_and(|failure| !failure.excused),
             blocking,
-            unapproved: blocking && !on_wanted && waves::lacks_approval(r, target),
+            unapproved: blocking && !on_wanted && waves::lacks_approval(record, target),
             changing,
             changing_to_wanted: changing && on_wanted,
             catching_up: with_purpose(Purpose::CatchUp) && !gone,
@@ -185,25 +187,26 @@ impl Class {
 }
 
 /// Whether a release may be ordered of a target, and would change something.
-fn needs(target: &Target, r: &Record, release: Rel) -> bool {
-    let failed = target.failure.as_ref().is_some_and(|failure| r.book.same(failure.release, release));
-    let barred = failed || r.quarantine_of(target, release).is_some();
+fn needs(target: &Target, record: &Record, release: ReleaseId) -> bool {
+    let failed =
+        target.failure.as_ref().is_some_and(|failure| record.interner.same(failure.release, release));
+    let barred = failed || record.quarantine_of(target, release).is_some();
     let order = target.order.as_ref();
-    !barred && order.is_none_or(|order| !r.book.same(order.release, release) || order.failed())
+    !barred && order.is_none_or(|order| !record.interner.same(order.release, release) || order.failed())
 }
 
-fn queue(target: &Target, r: &Record) -> Option<Queue> {
-    let wanted = target.wanted().filter(|wanted| target.can_start() && needs(target, r, *wanted))?;
+fn queue(target: &Target, record: &Record) -> Option<Queue> {
+    let wanted = target.wanted().filter(|wanted| target.can_start() && needs(target, record, *wanted))?;
     if target.pinned {
         return Some(Queue::Pin);
     }
-    if !target.member || !r.rolling() || waves::lacks_approval(r, target) {
+    if !target.member || !record.rolling() || waves::lacks_approval(record, target) {
         return None;
     }
     let order = target.order.as_ref();
     let stuck = order.is_some_and(|order| matches!(order.phase, Phase::Stalled { given_up: true, .. }));
     let swap = order.is_some_and(|order| order.at_work() && order.purpose == Purpose::Change) && !stuck;
-    Some(match target.history.has(r.book.digest(wanted)) {
+    Some(match target.history.has(record.interner.digest(wanted)) {
         true => Queue::Revert,
         false if swap => Queue::Swap,
         false => Queue::Turn,
@@ -211,32 +214,34 @@ fn queue(target: &Target, r: &Record) -> Option<Queue> {
 }
 
 /// Whether a target could go to what is accepted, which it missed.
-fn catches_up(target: &Target, r: &Record) -> bool {
-    let ahead = target.member && r.same(target.ordered(), target.wanted());
+fn catches_up(target: &Target, record: &Record) -> bool {
+    let ahead = target.member && record.same(target.ordered(), target.wanted());
     let order = target.order.as_ref();
     let free = order.is_none_or(|order| !order.at_work() || order.purpose == Purpose::CatchUp);
     let may = target.behind && !target.pinned && !ahead && free && target.leaving.is_none();
-    may && target.can_start() && target.accepted.is_some_and(|accepted| needs(target, r, accepted))
+    may && target.can_start() && target.accepted.is_some_and(|accepted| needs(target, record, accepted))
 }
 
 /// When something must be looked at, if nothing happens before.
-fn deadline(target: &Target, r: &Record) -> Option<Moment> {
+fn deadline(target: &Target, record: &Record) -> Option<UnixMillis> {
     let order = target.order.as_ref().filter(|_| !target.gone() && !target.suspend)?;
-    let span = r.head.as_ref()?.policy.rollout.progress_deadline.get();
+    let span = record.head.as_ref()?.policy.rollout.progress_deadline.get();
     let heard = target.link == Link::Online;
     match &order.phase {
         Phase::Working { idle, .. } => heard.then(|| idle.plus(span)),
         Phase::Stalled { since, given_up: false, .. } => heard.then(|| since.plus(span)),
-        Phase::Converged { ill: Some((since, _)), .. } => (heard && target.member).then(|| since.plus(span)),
-        Phase::Converged { ill: None, bake: Some(start), .. } => {
-            heard.then(|| start.plus(waves::bake_time(r, target.wave).unwrap_or_default()))
+        Phase::Converged { unhealthy: Some((since, _)), .. } => {
+            (heard && target.member).then(|| since.plus(span))
+        }
+        Phase::Converged { unhealthy: None, bake: Some(start), .. } => {
+            heard.then(|| start.plus(waves::bake_time(record, target.wave).unwrap_or_default()))
         }
         Phase::Failed { retry_at, .. } => *retry_at,
         Phase::Stalled { .. } | Phase::Held { .. } | Phase::Converged { .. } => None,
     }
 }
 
-impl WaveTally {
+impl WaveCounts {
     /// Why nobody waits for those of it that are away.
     pub fn absent(&self) -> Absent {
         let unreachable = self.away.saturating_sub(self.stalled + self.suspended);
@@ -244,21 +249,21 @@ impl WaveTally {
     }
 }
 
-impl Tally {
-    pub fn of(r: &Record) -> Self {
-        let (waves, lanes) = (vec![WaveTally::default(); waves::count(r)], Lanes::new(r));
-        let mut tally = Self { waves, lanes, ..Self::default() };
-        for (index, target) in r.targets.iter().enumerate() {
-            tally.add(index, &tally.class(target, r));
+impl Index {
+    pub fn of(record: &Record) -> Self {
+        let (waves, queues) = (vec![WaveCounts::default(); waves::count(record)], WindowQueues::new(record));
+        let mut counts = Self { waves, queues, ..Self::default() };
+        for (index, target) in record.targets.iter().enumerate() {
+            counts.add(index, &counts.class(target, record));
         }
-        tally
+        counts
     }
 
-    pub fn class(&self, target: &Target, r: &Record) -> Class {
-        Class::of(target, r, self.waves.len())
+    pub fn class(&self, target: &Target, record: &Record) -> Classification {
+        Classification::of(target, record, self.waves.len())
     }
 
-    pub fn add(&mut self, index: usize, class: &Class) {
+    pub fn add(&mut self, index: usize, class: &Classification) {
         self.count(class, |number, yes| *number += usize::from(yes));
         self.list(index, class, |set| {
             set.insert(index);
@@ -266,7 +271,7 @@ impl Tally {
         self.deadlines.extend(class.deadline.map(|deadline| (deadline, index)));
     }
 
-    pub fn remove(&mut self, index: usize, class: &Class) {
+    pub fn remove(&mut self, index: usize, class: &Classification) {
         self.count(class, |number, yes| *number = number.saturating_sub(usize::from(yes)));
         self.list(index, class, |set| {
             set.remove(&index);
@@ -276,7 +281,7 @@ impl Tally {
         }
     }
 
-    fn count(&mut self, class: &Class, change: impl Fn(&mut usize, bool)) {
+    fn count(&mut self, class: &Classification, change: impl Fn(&mut usize, bool)) {
         for wave in self.waves.get_mut(class.wave).into_iter().chain([&mut self.all]) {
             change(&mut wave.affected, class.member);
             change(&mut wave.converged, class.converged);
@@ -301,7 +306,7 @@ impl Tally {
         change(&mut self.returning, class.returning);
     }
 
-    fn list(&mut self, index: usize, class: &Class, change: impl Fn(&mut BTreeSet<usize>)) {
+    fn list(&mut self, index: usize, class: &Classification, change: impl Fn(&mut BTreeSet<usize>)) {
         let sets = [
             (class.failed, &mut self.failed),
             (class.leaving, &mut self.leaving),
@@ -314,19 +319,19 @@ impl Tally {
             change(set);
         }
         let wave = (class.queue != Some(Queue::Pin)).then_some(class.wave);
-        let queued = class.queue.is_some().then(|| self.lanes.number(index, wave));
-        if let Some(lane) = queued.and_then(|number| self.lanes.get_mut(number)) {
+        let queued = class.queue.is_some().then(|| self.queues.number(index, wave));
+        if let Some(queue) = queued.and_then(|number| self.queues.get_mut(number)) {
             change(match class.queue {
-                Some(Queue::Swap) => &mut lane.swaps,
-                Some(Queue::Revert) => &mut lane.reverts,
-                Some(Queue::Pin) => &mut lane.pins,
-                Some(Queue::Turn) | None => &mut lane.turns,
+                Some(Queue::Swap) => &mut queue.swaps,
+                Some(Queue::Revert) => &mut queue.reverts,
+                Some(Queue::Pin) => &mut queue.pins,
+                Some(Queue::Turn) | None => &mut queue.turns,
             });
         }
         if class.catches_up {
-            let number = self.lanes.number(index, Some(class.wave));
-            if let Some(lane) = self.lanes.get_mut(number) {
-                change(&mut lane.catch_ups);
+            let number = self.queues.number(index, Some(class.wave));
+            if let Some(queue) = self.queues.get_mut(number) {
+                change(&mut queue.catch_ups);
             }
         }
     }

@@ -1,88 +1,91 @@
 //! Compares a commit with what is: who is affected, who stays, who leaves, what is still quarantined.
 
+use crate::rollout::state::said::said;
+use crate::rollout::state::waves::select;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::book::Rel;
-use super::effect::Effect;
-use super::intent::{Intent, TargetIntent};
-use super::report::{CommitState, CommitStatus, said};
-use super::state::{ChangeCause, FleetState, Head, Record, Run};
-use super::target::{Leaving, Moment, Target, Want};
-use super::{failure, step, waves};
+use super::{failure, orders, waves};
 use crate::model::assignment::Purpose;
 use crate::model::digest::ReleaseDigest;
 use crate::model::fleet::Wave;
 use crate::model::name::TargetName;
 use crate::model::revision::{Revision, Revisions};
+use crate::rollout::effect::Effect;
+use crate::rollout::intent::{Intent, TargetIntent};
+use crate::rollout::state::interner::ReleaseId;
+use crate::rollout::state::target::{Leaving, Target, UnixMillis, Want};
+use crate::rollout::state::{ChangeCause, FleetState, Head, Record, Run};
+use crate::rollout::status::{CommitState, CommitStatus};
 
 /// Takes over a commit. The one before ends here, wherever it was.
-pub(super) fn observe(state: &mut FleetState, intent: Intent, now: Moment, effects: &mut Vec<Effect>) {
-    let r = &mut state.r;
-    let policy_before = r.head.as_ref().map(|head| head.policy.cluster.clone());
-    let waived = waived(r);
-    let before = if waived.0.is_empty() { Vec::new() } else { wanted(r) };
-    let again = begin(r, &intent, effects);
-    let mut joined = merge(r, intent.targets, intent.unknown, now, effects);
+pub fn observe(state: &mut FleetState, intent: Intent, now: UnixMillis, effects: &mut Vec<Effect>) {
+    let record = &mut state.record;
+    let policy_before = record.head.as_ref().map(|head| head.policy.cluster.clone());
+    let waived = waived(record);
+    let before = if waived.0.is_empty() { Vec::new() } else { wanted(record) };
+    let again = begin(record, &intent, effects);
+    let mut joined = merge(record, intent.targets, intent.unknown, now, effects);
     if again {
-        joined = r.head.as_ref().map_or(0, |head| head.joined).max(joined);
+        joined = record.head.as_ref().map_or(0, |head| head.joined).max(joined);
     }
-    failure::lift_changed(r);
-    choose_members(r, again);
-    waves::wave_through(r);
+    failure::lift_changed(record);
+    choose_members(record, again);
+    waves::wave_through(record);
     // What a person said of a wave, they said of what the commit wants of all.
-    let same_waves = r.head.as_ref().is_some_and(|head| head.policy.rollout.waves == waived.1);
-    let keeps = !waived.0.is_empty() && same_waves && wanted(r) == before;
-    if let Some(head) = &mut r.head {
+    let same_waves = record.head.as_ref().is_some_and(|head| head.policy.rollout.waves == waived.1);
+    let keeps = !waived.0.is_empty() && same_waves && wanted(record) == before;
+    if let Some(head) = &mut record.head {
         head.waived = if keeps { waived.0 } else { BTreeSet::new() };
         head.joined = joined;
         let ended = !matches!(head.run, Run::Rolling | Run::Paused(_));
-        if ended && r.targets.iter().any(|target| target.member) {
+        if ended && record.targets.iter().any(|target| target.member) {
             head.run = Run::Rolling;
         }
     }
-    tidy(r);
+    tidy(record);
     // Its windows may be others.
     state.calendar.clear();
     state.recount();
-    let policy = state.r.head.as_ref().map(|head| &head.policy.cluster);
+    let policy = state.record.head.as_ref().map(|head| &head.policy.cluster);
     if policy_before.is_some() && policy_before.as_ref() != policy {
-        effects.extend(step::standing_orders(&state.r));
+        effects.extend(orders::standing_orders(&state.record));
     }
 }
 
 /// The waves that a person let pass, and the waves as they were then.
-fn waived(r: &Record) -> (BTreeSet<u16>, Vec<Wave>) {
-    let head = r.head.as_ref();
+fn waived(record: &Record) -> (BTreeSet<u16>, Vec<Wave>) {
+    let head = record.head.as_ref();
     let waves = head.map(|head| (head.waived.clone(), head.policy.rollout.waves.clone()));
     waves.unwrap_or_default()
 }
 
 /// What is wanted of every target, by content; kept only where a person let a wave pass.
-fn wanted(r: &Record) -> Vec<(TargetName, Result<Option<ReleaseDigest>, String>)> {
+fn wanted(record: &Record) -> Vec<(TargetName, Result<Option<ReleaseDigest>, String>)> {
     let content = |target: &Target| match &target.wanted {
         Some(Want::Invalid(diagnostic)) => Err(diagnostic.clone()),
-        _ => Ok(target.wanted().map(|release| r.book.digest(release))),
+        _ => Ok(target.wanted().map(|release| record.interner.digest(release))),
     };
-    r.targets.iter().map(|target| (target.name.clone(), content(target))).collect()
+    record.targets.iter().map(|target| (target.name.clone(), content(target))).collect()
 }
 
 /// Writes down the new head; whether it is the same as before.
-fn begin(r: &mut Record, intent: &Intent, effects: &mut Vec<Effect>) -> bool {
-    let revisions = r.book.revs(&intent.revisions);
-    let before = r.head.take();
+fn begin(record: &mut Record, intent: &Intent, effects: &mut Vec<Effect>) -> bool {
+    let revisions = record.interner.revs(&intent.revisions);
+    let before = record.head.take();
     let again =
         before.as_ref().is_some_and(|head| head.revisions == revisions && head.renderers == intent.renderers);
-    (r.invalid, r.revision_hold) = (None, None);
+    (record.invalid, record.revision_hold) = (None, None);
     if let (true, Some(mut head)) = (again, before.clone()) {
         (head.policy, head.unknown) = (intent.policy.clone(), intent.unknown);
-        r.head = Some(head);
+        record.head = Some(head);
         return true;
     }
-    let (cause, subjects) = subjects(before.as_ref().map(|head| r.book.revisions(head.revisions)), intent);
+    let (cause, subjects) =
+        subjects(before.as_ref().map(|head| record.interner.revisions(head.revisions)), intent);
     if let Some(old) = &before {
-        supersede(r, old, &subjects, effects);
+        supersede(record, old, &subjects, effects);
     }
-    r.head = Some(Head {
+    record.head = Some(Head {
         revisions,
         renderers: intent.renderers,
         policy: intent.policy.clone(),
@@ -112,32 +115,32 @@ fn subjects(before: Option<&Revisions>, intent: &Intent) -> (ChangeCause, Vec<Re
     }
 }
 
-fn supersede(r: &mut Record, old: &Head, new: &[Revision], effects: &mut Vec<Effect>) {
+fn supersede(record: &mut Record, old: &Head, new: &[Revision], effects: &mut Vec<Effect>) {
     let Some(by) = new.first() else { return };
     for subject in old.subjects.iter().filter(|subject| !new.contains(subject)) {
-        let pending = r.said.iter().find(|status| status.revision == *subject);
+        let pending = record.said.iter().find(|status| status.revision == *subject);
         if pending.is_some_and(|status| status.state == CommitState::Pending) {
             let description = format!("superseded by {}", by.commit.short());
             let revision = subject.clone();
-            said(r, CommitStatus { revision, state: CommitState::Superseded, description }, effects);
+            said(record, CommitStatus { revision, state: CommitState::Superseded, description }, effects);
         }
     }
 }
 
 /// Brings the head's targets in. Answers how many joined a fleet that had accepted something.
 fn merge(
-    r: &mut Record,
+    record: &mut Record,
     mut intents: BTreeMap<TargetName, TargetIntent>,
     unknown: bool,
-    now: Moment,
+    now: UnixMillis,
     effects: &mut Vec<Effect>,
 ) -> usize {
-    let Some(commit) = r.head_commit() else { return 0 };
-    let mut targets = std::mem::take(&mut r.targets);
+    let Some(commit) = record.head_commit() else { return 0 };
+    let mut targets = std::mem::take(&mut record.targets);
     let mut joined = 0;
     for target in &mut targets {
         match intents.remove(&target.name) {
-            Some(intent) => joined += usize::from(update(r, target, intent, now, effects)),
+            Some(intent) => joined += usize::from(update(record, target, intent, now, effects)),
             None => {
                 target.wanted = None;
                 target.pinned = false;
@@ -149,20 +152,20 @@ fn merge(
     }
     for (name, intent) in intents {
         let mut target = Target::new(name);
-        joined += usize::from(update(r, &mut target, intent, now, effects));
+        joined += usize::from(update(record, &mut target, intent, now, effects));
         targets.push(target);
     }
     targets.sort_by(|a, b| a.name.cmp(&b.name));
-    r.targets = targets;
+    record.targets = targets;
     joined
 }
 
 /// A target that the accepted commit does not know starts with the accepted profiles, whatever the head has. Whether
 /// it joined, or what keeps it out: its definition does not fit these.
-fn enter(r: &mut Record, target: &mut Target, intent: &mut TargetIntent) -> Result<bool, String> {
-    match intent.entry.take().filter(|_| r.accepted.is_some() && !r.recovering) {
+fn enter(record: &mut Record, target: &mut Target, intent: &mut TargetIntent) -> Result<bool, String> {
+    match intent.entry.take().filter(|_| record.accepted.is_some() && !record.recovering) {
         Some(Ok(release)) => {
-            (target.accepted, target.behind) = (Some(r.book.release(&release)), true);
+            (target.accepted, target.behind) = (Some(record.interner.release(&release)), true);
             Ok(true)
         }
         Some(Err(diagnostic)) if intent.release.is_ok() && !intent.pinned => Err(diagnostic),
@@ -172,10 +175,10 @@ fn enter(r: &mut Record, target: &mut Target, intent: &mut TargetIntent) -> Resu
 
 /// Takes over what the head says of a target. Whether it is a new one that starts with what is accepted.
 fn update(
-    r: &mut Record,
+    record: &mut Record,
     target: &mut Target,
     mut intent: TargetIntent,
-    now: Moment,
+    now: UnixMillis,
     effects: &mut Vec<Effect>,
 ) -> bool {
     let waited = matches!(target.wanted, Some(Want::NotYet { .. }));
@@ -188,14 +191,15 @@ fn update(
         *target = Target { link, generation, suspend, ..Target::new(name) };
         enters = true;
     }
-    let entered = if enters { enter(r, target, &mut intent) } else { Ok(false) };
+    let entered = if enters { enter(record, target, &mut intent) } else { Ok(false) };
     target.leaving = None;
     target.behind |= target.order.is_none() && target.accepted.is_some();
     target.wanted = Some(match intent.release {
         Ok(release) => {
             let known = [target.accepted, target.ordered(), target.base, target.converged];
-            let known = known.into_iter().flatten().find(|known| r.book.digest(*known) == release.digest);
-            Want::Release(known.unwrap_or_else(|| r.book.release(&release)))
+            let known =
+                known.into_iter().flatten().find(|known| record.interner.digest(*known) == release.digest);
+            Want::Release(known.unwrap_or_else(|| record.interner.release(&release)))
         }
         Err(diagnostic) => Want::Invalid(diagnostic),
     });
@@ -204,7 +208,7 @@ fn update(
         false
     });
     target.pinned = intent.pinned;
-    target.select = waves::select(r, &intent.labels);
+    target.select = select(record, &intent.labels);
     target.unmet = intent.unmet;
     target.time_zone = intent.time_zone;
     if target.suspend != intent.suspend {
@@ -214,8 +218,9 @@ fn update(
     }
     let wanted = target.wanted();
     let failed = target.failure.as_ref().map(|failure| failure.release);
-    let stands =
-        |release: Rel| [wanted, target.accepted].into_iter().flatten().any(|w| r.book.same(w, release));
+    let stands = |release: ReleaseId| {
+        [wanted, target.accepted].into_iter().flatten().any(|w| record.interner.same(w, release))
+    };
     if failed.is_some_and(|release| !stands(release)) {
         target.failure = None;
     }
@@ -223,69 +228,73 @@ fn update(
 }
 
 /// Chooses whom the head's rollout affects. `again`: the head is the same, so who was in it stays in it.
-pub(super) fn choose_members(r: &mut Record, again: bool) {
-    let (mut members, mut kept) = (Vec::with_capacity(r.targets.len()), Vec::new());
+pub fn choose_members(record: &mut Record, again: bool) {
+    let (mut members, mut kept) = (Vec::with_capacity(record.targets.len()), Vec::new());
     let whole = |target: &Target| {
-        target.wanted().and_then(|wanted| r.quarantine_of(target, wanted)).is_some_and(|group| group.whole)
+        target
+            .wanted()
+            .and_then(|wanted| record.quarantine_of(target, wanted))
+            .is_some_and(|group| group.whole)
     };
-    let held: Vec<bool> = r.targets.iter().map(|target| !r.groups.is_empty() && whole(target)).collect();
+    let held: Vec<bool> =
+        record.targets.iter().map(|target| !record.groups.is_empty() && whole(target)).collect();
     let quarantined = held.contains(&true);
-    for (target, held) in r.targets.iter().zip(&held) {
+    for (target, held) in record.targets.iter().zip(&held) {
         // What failed on others is no release to start a new cluster with, in whatever words.
         let newcomer = target.behind && target.base.is_none();
-        let stays = again && target.member && may_be_member(r, target);
-        members.push(!(quarantined && newcomer) && (stays || is_member(r, target)));
+        let stays = again && target.member && may_be_member(record, target);
+        members.push(!(quarantined && newcomer) && (stays || is_member(record, target)));
         kept.push(again && (target.member || *held || target.behind));
     }
-    for (target, member) in r.targets.iter_mut().zip(&members) {
+    for (target, member) in record.targets.iter_mut().zip(&members) {
         target.member = *member;
     }
     let affected: Vec<bool> = members.iter().zip(&held).map(|(member, held)| *member || *held).collect();
-    waves::place(r, &affected, &kept);
+    waves::place(record, &affected, &kept);
 }
 
-fn may_be_member(r: &Record, target: &Target) -> bool {
+fn may_be_member(record: &Record, target: &Target) -> bool {
     let wanted = target.wanted().filter(|_| !target.pinned && target.leaving.is_none());
     let failed = target.failure.as_ref().filter(|failure| !failure.excused).map(|failure| failure.release);
-    wanted.is_some_and(|wanted| match r.quarantine_of(target, wanted) {
+    wanted.is_some_and(|wanted| match record.quarantine_of(target, wanted) {
         None => true,
         // It returned alone, and counts against the commit until that is accepted or ends.
-        Some(group) => !group.whole && failed.is_some_and(|failed| r.book.same(failed, wanted)),
+        Some(group) => !group.whole && failed.is_some_and(|failed| record.interner.same(failed, wanted)),
     })
 }
 
-pub(super) fn is_member(r: &Record, target: &Target) -> bool {
-    if !may_be_member(r, target) {
+pub fn is_member(record: &Record, target: &Target) -> bool {
+    if !may_be_member(record, target) {
         return false;
     }
     let wanted = target.wanted();
-    let Some(order) = &target.order else { return !r.same(wanted, target.accepted) };
+    let Some(order) = &target.order else { return !record.same(wanted, target.accepted) };
     let on_the_way = !target.behind && order.purpose != Purpose::CatchUp;
-    let elsewhere = !r.same(Some(order.release), wanted) || !order.converged();
-    !r.same(wanted, target.accepted) || (on_the_way && elsewhere)
+    let elsewhere = !record.same(Some(order.release), wanted) || !order.converged();
+    !record.same(wanted, target.accepted) || (on_the_way && elsewhere)
 }
 
 /// After acceptance: who is not where the head wants it catches up alone.
-pub(super) fn leave_behind(r: &mut Record) {
-    let Record { targets, book, .. } = r;
+pub fn leave_behind(record: &mut Record) {
+    let Record { targets, interner, .. } = record;
     for target in targets.iter_mut().filter(|target| !target.pinned && target.leaving.is_none()) {
         let Some(wanted) = target.wanted() else { continue };
-        if !target.accepted.is_some_and(|accepted| book.same(accepted, wanted)) {
+        if !target.accepted.is_some_and(|accepted| interner.same(accepted, wanted)) {
             (target.accepted, target.behind) = (Some(wanted), true);
         }
     }
 }
 
 /// Forgets what nothing names any more.
-fn tidy(r: &mut Record) {
-    let groups = &r.groups;
-    for target in &mut r.targets {
+fn tidy(record: &mut Record) {
+    let groups = &record.groups;
+    for target in &mut record.targets {
         target.quarantine.retain(|pair| groups.contains_key(&pair.1));
     }
-    let targets = r.targets.iter().filter(|target| target.leaving.is_some());
+    let targets = record.targets.iter().filter(|target| target.leaving.is_some());
     let leaving: BTreeSet<_> = targets.map(|target| target.name.clone()).collect();
-    r.may_leave.retain(|name| leaving.contains(name));
-    let Record { book, targets, head, accepted, .. } = r;
+    record.may_leave.retain(|name| leaving.contains(name));
+    let Record { interner, targets, head, accepted, .. } = record;
     let used = targets.iter_mut().flat_map(Target::releases_mut);
-    book.compact(used, head.iter_mut().map(|head| &mut head.revisions).chain(accepted.iter_mut()));
+    interner.compact(used, head.iter_mut().map(|head| &mut head.revisions).chain(accepted.iter_mut()));
 }

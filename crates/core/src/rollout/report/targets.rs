@@ -1,16 +1,19 @@
 //! Why one cluster is where it is.
 
-use super::book::Rel;
-use super::reason::{FleetReason, Reason};
-use super::report::{TargetReport, TargetStatus};
-use super::standing::WaveStanding;
-use super::state::{FleetState, Record, Run};
-use super::target::{Link, Moment, Order, Phase, Target, Want};
-use super::{admit, lanes, report, waves};
+use super::waves;
 use crate::model::assignment::Purpose;
 use crate::model::digest::CommitId;
+use crate::rollout::decide::waves::frontier;
+use crate::rollout::decide::{admit, windows};
+use crate::rollout::reason::{FleetReason, Reason};
+use crate::rollout::standing::WaveStanding;
+use crate::rollout::state::interner::ReleaseId;
+use crate::rollout::state::target::{Link, Order, Phase, Target, UnixMillis, Want};
+use crate::rollout::state::waves::{bake_time, lacks_approval, limit, name, title, wave_of};
+use crate::rollout::state::{FleetState, Record, Run};
+use crate::rollout::status::{TargetReport, TargetStatus};
 
-type Why = (TargetStatus, Reason, Option<Moment>);
+type Why = (TargetStatus, Reason, Option<UnixMillis>);
 
 /// What is the same for all targets.
 struct Fleet<'a> {
@@ -22,31 +25,31 @@ struct Fleet<'a> {
 
 impl<'a> Fleet<'a> {
     fn of(state: &'a FleetState) -> Self {
-        let front = waves::frontier(state);
+        let front = frontier(state);
         let front = front.map(|front| (front, waves::standing(state, Some(front), front)));
-        Self { state, front, hold: report::hold(state) }
+        Self { state, front, hold: super::hold(state) }
     }
 }
 
 /// The report on every target.
-pub(super) fn all(state: &FleetState) -> Vec<TargetReport> {
+pub fn all(state: &FleetState) -> Vec<TargetReport> {
     let fleet = Fleet::of(state);
-    (0..state.r.targets.len()).filter_map(|index| one(&fleet, index)).collect()
+    (0..state.record.targets.len()).filter_map(|index| one(&fleet, index)).collect()
 }
 
 /// The report on one target.
-pub(super) fn target(state: &FleetState, index: usize) -> Option<TargetReport> {
+pub fn target(state: &FleetState, index: usize) -> Option<TargetReport> {
     one(&Fleet::of(state), index)
 }
 
 fn one(fleet: &Fleet<'_>, index: usize) -> Option<TargetReport> {
     let state = fleet.state;
-    let target = state.r.targets.get(index)?;
+    let target = state.record.targets.get(index)?;
     let (status, reason, since) = why(fleet, target, index);
-    let full = |release: Option<_>| release.map(|release| state.r.book.full(release));
+    let full = |release: Option<_>| release.map(|release| state.record.interner.full(release));
     Some(TargetReport {
         target: target.name.clone(),
-        wave: waves::title(&state.r, lanes::wave_of(target, state.tally.waves.len())),
+        wave: title(&state.record, wave_of(target, state.index.waves.len())),
         wanted: full(target.wanted()),
         assigned: full(target.ordered()),
         converged: full(target.converged),
@@ -62,7 +65,7 @@ fn why(fleet: &Fleet<'_>, target: &Target, index: usize) -> Why {
     if let Some(leaving) = target.leaving.as_ref().filter(|leaving| leaving.ordered) {
         let reason = match leaving.held.clone() {
             Some(reason) => {
-                let remedy = format!("run 'fairlead approve {}' to allow it", state.r.fleet);
+                let remedy = format!("run 'fairlead approve {}' to allow it", state.record.fleet);
                 Reason::Held { reason, remedy }
             }
             None => {
@@ -84,19 +87,21 @@ fn why(fleet: &Fleet<'_>, target: &Target, index: usize) -> Why {
         Link::Unknown | Link::Online => {}
     }
     let order = target.order.as_ref();
-    order.and_then(|order| at_work(&state.r, target, order)).unwrap_or_else(|| at_rest(fleet, target, index))
+    order
+        .and_then(|order| at_work(&state.record, target, order))
+        .unwrap_or_else(|| at_rest(fleet, target, index))
 }
 
 /// What the standing order says, if that is the answer.
-fn at_work(r: &Record, target: &Target, order: &Order) -> Option<Why> {
+fn at_work(record: &Record, target: &Target, order: &Order) -> Option<Why> {
     let release = order.release;
     let going_back = order.purpose == Purpose::Return;
     Some(match &order.phase {
         Phase::Working { idle, .. } if going_back => {
             let failure = target.failure.as_ref().map(|failure| failure.cause.clone());
-            let group = || target.quarantine.last().and_then(|pair| r.groups.get(&pair.1));
+            let group = || target.quarantine.last().and_then(|pair| record.groups.get(&pair.1));
             let cause = failure.or_else(|| Some(group()?.cause.clone())).unwrap_or_default();
-            let to = r.commit_of(r.book.revs_of(release));
+            let to = record.commit_of(record.interner.revs_of(release));
             (TargetStatus::Returning, Reason::Returning { to, cause }, Some(*idle))
         }
         Phase::Working { idle, applied, waiting } => {
@@ -111,14 +116,14 @@ fn at_work(r: &Record, target: &Target, order: &Order) -> Option<Why> {
             let (reason, remedy) = (reason.clone(), remedy.clone());
             (TargetStatus::Held, Reason::Held { reason, remedy }, Some(*since))
         }
-        Phase::Converged { ill: Some((since, cause)), .. } => {
+        Phase::Converged { unhealthy: Some((since, cause)), .. } => {
             (TargetStatus::Unhealthy, Reason::Unhealthy { cause: cause.clone() }, Some(*since))
         }
         Phase::Failed { since, cause, retry_at: Some(at) } => {
             let reason = Reason::ReturnFailed { cause: cause.clone(), at: (*at).into() };
             (TargetStatus::Failed, reason, Some(*since))
         }
-        Phase::Failed { since, cause, .. } if r.same(target.wanted(), Some(release)) => {
+        Phase::Failed { since, cause, .. } if record.same(target.wanted(), Some(release)) => {
             let cause = cause.clone();
             let reason =
                 if target.base.is_none() { Reason::NoBase { cause } } else { Reason::Failed { cause } };
@@ -130,7 +135,7 @@ fn at_work(r: &Record, target: &Target, order: &Order) -> Option<Why> {
 
 /// Nothing is going on; why?
 fn at_rest(fleet: &Fleet<'_>, target: &Target, index: usize) -> Why {
-    let (state, r) = (fleet.state, &fleet.state.r);
+    let (state, record) = (fleet.state, &fleet.state.record);
     let since = target.order.as_ref().and_then(|order| match order.phase {
         Phase::Converged { since, .. } | Phase::Failed { since, .. } => Some(since),
         _ => None,
@@ -148,13 +153,15 @@ fn at_rest(fleet: &Fleet<'_>, target: &Target, index: usize) -> Why {
         Some(Want::NotYet { not_yet }) => return waiting(Reason::NotYet { diagnostic: not_yet.clone() }),
         Some(Want::Release(release)) => *release,
     };
-    if let Some(reason) = quarantined(r, target, wanted) {
+    if let Some(reason) = quarantined(record, target, wanted) {
         return (TargetStatus::Quarantined, reason, since);
     }
-    if r.same(target.ordered(), Some(wanted)) && target.order.as_ref().is_some_and(Order::converged) {
-        return (TargetStatus::Converged, converged(r, target, wanted), since);
+    if record.same(target.ordered(), Some(wanted)) && target.order.as_ref().is_some_and(Order::converged) {
+        return (TargetStatus::Converged, converged(record, target, wanted), since);
     }
-    if let Some(failure) = target.failure.as_ref().filter(|failure| r.book.same(failure.release, wanted)) {
+    if let Some(failure) =
+        target.failure.as_ref().filter(|failure| record.interner.same(failure.release, wanted))
+    {
         return (TargetStatus::Failed, Reason::Failed { cause: failure.cause.clone() }, since);
     }
     if target.link == Link::Unknown {
@@ -167,12 +174,12 @@ fn at_rest(fleet: &Fleet<'_>, target: &Target, index: usize) -> Why {
         return waiting(reason);
     }
     if let Some(Order { phase: Phase::Failed { cause, .. }, .. }) = &target.order
-        && !r.rolling()
+        && !record.rolling()
     {
         return (TargetStatus::Failed, Reason::Failed { cause: cause.clone() }, since);
     }
-    match r.groups.values().rev().find(|group| group.whole) {
-        Some(group) if state.tally.all.quarantined > 0 => {
+    match record.groups.values().rev().find(|group| group.whole) {
+        Some(group) if state.index.all.quarantined > 0 => {
             let (release, cause) = (group.commit, group.cause.clone());
             waiting(Reason::QuarantinedElsewhere { release, cause })
         }
@@ -182,28 +189,29 @@ fn at_rest(fleet: &Fleet<'_>, target: &Target, index: usize) -> Why {
 
 /// It will leave; when?
 fn leaves(fleet: &Fleet<'_>, commit: CommitId, index: usize) -> Reason {
-    let accepted = fleet.state.r.head.as_ref().is_some_and(|head| matches!(head.run, Run::Accepted { .. }));
+    let accepted =
+        fleet.state.record.head.as_ref().is_some_and(|head| matches!(head.run, Run::Accepted { .. }));
     match &fleet.hold {
         Some(reason) if accepted => Reason::Fleet { reason: reason.clone() },
-        _ => match lanes::closed_for(fleet.state, index, None).filter(|_| accepted) {
+        _ => match windows::closed_for(fleet.state, index, None).filter(|_| accepted) {
             Some((opens, zone)) => Reason::Window { opens, zone },
             None => Reason::Leaving { commit },
         },
     }
 }
 
-fn quarantined(r: &Record, target: &Target, wanted: Rel) -> Option<Reason> {
-    let group = r.quarantine_of(target, wanted)?;
+fn quarantined(record: &Record, target: &Target, wanted: ReleaseId) -> Option<Reason> {
+    let group = record.quarantine_of(target, wanted)?;
     // Its own name need not be said beside it.
     let own = group.cause.strip_prefix(target.name.as_str()).and_then(|rest| rest.strip_prefix(' '));
     let (release, cause) = (group.commit, own.unwrap_or(&group.cause).to_owned());
-    Some(match r.same(target.ordered(), Some(wanted)) {
+    Some(match record.same(target.ordered(), Some(wanted)) {
         true => Reason::KeptQuarantined { release, cause },
         false => Reason::Quarantined { release, cause },
     })
 }
 
-fn converged(r: &Record, target: &Target, wanted: Rel) -> Reason {
+fn converged(record: &Record, target: &Target, wanted: ReleaseId) -> Reason {
     if let Some(kept) = &target.kept {
         let (count, first, approvable) = (kept.count, kept.first.clone(), kept.approvable);
         let (deleting, first_deleting) = (kept.deleting, kept.first_deleting.clone());
@@ -211,47 +219,47 @@ fn converged(r: &Record, target: &Target, wanted: Rel) -> Reason {
     }
     let phase = target.order.as_ref().map(|order| &order.phase);
     if let Some(Phase::Converged { bake: Some(start), .. }) = phase {
-        let until = start.plus(waves::bake_time(r, target.wave).unwrap_or_default());
+        let until = start.plus(bake_time(record, target.wave).unwrap_or_default());
         return Reason::Baking { until: until.into() };
     }
-    if r.same(target.accepted, Some(wanted)) { Reason::Converged } else { Reason::ConvergedAhead }
+    if record.same(target.accepted, Some(wanted)) { Reason::Converged } else { Reason::ConvergedAhead }
 }
 
 /// What keeps a target from its change, its catching up, or its pin: the nearest first.
 fn turn(fleet: &Fleet<'_>, target: &Target, index: usize) -> Option<Reason> {
-    let (state, r) = (fleet.state, &fleet.state.r);
-    let wave = lanes::wave_of(target, state.tally.waves.len());
+    let (state, record) = (fleet.state, &fleet.state.record);
+    let wave = wave_of(target, state.index.waves.len());
     let (changes, behind) =
-        (target.member && r.rolling(), target.behind && !r.same(target.ordered(), target.accepted));
+        (target.member && record.rolling(), target.behind && !record.same(target.ordered(), target.accepted));
     let held = fleet.hold.clone().map(|reason| Reason::Fleet { reason });
     if !(changes || behind || target.pinned) {
         return held;
     }
-    if let Some(reason) = admit::gate(r, &state.tally) {
+    if let Some(reason) = admit::gate(record, &state.index) {
         return Some(Reason::Fleet { reason });
     }
     let known_good =
-        changes && target.wanted().is_some_and(|wanted| target.history.has(r.book.digest(wanted)));
+        changes && target.wanted().is_some_and(|wanted| target.history.has(record.interner.digest(wanted)));
     if changes
         && !known_good
         && let Some((ahead, standing)) = fleet.front.as_ref().filter(|(front, _)| *front < wave)
     {
-        return Some(Reason::Wave { ahead: waves::name(r, *ahead), standing: standing.clone() });
+        return Some(Reason::Wave { ahead: name(record, *ahead), standing: standing.clone() });
     }
-    if changes && !known_good && waves::lacks_approval(r, target) {
-        return Some(Reason::Approval { wave: waves::title(r, wave) });
+    if changes && !known_good && lacks_approval(record, target) {
+        return Some(Reason::Approval { wave: title(record, wave) });
     }
-    let exempt = known_good && lanes::reverts_any_time(r);
-    let windows = lanes::closed_for(state, index, (!target.pinned).then_some(wave));
+    let exempt = known_good && windows::reverts_any_time(record);
+    let windows = windows::closed_for(state, index, (!target.pinned).then_some(wave));
     if let Some((opens, zone)) = windows.filter(|_| !exempt) {
         return Some(Reason::Window { opens, zone });
     }
-    let tally = state.tally.waves.get(wave)?;
+    let counts = state.index.waves.get(wave)?;
     let (at_work, whole) = match changes {
-        true => (tally.changing, tally.affected),
-        false if behind => (tally.catching_up, tally.behind),
+        true => (counts.changing, counts.affected),
+        false if behind => (counts.catching_up, counts.behind),
         false => return held,
     };
-    let limit = waves::limit(r, wave, whole);
-    Some(Reason::Turn { in_flight: at_work, limit, wave: waves::title(r, wave) })
+    let limit = limit(record, wave, whole);
+    Some(Reason::Turn { in_flight: at_work, limit, wave: title(record, wave) })
 }
