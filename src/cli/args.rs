@@ -52,7 +52,7 @@ pub enum Command {
     /// Show how a fleet's rollout stands, or those it had.
     #[command(subcommand, after_help = ROLLOUT)]
     Rollout(Rollout),
-    /// Let in a revision that is held: a rewritten branch, a moved tag, a commit off the branch.
+    /// Accept a held revision: a rewritten branch, a moved tag, a commit off the branch.
     #[command(after_help = ACCEPT)]
     Accept(Accept),
     /// Allow what waits for an approval: deletions, targets that leave, waves.

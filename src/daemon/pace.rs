@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn fault_32_broken_sources_are_asked_ever_less() {
+    fn broken_sources_are_asked_ever_less() {
         let poll = Duration::from_secs(30);
         let pauses = [0, 1, 2, 3, 4, 40].map(|n| after_failures(poll, n).pause(0.5).as_secs());
         assert_eq!(pauses, [30, 60, 120, 240, 300, 300]);
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn fault_31_a_commit_that_was_announced_is_looked_for_until_it_is_there_or_given_up() {
+    fn a_commit_that_was_announced_is_looked_for_until_it_is_there_or_given_up() {
         let mut pace = Pace::new(Duration::from_secs(30));
         pace.fetched(commit(1), true);
         assert_eq!(pace.expect(Some(commit(2))), Some(commit(2)));

@@ -32,7 +32,7 @@ struct Keeper {
 #[derive(Default)]
 struct Waiting {
     releases: BTreeMap<ReleaseDigest, Arc<Release>>,
-    /// Somebody is at it, and looks again before he ends.
+    /// A writer is running and re-checks the queue before exiting.
     running: bool,
 }
 

@@ -22,7 +22,7 @@ const MAX_FILE: u64 = 4 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settings {
-    /// Name of this installation. Two with different names share clusters in peace. Default: default.
+    /// Name of this installation. Two with different names can manage the same clusters without conflict. Default: default.
     #[serde(default)]
     pub instance: InstanceName,
     pub repository: RepositorySettings,

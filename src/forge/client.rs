@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn fault_33_limits_are_obeyed_as_the_forge_words_them() {
+    fn limits_are_obeyed_as_the_forge_words_them() {
         let now = Timestamp::from_second(1_000).unwrap();
         let wait =
             |status, headers: &[(&'static str, &'static str)]| match judge(&reply(status, headers), now) {

@@ -262,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fault_33_an_hour_without_the_forge_costs_few_tries_and_the_end_is_noticed_within_minutes() {
+    fn an_hour_without_the_forge_costs_few_tries_and_the_end_is_noticed_within_minutes() {
         for random in [0.0, 0.5, 1.0] {
             let (mut at, mut tries) = (Duration::ZERO, 0);
             while at < Duration::from_secs(3_600) {

@@ -287,7 +287,7 @@ impl Pulls {
             };
             let comment = self.seen.remove(&number).and_then(|seen| seen.comment);
             if let Some(comment) = comment {
-                info!(pull = number, %commit, "every fleet is through with it");
+                info!(pull = number, %commit, "all fleets have finished this commit");
                 let write = self.say(number, format!("{text}\n{}", without_hold(&comment.body)), true);
                 self.save(write.into_iter().collect()).await;
                 self.seen.remove(&number);

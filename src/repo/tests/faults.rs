@@ -29,7 +29,7 @@ fn writable(path: &Path) -> fs::File {
 }
 
 #[test]
-fn fault_5_a_truncated_pack_is_never_deleted_files() {
+fn a_truncated_pack_is_never_deleted_files() {
     let world = World::new();
     let head = big(&world);
     world.mirror().fetch(&[]).unwrap();
@@ -65,7 +65,7 @@ fn singles(git_dir: &Path) -> Vec<std::path::PathBuf> {
 }
 
 #[test]
-fn fault_5_objects_that_were_cut_off_are_named_and_rebuilt_not_read_for_ever() {
+fn objects_that_were_cut_off_are_named_and_rebuilt_not_read_for_ever() {
     for cut in [0, 1, 2, 3] {
         let world = World::new();
         let long = (0..400).map(|n| format!("n{n}: {}\n", n * 7919)).collect::<String>();
@@ -93,7 +93,7 @@ fn fault_5_objects_that_were_cut_off_are_named_and_rebuilt_not_read_for_ever() {
 }
 
 #[test]
-fn fault_5_flipped_bytes_are_found_by_reading_and_rebuilt_by_the_next_fetch() {
+fn flipped_bytes_are_found_by_reading_and_rebuilt_by_the_next_fetch() {
     let world = World::new();
     let head = big(&world);
     let mut mirror = world.mirror();
@@ -126,7 +126,7 @@ fn fault_5_flipped_bytes_are_found_by_reading_and_rebuilt_by_the_next_fetch() {
 }
 
 #[test]
-fn fault_1_an_unreachable_source_changes_nothing() {
+fn an_unreachable_source_changes_nothing() {
     let world = World::new();
     let head = world.commit("main", &[("a", Some("1"))]);
     let mut mirror = world.mirror();
@@ -140,7 +140,7 @@ fn fault_1_an_unreachable_source_changes_nothing() {
 }
 
 #[test]
-fn fault_3_an_empty_repository_and_a_deleted_branch_halt() {
+fn an_empty_repository_and_a_deleted_branch_halt() {
     let world = World::new();
     let mut mirror = world.mirror();
     assert_eq!(mirror.fetch(&[]).unwrap_err().label(), "empty-repository");
@@ -154,7 +154,7 @@ fn fault_3_an_empty_repository_and_a_deleted_branch_halt() {
 }
 
 #[test]
-fn fault_5_while_it_cannot_be_rebuilt_everything_is_unknown() {
+fn while_it_cannot_be_rebuilt_everything_is_unknown() {
     let world = World::new();
     let head = big(&world);
     world.mirror().fetch(&[]).unwrap();
@@ -172,7 +172,7 @@ fn fault_5_while_it_cannot_be_rebuilt_everything_is_unknown() {
 }
 
 #[test]
-fn fault_5_a_rebuild_keeps_commits_that_the_source_has_no_more() {
+fn a_rebuild_keeps_commits_that_the_source_has_no_more() {
     let world = World::new();
     let old = world.commit("main", &[("a", Some("old"))]);
     let mut mirror = world.mirror();
@@ -192,7 +192,7 @@ fn fault_5_a_rebuild_keeps_commits_that_the_source_has_no_more() {
 }
 
 #[test]
-fn fault_6_locks_and_half_packs_of_a_killed_fetch_heal_within_a_cycle() {
+fn locks_and_half_packs_of_a_killed_fetch_heal_within_a_cycle() {
     let world = World::new();
     world.commit("main", &[("a", Some("1"))]);
     let mut mirror = world.mirror();
@@ -221,7 +221,7 @@ fn fault_6_locks_and_half_packs_of_a_killed_fetch_heal_within_a_cycle() {
 }
 
 #[test]
-fn fault_6_killed_between_the_renames_of_a_rebuild() {
+fn killed_between_the_renames_of_a_rebuild() {
     let world = World::new();
     let head = world.commit("main", &[("a", Some("1"))]);
     world.mirror().fetch(&[]).unwrap();
@@ -237,7 +237,7 @@ fn fault_6_killed_between_the_renames_of_a_rebuild() {
 }
 
 #[test]
-fn fault_6_a_mirror_beyond_opening_is_made_anew() {
+fn a_mirror_beyond_opening_is_made_anew() {
     let world = World::new();
     let head = world.commit("main", &[("a", Some("1"))]);
     world.mirror().fetch(&[]).unwrap();
@@ -255,7 +255,7 @@ fn fault_6_a_mirror_beyond_opening_is_made_anew() {
 }
 
 #[test]
-fn fault_7_refs_a_then_a_b_and_back() {
+fn refs_a_then_a_b_and_back() {
     let world = World::new();
     let main = world.commit("main", &[("x", Some("1"))]);
     let mut mirror = world.mirror();
@@ -278,7 +278,7 @@ fn fault_7_refs_a_then_a_b_and_back() {
 }
 
 #[test]
-fn fault_8_a_moved_tag_is_told_and_its_old_commit_stays() {
+fn a_moved_tag_is_told_and_its_old_commit_stays() {
     let world = World::new();
     let first = world.commit("main", &[("x", Some("1"))]);
     world.set_branch("side", first);
@@ -296,7 +296,7 @@ fn fault_8_a_moved_tag_is_told_and_its_old_commit_stays() {
 }
 
 #[test]
-fn fault_10_a_source_beyond_the_limit_is_refused_before_it_is_copied() {
+fn a_source_beyond_the_limit_is_refused_before_it_is_copied() {
     let world = World::new();
     world.commit("main", &[("a", Some(&"x".repeat(10_000)))]);
     let mut settings = world.settings();
@@ -307,7 +307,7 @@ fn fault_10_a_source_beyond_the_limit_is_refused_before_it_is_copied() {
 }
 
 #[test]
-fn fault_5_a_damaged_source_is_named_and_the_last_good_stays() {
+fn a_damaged_source_is_named_and_the_last_good_stays() {
     let world = World::new();
     let head = world.commit("main", &[("a", Some("1"))]);
     let mut mirror = world.mirror();
@@ -373,7 +373,7 @@ fn many_small_fetches_end_in_one_pack_and_lose_nothing() {
 const LIMITED: &str = "FAIRLEAD_TEST_LIMITED_DIR";
 
 #[test]
-fn fault_9_a_full_disk_keeps_the_last_good_and_resumes() {
+fn a_full_disk_keeps_the_last_good_and_resumes() {
     let world = World::new();
     let first = world.commit("main", &[("a", Some("1"))]);
     world.mirror().fetch(&[]).unwrap();
@@ -399,7 +399,7 @@ fn fault_9_a_full_disk_keeps_the_last_good_and_resumes() {
 }
 
 #[test]
-#[ignore = "run by fault 9, in a process of its own"]
+#[ignore = "a part of a_full_disk_keeps_the_last_good_and_resumes, in a process of its own"]
 fn in_a_process_that_may_write_little() {
     let dir = std::path::PathBuf::from(std::env::var_os(LIMITED).unwrap());
     let url = dir.join("source.git").to_str().unwrap().parse().unwrap();

@@ -223,7 +223,7 @@ fn a_certificate_that_is_an_authoritys_itself_is_taken_where_it_is_pinned() {
 }
 
 #[test]
-fn fault_1_what_a_broken_server_says_is_typed() {
+fn what_a_broken_server_says_is_typed() {
     let world = World::new();
     fs::write(world.path("token"), TOKEN).unwrap();
     for (status, expected) in [
@@ -262,7 +262,7 @@ fn a_server_that_says_nothing_is_left() {
 }
 
 #[test]
-fn fault_5_a_corrupt_mirror_of_a_remote_is_rebuilt() {
+fn a_corrupt_mirror_of_a_remote_is_rebuilt() {
     let served = Served::new();
     let head = served.world.commit("main", &[("a", Some("1"))]);
     served.mirror().fetch(&[]).unwrap();

@@ -134,7 +134,7 @@ fn a_file_that_is_a_folders_object_is_refused_and_no_damage() {
 }
 
 #[test]
-fn fault_10_a_huge_file_is_refused_by_its_size() {
+fn a_huge_file_is_refused_by_its_size() {
     let world = World::new();
     let limit = usize::try_from(MAX_FILE).unwrap();
     let (fits, huge) = (world.blob(&vec![b'a'; limit]), world.blob(&vec![b'a'; limit + 1]));

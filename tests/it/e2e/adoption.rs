@@ -95,7 +95,7 @@ async fn what_was_there_before_is_adopted_or_held_and_leaving_gives_everything_u
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_24_what_is_taken_over_is_ours_in_full() {
+async fn what_is_taken_over_is_ours_in_full() {
     let plane = shared("alpha").await.unwrap();
     let ns = "row-24-taken";
     let mut small = Small::new(plane, ns);

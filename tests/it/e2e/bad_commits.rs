@@ -106,7 +106,7 @@ fn before(number: usize) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_29_a_new_commit_pre_empts_one_that_never_gets_ready() {
+async fn a_new_commit_pre_empts_one_that_never_gets_ready() {
     let plane = shared("beta").await.unwrap();
     let ns = "fault-29";
     let (small, good) = world(plane, ns).await;
@@ -119,7 +119,7 @@ async fn fault_29_a_new_commit_pre_empts_one_that_never_gets_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_8_a_force_push_in_a_rollout_is_held_and_the_old_commit_superseded() {
+async fn a_force_push_in_a_rollout_is_held_and_the_old_commit_superseded() {
     let plane = shared("beta").await.unwrap();
     let ns = "fault-8";
     let (small, good) = world(plane, ns).await;
@@ -153,7 +153,7 @@ async fn fault_8_a_force_push_in_a_rollout_is_held_and_the_old_commit_superseded
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_1_a_repository_that_cannot_be_reached_deletes_nothing() {
+async fn a_repository_that_cannot_be_reached_deletes_nothing() {
     let plane = shared("beta").await.unwrap();
     let ns = "fault-1";
     let (mut small, _) = world(plane, ns).await;
@@ -189,7 +189,7 @@ async fn valued(plane: &ControlPlane, ns: &str, wanted: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_3_an_empty_repository_or_folder_holds_and_deletes_nothing() {
+async fn an_empty_repository_or_folder_holds_and_deletes_nothing() {
     let plane = shared("beta").await.unwrap();
     let ns = "fault-3";
     let (small, mut good) = world(plane, ns).await;

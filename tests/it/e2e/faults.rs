@@ -28,7 +28,7 @@ async fn gives(plane: &ControlPlane, get: &[&str], wanted: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_02_a_cluster_that_does_not_answer_is_unknown_and_never_empty() {
+async fn a_cluster_that_does_not_answer_is_unknown_and_never_empty() {
     let mut plane = ControlPlane::start("row-02", NO_CONTROLLERS).await.unwrap();
     let ns = "row-02";
     plane.create_namespace(ns).await.unwrap();
@@ -71,7 +71,7 @@ async fn row_02_a_cluster_that_does_not_answer_is_unknown_and_never_empty() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_04_an_object_that_moves_between_fleets_keeps_its_uid() {
+async fn an_object_that_moves_between_fleets_keeps_its_uid() {
     let plane = shared("alpha").await.unwrap();
     let ns = "row-04";
     plane.create_namespace(ns).await.unwrap();
@@ -117,7 +117,7 @@ async fn row_04_an_object_that_moves_between_fleets_keeps_its_uid() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_12_an_offline_cluster_is_skipped_and_catches_up_when_it_returns() {
+async fn an_offline_cluster_is_skipped_and_catches_up_when_it_returns() {
     let plane = shared("alpha").await.unwrap();
     let mut away = ControlPlane::start("row-12", NO_CONTROLLERS).await.unwrap();
     let ns = "row-12";
@@ -152,7 +152,7 @@ async fn row_12_an_offline_cluster_is_skipped_and_catches_up_when_it_returns() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_20_a_daemon_that_is_told_to_stop_while_it_applies_goes_on_where_it_was() {
+async fn a_daemon_that_is_told_to_stop_while_it_applies_goes_on_where_it_was() {
     const COUNT: usize = 150;
     let plane = shared("alpha").await.unwrap();
     let ns = "row-20";
@@ -197,7 +197,7 @@ async fn row_20_a_daemon_that_is_told_to_stop_while_it_applies_goes_on_where_it_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_23_an_autoscaler_keeps_the_field_that_the_fleet_ignores() {
+async fn an_autoscaler_keeps_the_field_that_the_fleet_ignores() {
     let plane = shared("alpha").await.unwrap();
     let ns = "row-23-scaled";
     let mut small = Small::new(plane, ns);
@@ -231,7 +231,7 @@ async fn row_23_an_autoscaler_keeps_the_field_that_the_fleet_ignores() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_23_a_writer_that_fights_is_named_and_not_answered_in_a_hot_loop() {
+async fn a_writer_that_fights_is_named_and_not_answered_in_a_hot_loop() {
     let plane = shared("alpha").await.unwrap();
     let ns = "row-23-fight";
     plane.create_namespace(ns).await.unwrap();
@@ -277,7 +277,7 @@ async fn row_23_a_writer_that_fights_is_named_and_not_answered_in_a_hot_loop() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_24_a_field_that_git_removes_disappears_and_a_foreign_one_stays() {
+async fn a_field_that_git_removes_disappears_and_a_foreign_one_stays() {
     let plane = shared("alpha").await.unwrap();
     let ns = "row-24";
     plane.create_namespace(ns).await.unwrap();
@@ -326,7 +326,7 @@ spec:
 ";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_25_a_crd_and_its_objects_come_in_one_commit() {
+async fn a_crd_and_its_objects_come_in_one_commit() {
     let plane = shared("alpha").await.unwrap();
     let ns = "row-25";
     let mut small = Small::new(plane, ns);
@@ -383,7 +383,7 @@ webhooks:
 ";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_26_an_admission_webhook_that_is_down_is_no_fault_of_the_commit() {
+async fn an_admission_webhook_that_is_down_is_no_fault_of_the_commit() {
     let plane = shared("alpha").await.unwrap();
     let ns = "row-26";
     plane.create_namespace(ns).await.unwrap();
@@ -424,7 +424,7 @@ async fn row_26_an_admission_webhook_that_is_down_is_no_fault_of_the_commit() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_27_a_namespace_that_terminates_ends_and_is_made_anew() {
+async fn a_namespace_that_terminates_ends_and_is_made_anew() {
     let plane = shared("alpha").await.unwrap();
     let ns = "row-27";
     let mut small = Small::new(plane, ns);
@@ -474,7 +474,7 @@ async fn row_27_a_namespace_that_terminates_ends_and_is_made_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_29_a_new_commit_is_taken_at_once_while_an_old_one_is_waited_for() {
+async fn a_new_commit_is_taken_at_once_while_an_old_one_is_waited_for() {
     let plane = shared("alpha").await.unwrap();
     let ns = "row-29";
     let mut small = Small::new(plane, ns);

@@ -24,13 +24,13 @@ const LIFE: Duration = Duration::from_millis(1200);
 const SEED: &str = "FAIRLEAD_TEST_SEED";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_20_a_daemon_killed_at_any_moment_resumes_and_loses_nothing() {
+async fn a_daemon_killed_at_any_moment_resumes_and_loses_nothing() {
     killed("kill", KILLS).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes; by hand"]
-async fn fault_20_killed_200_times() {
+async fn killed_200_times() {
     killed("kill-many", MANY_KILLS).await;
 }
 

@@ -76,7 +76,7 @@ async fn a_commit_reaches_the_clusters_that_it_touches_and_a_revert_brings_them_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_28_bad_bytes_go_back_no_readme_starts_them_again_and_the_fix_is_taken_at_once() {
+async fn bad_bytes_go_back_no_readme_starts_them_again_and_the_fix_is_taken_at_once() {
     let plane = shared("alpha").await.unwrap();
     let mut small = Small::new(plane, "goes-back");
     let ns = "goes-back";

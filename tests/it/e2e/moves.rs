@@ -19,7 +19,7 @@ fn has(status: &Value, name: &str, commit: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_04_an_object_that_moves_to_a_fleet_that_waits_stays_until_it_is_taken_over() {
+async fn an_object_that_moves_to_a_fleet_that_waits_stays_until_it_is_taken_over() {
     let plane = shared("alpha").await.unwrap();
     let ns = "row-04-later";
     plane.create_namespace(ns).await.unwrap();
@@ -94,7 +94,7 @@ async fn row_04_an_object_that_moves_to_a_fleet_that_waits_stays_until_it_is_tak
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_04_a_target_that_moves_between_fleets_keeps_what_both_want() {
+async fn a_target_that_moves_between_fleets_keeps_what_both_want() {
     let plane = shared("alpha").await.unwrap();
     let ns = "row-04-target";
     plane.create_namespace(ns).await.unwrap();

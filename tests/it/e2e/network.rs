@@ -39,7 +39,7 @@ async fn holds(plane: &ControlPlane, ns: &str, name: &str, wanted: Option<&str>)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_16_a_server_that_is_too_busy_is_left_alone_as_long_as_it_asks() {
+async fn a_server_that_is_too_busy_is_left_alone_as_long_as_it_asks() {
     const COUNT: usize = 30;
     let plane = shared("alpha").await.unwrap();
     let ns = "row-16";
@@ -105,7 +105,7 @@ async fn meddle(plane: &ControlPlane, ns: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_17_a_watch_that_ends_silently_or_is_too_old_misses_nothing() {
+async fn a_watch_that_ends_silently_or_is_too_old_misses_nothing() {
     let mut plane =
         ControlPlane::start("row-17", Options { controllers: false, users: Vec::new() }).await.unwrap();
     let ns = "row-17";
@@ -163,7 +163,7 @@ async fn row_17_a_watch_that_ends_silently_or_is_too_old_misses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_18_a_peer_that_vanishes_is_noticed_in_time_and_costs_the_others_nothing() {
+async fn a_peer_that_vanishes_is_noticed_in_time_and_costs_the_others_nothing() {
     let (plane, far) = (shared("alpha").await.unwrap(), shared("beta").await.unwrap());
     let ns = "row-18";
     plane.create_namespace(ns).await.unwrap();
@@ -214,7 +214,7 @@ async fn row_18_a_peer_that_vanishes_is_noticed_in_time_and_costs_the_others_not
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_19_a_write_whose_answer_is_lost_is_done_once() {
+async fn a_write_whose_answer_is_lost_is_done_once() {
     let plane = shared("alpha").await.unwrap();
     let ns = "row-19";
     let (gate, mut small) = gated(plane, ns).await;

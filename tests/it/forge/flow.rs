@@ -97,7 +97,7 @@ async fn a_push_is_applied_and_told_a_bad_one_goes_back_and_a_revert_is_told_too
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_33_a_failure_is_told_in_the_end_though_the_forge_was_down_and_the_daemon_killed() {
+async fn a_failure_is_told_in_the_end_though_the_forge_was_down_and_the_daemon_killed() {
     let plane = shared("alpha").await.unwrap();
     let ns = "forge-outage";
     let mut world = World::new(plane, ns).await;

@@ -154,7 +154,7 @@ fn public_key(pem: &str) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_33_outages_limits_and_unknown_commits_end_with_the_right_statuses_and_no_flood() {
+async fn outages_limits_and_unknown_commits_end_with_the_right_statuses_and_no_flood() {
     let mut forge = FakeForge::new(Kind::Github, "outage", None).await;
     forge.server.known().trouble = Some(Trouble::Down);
     let first = forge.push("First");

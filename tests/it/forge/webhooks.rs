@@ -219,7 +219,7 @@ async fn endless(address: &str) -> (String, usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_30_a_webhook_storm_is_answered_at_once_and_coalesced() {
+async fn a_webhook_storm_is_answered_at_once_and_coalesced() {
     let world = World::new().await;
     // What was announced is there already; and a replay is not even looked at.
     let before = world.fetches().await;

@@ -96,7 +96,7 @@ fn deployment(world: &World, image: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_02_lists_that_fail_are_unknown_and_never_empty() -> Result<()> {
+async fn lists_that_fail_are_unknown_and_never_empty() -> Result<()> {
     let mut bad = Bad::new(1, &[]).await?;
     let objects = bad.maps(5, "a");
     bad.world.converge(objects.clone()).await;
@@ -114,7 +114,7 @@ async fn row_02_lists_that_fail_are_unknown_and_never_empty() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_11_a_dead_and_a_slow_cluster_cost_the_others_nothing() -> Result<()> {
+async fn a_dead_and_a_slow_cluster_cost_the_others_nothing() -> Result<()> {
     let converge = async |faults: Option<Rule>| -> Result<Duration> {
         let mut bad = Bad::new(1, faults.as_slice()).await?;
         let objects = bad.maps(20, "a");
@@ -134,7 +134,7 @@ async fn row_11_a_dead_and_a_slow_cluster_cost_the_others_nothing() -> Result<()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_14_a_cluster_that_dies_is_offline_and_goes_on_when_it_lives_again() -> Result<()> {
+async fn a_cluster_that_dies_is_offline_and_goes_on_when_it_lives_again() -> Result<()> {
     let mut bad = Bad::new(1, &[]).await?;
     let objects = bad.maps(10, "a");
     bad.world.converge(objects).await;
@@ -152,7 +152,7 @@ async fn row_14_a_cluster_that_dies_is_offline_and_goes_on_when_it_lives_again()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_16_a_server_that_asks_for_patience_is_given_it() -> Result<()> {
+async fn a_server_that_asks_for_patience_is_given_it() -> Result<()> {
     let throttle =
         Rule { wait: Some(Wait::millis(2_000)), times: Some(1), ..rule(Fault::Throttle, &[Verb::Apply]) };
     let mut bad = Bad::new(1, &[throttle]).await?;
@@ -171,7 +171,7 @@ async fn row_16_a_server_that_asks_for_patience_is_given_it() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_17_watches_that_end_or_are_too_old_miss_nothing() -> Result<()> {
+async fn watches_that_end_or_are_too_old_miss_nothing() -> Result<()> {
     let close = Rule { wait: Some(Wait::millis(200)), percent: 50, ..Rule::new(Fault::CloseWatch) };
     let broken = Rule { wait: Some(Wait::millis(100)), percent: 30, ..Rule::new(Fault::BreakWatch) };
     let gone = Rule { percent: 30, ..rule(Fault::Gone, &[Verb::Watch]) };
@@ -193,7 +193,7 @@ async fn row_17_watches_that_end_or_are_too_old_miss_nothing() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes: how long a silent watch is borne"]
-async fn row_18_a_watch_on_a_half_open_connection_is_found_out() -> Result<()> {
+async fn a_watch_on_a_half_open_connection_is_found_out() -> Result<()> {
     let silent = Rule { wait: Some(Wait::millis(1_000)), times: Some(1), ..Rule::new(Fault::SilentWatch) };
     let mut bad = Bad::new(1, &[silent]).await?;
     bad.world.patience = Duration::from_secs(300);
@@ -217,7 +217,7 @@ async fn row_18_a_watch_on_a_half_open_connection_is_found_out() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_19_a_reply_that_is_lost_makes_nothing_twice() -> Result<()> {
+async fn a_reply_that_is_lost_makes_nothing_twice() -> Result<()> {
     let lost = Rule { percent: 40, ..Rule::new(Fault::LostReply) };
     let mut bad = Bad::new(5, &[lost]).await?;
     let objects = bad.maps(20, "a");
@@ -241,7 +241,7 @@ async fn row_19_a_reply_that_is_lost_makes_nothing_twice() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_23_a_writer_that_fights_is_named_and_slowed() -> Result<()> {
+async fn a_writer_that_fights_is_named_and_slowed() -> Result<()> {
     let fight = Rule {
         wait: Some(Wait::millis(20)),
         manager: Some("fighter".into()),
@@ -263,7 +263,7 @@ async fn row_23_a_writer_that_fights_is_named_and_slowed() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_26_a_webhook_that_is_down_is_no_fault_of_the_release() -> Result<()> {
+async fn a_webhook_that_is_down_is_no_fault_of_the_release() -> Result<()> {
     let mut bad = Bad::new(1, &[]).await?;
     let objects = bad.maps(3, "a");
     bad.world.converge(objects).await;
@@ -297,7 +297,7 @@ async fn a_refusal_of_the_object_itself_fails_at_once() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_29_a_workload_that_never_becomes_ready_is_waited_for_and_pre_empted() -> Result<()> {
+async fn a_workload_that_never_becomes_ready_is_waited_for_and_pre_empted() -> Result<()> {
     for fault in [Fault::NeverReady, Fault::CrashLoop] {
         let mut bad = Bad::new(1, &[]).await?;
         let first = deployment(&bad.world, "example.com/web:1");
@@ -322,7 +322,7 @@ async fn row_29_a_workload_that_never_becomes_ready_is_waited_for_and_pre_empted
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_20_a_failure_that_comes_while_nobody_looks_is_seen_after_the_restart() -> Result<()> {
+async fn a_failure_that_comes_while_nobody_looks_is_seen_after_the_restart() -> Result<()> {
     let mut bad = Bad::new(1, &[]).await?;
     let first = deployment(&bad.world, "example.com/web:1");
     bad.world.converge(vec![first]).await;

@@ -38,7 +38,7 @@ impl Fleet {
                     Ok(release) => releases.push(release),
                     // What only it has is not healed until the order changes.
                     Err(error) => {
-                        tracing::warn!(cluster = %assignment.target, release = %digest.short(), %error, "an applied release can't be had");
+                        tracing::warn!(cluster = %assignment.target, release = %digest.short(), %error, "an applied release is not available");
                     }
                 }
             }

@@ -302,7 +302,7 @@ fn unknown_key(at: &str, key: &str, known: &[String]) -> Problem {
 
 fn unknown_value(at: &str, value: &Value, options: &[String]) -> Problem {
     let near = value.as_str().filter(|_| options.len() > 1).and_then(|text| nearest(text, options));
-    Problem::new(at, "unknown-value", format!("{} is not a value that is known here", shown(value)))
+    Problem::new(at, "unknown-value", format!("{} is not allowed", shown(value)))
         .expected(one_of(options))
         .hint(near.map(|near| format!("did you mean '{near}'?")))
 }

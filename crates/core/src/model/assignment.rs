@@ -210,7 +210,7 @@ pub enum Cause {
     Unhealthy { object: ObjectKey, message: String },
     #[error("no progress for {seconds} s; waiting for {waiting}")]
     NoProgress { seconds: u64, waiting: String },
-    #[error("the release can't be had: {message}")]
+    #[error("release not available: {message}")]
     ReleaseMissing { message: String },
 }
 

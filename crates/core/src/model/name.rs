@@ -90,7 +90,7 @@ names! {
     FleetName;
     /// The name of a wave of a rollout, unique in its fleet.
     WaveName;
-    /// The name of one Fairlead installation; two with different names share clusters in peace.
+    /// The name of one Fairlead installation; two with different names can manage the same clusters without conflict.
     InstanceName;
     /// The name of a source repository; the one that holds the fleets is [`SourceName::control`].
     SourceName;

@@ -44,7 +44,7 @@ pub enum InvalidSchedule {
     Fields(String, usize),
     #[error("'{text}' is no {field}: write {low} to {high}{names}, ranges and lists of them, or *")]
     Field { text: String, field: &'static str, low: u32, high: u32, names: &'static str },
-    #[error("'{0}' never comes")]
+    #[error("'{0}' never matches a date")]
     Never(String),
     #[error("'{0}' is no schedule; the macros are @yearly, @monthly, @weekly, @daily and @hourly")]
     Macro(String),
@@ -407,7 +407,7 @@ mod tests {
             ("0 1 * Foo *", "'Foo' is no month: write 1 to 12 or Jan to Dec, ranges and lists of them, or *"),
             ("0 1 */0 * *", "'*/0' is no day of the month: write 1 to 31, ranges and lists of them, or *"),
             ("0 1 1,,2 * *", "'1,,2' is no day of the month: write 1 to 31, ranges and lists of them, or *"),
-            ("0 1 30 2 *", "'0 1 30 2 *' never comes"),
+            ("0 1 30 2 *", "'0 1 30 2 *' never matches a date"),
             (
                 "@every 5m",
                 "'@every 5m' is no schedule; the macros are @yearly, @monthly, @weekly, @daily and @hourly",

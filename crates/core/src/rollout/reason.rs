@@ -110,7 +110,7 @@ pub enum Reason {
         #[serde(default)]
         remedy: String,
     },
-    #[error("held by a mistake in the repository: {diagnostic}")]
+    #[error("blocked by invalid configuration: {diagnostic}")]
     Invalid { diagnostic: String },
     #[error(
         "new, and does not fit the accepted profiles, with which it would start: {diagnostic}; waits until others are accepted"
@@ -157,7 +157,7 @@ pub enum Reason {
     Failed { cause: String },
     #[error("going back to {to}: {cause}", to = .to.short())]
     Returning { to: CommitId, cause: String },
-    #[error("could not go back ({cause}); tried again at {at}")]
+    #[error("rollback failed ({cause}); next attempt at {at}")]
     ReturnFailed {
         cause: String,
         #[schemars(with = "String")]
@@ -167,7 +167,7 @@ pub enum Reason {
     Quarantined { release: CommitId, cause: String },
     #[error("runs {release}, which failed in the rollout ({cause}); there is nothing to go back to", release = .release.short())]
     KeptQuarantined { release: CommitId, cause: String },
-    #[error("waits: {release} failed on other clusters ({cause}), and a new one does not start with it", release = .release.short())]
+    #[error("waits: {release} failed on other clusters ({cause}); new clusters don't start on a failed release", release = .release.short())]
     QuarantinedElsewhere { release: CommitId, cause: String },
     #[error("leaves the fleet when {commit} is accepted", commit = .commit.short())]
     Leaving { commit: CommitId },

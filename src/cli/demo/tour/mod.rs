@@ -83,7 +83,7 @@ pub enum TourError {
     Daemon(#[from] ClientError),
     #[error(transparent)]
     Stage(#[from] StageError),
-    #[error("waited {} s for {what}, in vain", .after.as_secs())]
+    #[error("timed out after {} s waiting for {what}", .after.as_secs())]
     Late { what: &'static str, after: Duration },
     #[error("{0} is not in main's history any more, so the step is left out")]
     Superseded(String),

@@ -162,7 +162,7 @@ fn targets() {
             (
                 "kind: ClusterTarget",
                 "kind: ClusterTarge",
-                &["2:7: 'ClusterTarge' is not a value that is known here; expected 'ClusterTarget'"],
+                &["2:7: 'ClusterTarge' is not allowed; expected 'ClusterTarget'"],
             ),
             (
                 "kind: ClusterTarget",
@@ -173,13 +173,7 @@ fn targets() {
                     "6:1: 'profiles' is missing",
                 ],
             ),
-            (
-                "v1alpha1",
-                "v1",
-                &[
-                    "1:13: 'fairlead.dev/v1' is not a value that is known here; expected 'fairlead.dev/v1alpha1'",
-                ],
-            ),
+            ("v1alpha1", "v1", &["1:13: 'fairlead.dev/v1' is not allowed; expected 'fairlead.dev/v1alpha1'"]),
             (
                 "spec:",
                 "spec:\n  suspend: yes",
@@ -199,7 +193,7 @@ fn targets() {
                 "region: eu",
                 "region: ue",
                 &[
-                    "7:23: variable 'region': 'ue' is not a value that is known here; expected one of eu, us (profile edge, profiles/edge/profile.yaml:10:7) (hint: did you mean 'eu'?)",
+                    "7:23: variable 'region': 'ue' is not allowed; expected one of eu, us (profile edge, profiles/edge/profile.yaml:10:7) (hint: did you mean 'eu'?)",
                 ],
             ),
             (
@@ -313,7 +307,7 @@ fn fleets() {
                 &[
                     "5:33: In takes at least one value",
                     "5:69: 'a b' is not a label key; expected a label key: 1 to 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit, after a DNS name and '/' if it has a prefix",
-                    "5:112: 'Has' is not a value that is known here; expected one of In, NotIn, Exists, DoesNotExist",
+                    "5:112: 'Has' is not allowed; expected one of In, NotIn, Exists, DoesNotExist",
                 ],
             ),
             (
@@ -330,7 +324,7 @@ fn fleets() {
                 &[
                     "6:26: '120%' does not fit; expected a whole number, or a percentage such as 25%",
                     "6:50: '10 minutes' does not fit; expected a duration such as 30s, 5m, 1h30m or 2d",
-                    "6:73: 'rollback' is not a value that is known here; expected one of Rollback, Pause, Continue (hint: did you mean 'Rollback'?)",
+                    "6:73: 'rollback' is not allowed; expected one of Rollback, Pause, Continue (hint: did you mean 'Rollback'?)",
                 ],
             ),
             (
@@ -339,7 +333,7 @@ fn fleets() {
                 &[
                     "6:26: true is a boolean; expected a whole number, or a percentage such as 25%",
                     "6:50: a deadline of 0s leaves no time for anything; expected at least 1s",
-                    "6:63: 'Skp' is not a value that is known here; expected one of Skip, Wait (hint: did you mean 'Skip'?)",
+                    "6:63: 'Skp' is not allowed; expected one of Skip, Wait (hint: did you mean 'Skip'?)",
                 ],
             ),
             (
@@ -396,7 +390,7 @@ fn fleets() {
                 "  profiles:",
                 "  drift: {mode: Heel, ignore: [{path: spec.replicas}]}\n  profiles:",
                 &[
-                    "6:17: 'Heel' is not a value that is known here; expected one of Heal, Report (hint: did you mean 'Heal'?)",
+                    "6:17: 'Heel' is not allowed; expected one of Heal, Report (hint: did you mean 'Heal'?)",
                     "6:39: 'spec.replicas' does not fit; expected a JSON pointer such as /spec/replicas",
                 ],
             ),
@@ -441,7 +435,7 @@ fn profiles() {
                 "    type: object\n",
                 "    type: objekt\n",
                 &[
-                    "7:11: not a valid JSON Schema: 'objekt' is not a value that is known here; expected one of array, boolean, integer, null, number, object, string (hint: did you mean 'object'?)",
+                    "7:11: not a valid JSON Schema: 'objekt' is not allowed; expected one of array, boolean, integer, null, number, object, string (hint: did you mean 'object'?)",
                     "7:11: the variables' schema must say 'type: object' (hint: list the variables under 'properties')",
                 ],
             ),
@@ -580,9 +574,7 @@ fn profiles() {
             (
                 "type: cni",
                 "type: network",
-                &[
-                    "16:11: 'network' is not a value that is known here; expected one of os, kubernetes, cni, csi, addon",
-                ],
+                &["16:11: 'network' is not allowed; expected one of os, kubernetes, cni, csi, addon"],
             ),
         ],
     );

@@ -225,11 +225,7 @@ fn of_several_choices_the_one_that_was_meant_is_explained() {
         (stores, "{n: {kind: s3, server: x}}", &["'bucket' is missing"][..]),
         (stores, "{n: {kind: nfs4, bucket: x}}", &["'server' is missing"]),
         (stores, "{n: {kind: s3, bucket: 1, region: mars}}", &["1 is a number", "'mars' is not"]),
-        (
-            stores,
-            "{n: {kind: nsf, server: x}}",
-            &["'nsf' is not a value that is known here; expected one of s3, nfs, nfs4"],
-        ),
+        (stores, "{n: {kind: nsf, server: x}}", &["'nsf' is not allowed; expected one of s3, nfs, nfs4"]),
         (stores, "{n: {bucket: x}}", &["'kind' is missing"]),
         (stores, "{n: x}", &["'x' is a string"]),
         (&by_reference, "{n: {kind: file, bucket: x}}", &["'path' is missing"]),

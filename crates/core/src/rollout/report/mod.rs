@@ -100,7 +100,7 @@ fn at_rest(targets: &[TargetReport]) -> RolloutState {
         let count = with(status).count();
         // The status need not be said twice.
         let reason = first.reason.to_string();
-        let prefixes = ["offline: ", "not healthy: ", "failed: ", "held by "];
+        let prefixes = ["offline: ", "not healthy: ", "failed: ", "blocked by "];
         let cause = prefixes.iter().find_map(|prefix| reason.strip_prefix(prefix)).unwrap_or(&reason);
         let cause = format!("{count} {}: {}: {cause}", status.as_str(), first.target);
         return RolloutState::Degraded { converged, of, cause };
