@@ -7,7 +7,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use fairlead_cluster::{Brake, Connector, Discoveries, Other, ReleaseSource, WorkerHandle, WorkerSettings};
+use fairlead_cluster::{
+    Brake, Connector, Discoveries, Memory, Other, ReleaseSource, WorkerHandle, WorkerSettings,
+};
 use fairlead_core::model::assignment::Fact;
 use fairlead_core::model::name::{FleetName, InstanceName, TargetName};
 
@@ -37,6 +39,7 @@ pub struct Workers {
     tasks: JoinSet<()>,
     brake: Brake,
     discoveries: Discoveries,
+    memory: Memory,
     cancel: CancellationToken,
 }
 
@@ -59,6 +62,7 @@ impl Workers {
             tasks: JoinSet::new(),
             brake,
             discoveries: Discoveries::default(),
+            memory: Memory::default(),
             cancel,
         }
     }
@@ -73,6 +77,7 @@ impl Workers {
             fleets: vec![fleet.clone()],
             brake: self.brake.clone(),
             discoveries: self.discoveries.clone(),
+            memory: self.memory.clone(),
             ..WorkerSettings::new(self.instance.clone(), target.clone())
         };
         let (connector, source) = (self.connector.clone(), self.source.clone());

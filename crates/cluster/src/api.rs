@@ -14,12 +14,16 @@ use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use kube::client::Body;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::answers::Verb;
 use super::brake::Brake;
 use super::clock::ServerClock;
+use super::discovery::escape;
 use super::error::{ApiError, Status};
 use super::limit::Limiter;
+use super::memory::{self, Reserved, Share};
+use super::read::{self, ListMeta};
 use fairlead_net::Again;
 
 /// Objects without spec, data and status.
@@ -28,16 +32,39 @@ pub const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=met
 pub const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 const JSON: &str = "application/json";
 
-/// Largest answer that is read: etcd's own limit for an object is 1.5 MB, a page of a list is larger.
-const MAX_ANSWER: usize = 64 << 20;
+/// Largest answer that is no list: etcd stores objects of up to 1.5 MB.
+pub const MAX_ANSWER: usize = 2 << 20;
+/// Largest page of a list. One that is larger is asked for again with fewer objects.
+pub const MAX_PAGE: usize = 8 << 20;
 /// Largest single event of a watch.
-const MAX_EVENT: usize = 16 << 20;
+const MAX_EVENT: usize = 4 << 20;
+/// Largest answer that is an error: one repeats what it refuses. Of a larger one the beginning is read, as text.
+const MAX_ERROR: usize = 2 << 20;
+/// How long one large event of a watch may take to come.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of a list for each object that it may have: of metadata, and of whole objects.
+const FOR_EACH: (usize, usize) = (16 << 10, 64 << 10);
+/// Longest version and token that are taken from a server, in bytes.
+pub const MAX_VERSION: usize = 256;
+const MAX_TOKEN: usize = 16 << 10;
+/// Objects in one page of a list: of metadata, and whole.
+const PAGE: (usize, usize) = (2_000, 500);
+/// By how much fewer objects are asked for when a page is too large.
+const FEWER: usize = 8;
+/// Pages beyond those that a list needs: a server may give less than it is asked for, but not for ever.
+const MORE_PAGES: usize = 100;
 /// How often a read that was answered 429 is sent again, each time after the pause that the server asked for.
 const READ_AGAIN: usize = 3;
 /// Until when an answer must be there.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// The same for a page of a list.
+/// The same for a page of a list, and for all of a list.
 pub const LIST_TIMEOUT: Duration = Duration::from_secs(60);
+const WHOLE_LIST_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Most items of a list in which `known` are expected: others may carry our label, but not without end.
+pub fn most_of(known: usize) -> usize {
+    known.saturating_mul(4).saturating_add(10_000)
+}
 
 /// One request.
 #[derive(Debug, Clone)]
@@ -49,6 +76,8 @@ pub struct Call {
     pub content_type: &'static str,
     pub body: Bytes,
     pub timeout: Duration,
+    /// Largest answer that is read.
+    pub most: usize,
 }
 
 impl Call {
@@ -60,6 +89,7 @@ impl Call {
             content_type: JSON,
             body: Bytes::new(),
             timeout: REQUEST_TIMEOUT,
+            most: MAX_ANSWER,
         }
     }
 
@@ -86,6 +116,12 @@ impl Call {
     }
 
     #[must_use]
+    pub fn most(mut self, most: usize) -> Self {
+        self.most = most;
+        self
+    }
+
+    #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -100,6 +136,7 @@ pub struct Api {
     limiter: Arc<Limiter>,
     clock: Arc<ServerClock>,
     brake: Brake,
+    memory: Share,
     /// Writes that the server took.
     written: Arc<AtomicU64>,
 }
@@ -111,9 +148,9 @@ impl std::fmt::Debug for Api {
 }
 
 impl Api {
-    pub fn new(client: kube::Client, user_agent: &str, brake: Brake) -> Self {
+    pub fn new(client: kube::Client, user_agent: &str, brake: Brake, memory: Share) -> Self {
         let (limiter, clock, written) = (Arc::default(), Arc::default(), Arc::default());
-        Self { client, user_agent: Arc::from(user_agent), limiter, clock, brake, written }
+        Self { client, user_agent: Arc::from(user_agent), limiter, clock, brake, memory, written }
     }
 
     /// The server's time, as far as its answers have told.
@@ -135,24 +172,32 @@ impl Api {
     /// answered 429 is sent again; of writes, who sent them decides. A write is not begun
     /// while the brake is pulled.
     pub async fn call(&self, call: Call) -> Result<Bytes, ApiError> {
+        Ok(self.answer(call).await?.bytes)
+    }
+
+    async fn answer(&self, call: Call) -> Result<Answer, ApiError> {
         let again = if call.method == Method::GET { READ_AGAIN } else { 0 };
         for _ in 0..again {
-            match self.call_once(call.clone()).await {
+            match self.answer_once(&call).await {
                 Err(error) if error.throttled().is_some() => {}
                 answer => return answer,
             }
         }
-        self.call_once(call).await
+        self.answer_once(&call).await
     }
 
     /// As [`Self::call`], but sent once whatever is answered.
     pub async fn call_once(&self, call: Call) -> Result<Bytes, ApiError> {
+        Ok(self.answer_once(&call).await?.bytes)
+    }
+
+    async fn answer_once(&self, call: &Call) -> Result<Answer, ApiError> {
         let _place = self.limiter.place().await;
         let _way = match call.method {
             Method::GET => None,
             _ => Some(self.brake.write().ok_or(ApiError::Stopped)?),
         };
-        let result = tokio::time::timeout(call.timeout, self.send(&call)).await;
+        let result = tokio::time::timeout(call.timeout, self.send(call)).await;
         let result = result.unwrap_or(Err(ApiError::Timeout(call.timeout)));
         match &result {
             Err(error) => self.heed(error),
@@ -165,11 +210,11 @@ impl Api {
     }
 
     /// Sends a request and reads the answer; a read whose connection broke in the middle is sent again.
-    async fn send(&self, call: &Call) -> Result<Bytes, ApiError> {
+    async fn send(&self, call: &Call) -> Result<Answer, ApiError> {
         let mut again = Again::new(call.method == Method::GET);
         loop {
             let response = self.start(call).await?;
-            let error = match read_all(response.into_body()).await {
+            let error = match self.read_all(response.into_body(), call.most).await {
                 Err(ApiError::Transport(error)) if call.method == Method::GET => error,
                 other => return other,
             };
@@ -178,6 +223,31 @@ impl Api {
                 None => return Err(ApiError::Transport(error)),
             }
         }
+    }
+
+    /// What is larger than a small answer waits for its share of memory, and keeps it until it is dropped.
+    async fn read_all(&self, body: Body, most: usize) -> Result<Answer, ApiError> {
+        match self.read_up_to(body, most).await? {
+            (answer, true) => Ok(answer),
+            _ => Err(ApiError::TooLarge(most)),
+        }
+    }
+
+    /// Also says whether that was all of it.
+    async fn read_up_to(&self, mut body: Body, most: usize) -> Result<(Answer, bool), ApiError> {
+        let (mut all, mut reserved) = (BytesMut::new(), None);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| ApiError::Transport(Box::new(error)))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if all.len() + data.len() > most {
+                return Ok((Answer { bytes: all.freeze(), _reserved: reserved }, false));
+            }
+            if reserved.is_none() && all.len() + data.len() > memory::FREE {
+                reserved = self.memory.reserve(most).await;
+            }
+            all.extend_from_slice(&data);
+        }
+        Ok((Answer { bytes: all.freeze(), _reserved: reserved }, true))
     }
 
     /// Slows down if the server asks to.
@@ -194,19 +264,86 @@ impl Api {
 
     /// As [`Self::call`], read as JSON.
     pub async fn json(&self, call: Call) -> Result<Value, ApiError> {
-        serde_json::from_slice(&self.call(call).await?).map_err(ApiError::Decode)
+        let answer = self.answer(call).await?;
+        read::tree(&answer.bytes, read::MAX_TREE).map_err(ApiError::Decode)
+    }
+
+    /// Reads one page of a list; its items are given away one by one.
+    pub async fn page(&self, call: Call, mut take: impl FnMut(Value) + Send) -> Result<ListMeta, ApiError> {
+        let answer = self.answer(call.most(MAX_PAGE)).await?;
+        let mut take = |item| -> Result<(), String> {
+            take(item);
+            Ok(())
+        };
+        read::list(&answer.bytes, &mut take).map_err(ApiError::Decode)
+    }
+
+    /// Reads a whole list, page by page; its items are given away one by one, until `take` says that it is enough.
+    /// `path` has no `limit` and no `continue`. Ends with an error then, and beyond `most` items. Returns the list's
+    /// version.
+    pub async fn list(
+        &self,
+        path: &str,
+        accept: &'static str,
+        most: usize,
+        mut take: impl FnMut(Value) -> bool + Send,
+    ) -> Result<String, ApiError> {
+        let limit = WHOLE_LIST_TIMEOUT;
+        let read = self.pages(path, accept, most, &mut take);
+        tokio::time::timeout(limit, read).await.unwrap_or(Err(ApiError::Timeout(limit)))
+    }
+
+    async fn pages(
+        &self,
+        path: &str,
+        accept: &'static str,
+        most: usize,
+        take: &mut (dyn FnMut(Value) -> bool + Send),
+    ) -> Result<String, ApiError> {
+        let (mut limit, each) = if accept == JSON { (PAGE.1, FOR_EACH.1) } else { (PAGE.0, FOR_EACH.0) };
+        let (mut count, mut pages, mut left, mut token) = (0, 0, most.saturating_mul(each), String::new());
+        let and = if path.contains('?') { '&' } else { '?' };
+        loop {
+            let query = format!("{path}{and}limit={limit}&continue={}", escape(&token));
+            let call = Call::get(query).accept(accept).timeout(LIST_TIMEOUT).most(MAX_PAGE);
+            let answer = match self.answer(call).await {
+                Err(ApiError::TooLarge(_)) if limit > 1 => {
+                    limit = (limit / FEWER).max(1);
+                    continue;
+                }
+                other => other?,
+            };
+            let mut enough = false;
+            let mut one = |item| -> Result<(), String> {
+                count += 1;
+                enough = count > most || !take(item);
+                if enough { Err("too many items".to_owned()) } else { Ok(()) }
+            };
+            let meta = read::list(&answer.bytes, &mut one);
+            pages += 1;
+            left = left.saturating_sub(answer.bytes.len());
+            if enough || pages > most / limit + MORE_PAGES || left == 0 {
+                return Err(ApiError::TooMany(most));
+            }
+            let meta = meta.map_err(ApiError::Decode)?;
+            match meta.token.filter(|token| !token.is_empty()) {
+                Some(next) if next.len() <= MAX_TOKEN => token = next,
+                Some(_) => return Err(ApiError::TooLarge(MAX_TOKEN)),
+                None => return usable(meta.resource_version.unwrap_or_default()),
+            }
+        }
     }
 
     /// Starts a watch; every item is one line. Not counted as a request in flight.
     pub async fn lines(
         &self,
         call: Call,
-    ) -> Result<impl Stream<Item = Result<Bytes, ApiError>> + use<>, ApiError> {
+    ) -> Result<impl Stream<Item = Result<Line, ApiError>> + use<>, ApiError> {
         let timeout = call.timeout;
         let response = tokio::time::timeout(timeout, self.start(&call)).await;
         let response = response.unwrap_or(Err(ApiError::Timeout(timeout)));
         let body = response.inspect_err(|error| self.heed(error))?.into_body();
-        Ok(split_lines(body))
+        Ok(split_lines(body, self.memory.clone()))
     }
 
     /// Sends a request until there is a connection that answers it. What the server has not processed is sent again
@@ -228,8 +365,9 @@ impl Api {
             return Ok(response);
         }
         let (code, retry_after) = (response.status().as_u16(), retry_after(response.headers()));
-        let body = read_all(response.into_body()).await?;
-        Err(ApiError::Status(Box::new(Status::read(code, retry_after, &body).to(call.verb()))))
+        // Whatever else it says, it is an error.
+        let (body, _) = self.read_up_to(response.into_body(), MAX_ERROR).await?;
+        Err(ApiError::Status(Box::new(Status::read(code, retry_after, &body.bytes).to(call.verb()))))
     }
 
     fn request(&self, call: &Call) -> Result<Request<Body>, ApiError> {
@@ -249,50 +387,80 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-async fn read_all(mut body: Body) -> Result<Bytes, ApiError> {
-    let mut all = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| ApiError::Transport(Box::new(error)))?;
-        if let Ok(data) = frame.into_data() {
-            if all.len() + data.len() > MAX_ANSWER {
-                return Err(ApiError::TooLarge(MAX_ANSWER));
-            }
-            all.extend_from_slice(&data);
-        }
-    }
-    Ok(all.freeze())
+/// An answer, and the memory that it takes.
+struct Answer {
+    bytes: Bytes,
+    _reserved: Option<Reserved>,
 }
 
-fn split_lines(body: Body) -> impl Stream<Item = Result<Bytes, ApiError>> {
+/// A version that a server gave, if it is one that can be asked for.
+pub fn usable(version: String) -> Result<String, ApiError> {
+    if version.len() <= MAX_VERSION { Ok(version) } else { Err(ApiError::TooLarge(MAX_VERSION)) }
+}
+
+/// One line of a watch, and the memory that it takes.
+pub struct Line {
+    pub bytes: Bytes,
+    _reserved: Option<Reserved>,
+}
+
+/// The lines of a watch.
+struct Lines {
+    chunks: http_body_util::BodyDataStream<Body>,
+    buffer: BytesMut,
+    memory: Share,
+    /// Memory for a line that is larger than what is free, and until when it must be there.
+    reserved: Option<(Option<Reserved>, Instant)>,
+    ended: bool,
+}
+
+fn split_lines(body: Body, memory: Share) -> impl Stream<Item = Result<Line, ApiError>> {
     let chunks = body.into_data_stream();
-    futures::stream::unfold(
-        (chunks, BytesMut::new(), false),
-        |(mut chunks, mut buffer, mut ended)| async move {
-            let mut scanned = 0;
-            loop {
-                if let Some(end) = buffer[scanned..].iter().position(|b| *b == b'\n') {
-                    let line = buffer.split_to(scanned + end + 1).freeze();
-                    return Some((Ok(line), (chunks, buffer, ended)));
-                }
-                scanned = buffer.len();
-                if ended {
-                    return None;
-                }
-                match chunks.next().await {
-                    Some(Ok(data)) if buffer.len() + data.len() > MAX_EVENT => {
-                        ended = true;
-                        buffer.clear();
-                        return Some((Err(ApiError::TooLarge(MAX_EVENT)), (chunks, buffer, ended)));
-                    }
-                    Some(Ok(data)) => buffer.extend_from_slice(&data),
-                    Some(Err(error)) => {
-                        ended = true;
-                        buffer.clear();
-                        return Some((Err(ApiError::Transport(Box::new(error))), (chunks, buffer, ended)));
-                    }
-                    None => return None,
-                }
+    let lines = Lines { chunks, buffer: BytesMut::new(), memory, reserved: None, ended: false };
+    futures::stream::unfold(lines, |mut lines| async move { Some((lines.next().await?, lines)) })
+}
+
+impl Lines {
+    async fn next(&mut self) -> Option<Result<Line, ApiError>> {
+        let mut scanned = 0;
+        loop {
+            if let Some(end) = self.buffer[scanned..].iter().position(|b| *b == b'\n') {
+                let bytes = self.buffer.split_to(scanned + end + 1).freeze();
+                let reserved = self.reserved.take().and_then(|(reserved, _)| reserved);
+                return Some(Ok(Line { bytes, _reserved: reserved }));
             }
-        },
-    )
+            scanned = self.buffer.len();
+            if self.ended {
+                return None;
+            }
+            let chunk = match self.reserved {
+                Some((_, until)) => match tokio::time::timeout_at(until, self.chunks.next()).await {
+                    Ok(chunk) => chunk,
+                    Err(_) => return Some(Err(self.end(ApiError::Timeout(EVENT_TIMEOUT)))),
+                },
+                None => self.chunks.next().await,
+            };
+            match chunk {
+                Some(Ok(data)) if self.buffer.len() + data.len() > MAX_EVENT => {
+                    return Some(Err(self.end(ApiError::TooLarge(MAX_EVENT))));
+                }
+                Some(Ok(data)) => {
+                    if self.reserved.is_none() && self.buffer.len() + data.len() > memory::FREE {
+                        let reserved = self.memory.reserve(MAX_EVENT).await;
+                        self.reserved = Some((reserved, Instant::now() + EVENT_TIMEOUT));
+                    }
+                    self.buffer.extend_from_slice(&data);
+                }
+                Some(Err(error)) => return Some(Err(self.end(ApiError::Transport(Box::new(error))))),
+                None => return None,
+            }
+        }
+    }
+
+    fn end(&mut self, error: ApiError) -> ApiError {
+        self.ended = true;
+        self.buffer = BytesMut::new();
+        self.reserved = None;
+        error
+    }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::api::Call;
+use super::api::{Call, MAX_PAGE};
 use super::discovery::escape;
 use super::error::ApiError;
 use super::health::Verdict;
@@ -118,7 +118,7 @@ impl Known {
 
 /// Reads the classes in one request; where that is not allowed, the events of the claims' namespaces.
 pub async fn read(session: Arc<Session>, namespaces: BTreeSet<String>) -> Result<Known, ApiError> {
-    let classes = Call::get("/apis/storage.k8s.io/v1/storageclasses?limit=500");
+    let classes = Call::get("/apis/storage.k8s.io/v1/storageclasses?limit=500").most(MAX_PAGE);
     match session.api.json(classes).await {
         Ok(list) => return Ok(Known::Classes(Classes::read(&list))),
         Err(error) if error.is_forbidden() => {}
@@ -130,7 +130,7 @@ pub async fn read(session: Arc<Session>, namespaces: BTreeSet<String>) -> Result
     for namespace in namespaces {
         let path =
             format!("/api/v1/namespaces/{}/events?fieldSelector={fields}&limit=500", escape(&namespace));
-        match session.api.json(Call::get(path)).await {
+        match session.api.json(Call::get(path).most(MAX_PAGE)).await {
             Ok(list) => {
                 readable = true;
                 let names = list["items"].as_array().into_iter().flatten();

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
-use super::api::{Api, Call};
+use super::api::{Api, Call, MAX_PAGE};
 use super::error::ApiError;
+use super::read;
 use fairlead_core::model::object::{GroupKind, ObjectKey};
 use fairlead_core::plan::Scope;
 
@@ -40,6 +42,7 @@ pub struct Discovery {
 #[derive(Default)]
 struct GroupList {
     kind: String,
+    #[serde(deserialize_with = "groups")]
     items: Vec<Group>,
 }
 
@@ -47,6 +50,7 @@ struct GroupList {
 #[serde(default)]
 struct Group {
     metadata: GroupMeta,
+    #[serde(deserialize_with = "versions")]
     versions: Vec<Version>,
 }
 
@@ -60,6 +64,7 @@ struct GroupMeta {
 #[serde(default)]
 struct Version {
     version: String,
+    #[serde(deserialize_with = "resources")]
     resources: Vec<RawResource>,
     freshness: String,
 }
@@ -70,6 +75,7 @@ struct RawResource {
     resource: String,
     response_kind: Option<ResponseKind>,
     scope: String,
+    #[serde(deserialize_with = "verbs")]
     verbs: Vec<String>,
 }
 
@@ -77,6 +83,37 @@ struct RawResource {
 #[serde(default)]
 struct ResponseKind {
     kind: String,
+}
+
+/// Most groups of a cluster, versions of a group, kinds of a version, and kinds in all versions together. Large
+/// clusters have a few hundred groups and 2,000 kinds.
+const MAX_GROUPS: usize = 5_000;
+const MAX_VERSIONS: usize = 100;
+const MAX_KINDS: usize = 5_000;
+const MAX_ALL: usize = 20_000;
+/// Most verbs of a kind.
+const MAX_VERBS: usize = 50;
+/// Longest name of a group, version, kind or resource, in bytes.
+const MAX_NAME: usize = 253;
+/// Where a server must be asked for each version: how long that may take, as a whole.
+const ONE_BY_ONE_TIMEOUT: Duration = Duration::from_secs(120);
+
+fn groups<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<Group>, D::Error> {
+    read::bounded(reader, MAX_GROUPS, |_| true)
+}
+
+fn versions<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<Version>, D::Error> {
+    read::bounded(reader, MAX_VERSIONS, |_| true)
+}
+
+fn verbs<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<String>, D::Error> {
+    read::first(reader, MAX_VERBS)
+}
+
+/// What names no kind is dropped as it is read.
+fn resources<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<RawResource>, D::Error> {
+    let named = |raw: &RawResource| raw.response_kind.as_ref().is_some_and(|kind| !kind.kind.is_empty());
+    read::bounded(reader, MAX_KINDS, named)
 }
 
 /// What clusters serve, by their answers: those of a fleet mostly serve the same, which is then read and held once.
@@ -99,8 +136,8 @@ impl Discoveries {
 impl Discovery {
     /// Reads what a cluster serves; the same as in `shared` if it is answered in the same words.
     pub async fn read(api: &Api, shared: &Discoveries) -> Result<Arc<Self>, ApiError> {
-        let core = api.call(Call::get("/api").accept(AGGREGATED));
-        let groups = api.call(Call::get("/apis").accept(AGGREGATED));
+        let core = api.call(Call::get("/api").accept(AGGREGATED).most(MAX_PAGE));
+        let groups = api.call(Call::get("/apis").accept(AGGREGATED).most(MAX_PAGE));
         let (core, groups) = futures::future::try_join(core, groups).await?;
         let mut hasher = blake3::Hasher::new();
         // The first one's length tells where it ends.
@@ -116,14 +153,24 @@ impl Discovery {
             } else {
                 // Those answers say only where to ask on.
                 whole = false;
-                found.read_one_by_one(api, &body).await?;
+                let (limit, asked) = (ONE_BY_ONE_TIMEOUT, found.read_one_by_one(api, &body));
+                tokio::time::timeout(limit, asked).await.unwrap_or(Err(ApiError::Timeout(limit)))?;
             }
+            found.is_not_too_much()?;
         }
         let found = Arc::new(found);
         if whole {
             shared.put(answers, &found);
         }
         Ok(found)
+    }
+
+    fn is_not_too_much(&self) -> Result<(), ApiError> {
+        let all: usize = self.kinds.values().map(Vec::len).sum();
+        if all > MAX_ALL || self.unknown_groups.len() > MAX_GROUPS {
+            return Err(ApiError::TooMany(MAX_ALL));
+        }
+        Ok(())
     }
 
     fn add_group(&mut self, group: Group) {
@@ -152,6 +199,10 @@ impl Discovery {
         namespaced: bool,
         verbs: &[String],
     ) {
+        // Nothing of ours has such a name.
+        if [group, version, &kind, &plural].iter().any(|name| name.len() > MAX_NAME) {
+            return;
+        }
         let can = |verb: &str| verbs.iter().any(|v| v == verb);
         let resource = Resource {
             group: group.to_owned(),
@@ -226,6 +277,7 @@ struct OldResource {
     name: String,
     kind: String,
     namespaced: bool,
+    #[serde(deserialize_with = "verbs")]
     verbs: Vec<String>,
 }
 
@@ -249,9 +301,11 @@ impl Discovery {
                 Err(error) if error.is_not_found() => continue,
                 Err(error) => return Err(error),
             };
-            for raw in list.resources.into_iter().filter(|r| !r.name.contains('/')) {
+            let named = |r: &OldResource| !r.kind.is_empty() && !r.name.contains('/');
+            for raw in list.resources.into_iter().filter(named) {
                 self.add(&group, &version, raw.kind, raw.name, raw.namespaced, &raw.verbs);
             }
+            self.is_not_too_much()?;
         }
         Ok(())
     }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::answers::{Class, Rule, Verb, Verdict, classify};
 use super::fields::{FieldConflict, conflicts};
+use super::read;
 use super::text::{chain, clean};
 use fairlead_core::model::object::ObjectKey;
 
@@ -23,6 +24,8 @@ pub enum ApiError {
     Decode(#[source] serde_json::Error),
     #[error("an answer larger than {0} bytes")]
     TooLarge(usize),
+    #[error("a list of more than {0} items, or one without an end")]
+    TooMany(usize),
     #[error("not a valid request")]
     Request(#[from] http::Error),
     /// Not sent: an emergency stop stands.
@@ -71,8 +74,16 @@ struct RawStatus {
 #[serde(default, rename_all = "camelCase")]
 struct RawDetails {
     kind: Option<String>,
-    causes: Option<Vec<StatusCause>>,
+    #[serde(deserialize_with = "first_causes")]
+    causes: Vec<StatusCause>,
     retry_after_seconds: Option<u64>,
+}
+
+/// Causes of a refusal that are read.
+const MAX_CAUSES: usize = 1_000;
+
+fn first_causes<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<StatusCause>, D::Error> {
+    read::first(reader, MAX_CAUSES)
 }
 
 impl Status {
@@ -82,7 +93,7 @@ impl Status {
         match serde_json::from_slice::<RawStatus>(body) {
             Ok(raw) if raw.kind == "Status" => {
                 let details = raw.details.unwrap_or_default();
-                let causes = details.causes.unwrap_or_default();
+                let causes = details.causes;
                 Self {
                     code,
                     verb: Verb::default(),
@@ -151,7 +162,7 @@ impl ApiError {
         match self {
             Self::Transport(_) | Self::Timeout(_) => Meaning::Unreachable(chain(self)),
             Self::Stopped => Meaning::Stopped,
-            Self::Decode(_) | Self::TooLarge(_) => {
+            Self::Decode(_) | Self::TooLarge(_) | Self::TooMany(_) => {
                 Meaning::Stalled { reason: chain(self), retry_after: None }
             }
             Self::Request(_) => Meaning::Refused(chain(self)),
@@ -174,6 +185,11 @@ impl ApiError {
 
     pub fn is_conflict(&self) -> bool {
         self.is(&[Class::Stale, Class::FieldConflict])
+    }
+
+    /// Whether the version that was asked for is forgotten.
+    pub fn is_expired(&self) -> bool {
+        self.is(&[Class::Expired])
     }
 
     /// Whether the connection itself is in doubt.
@@ -211,7 +227,9 @@ impl ApiError {
     pub fn repeated(&self) -> (Verdict, &'static str) {
         match self {
             Self::Status(status) => (status.rule().repeated, status.rule().advice),
-            Self::Decode(_) | Self::TooLarge(_) => (Verdict::Person, "look at what serves this kind"),
+            Self::Decode(_) | Self::TooLarge(_) | Self::TooMany(_) => {
+                (Verdict::Person, "look at what serves this kind")
+            }
             _ => (Verdict::Again, ""),
         }
     }

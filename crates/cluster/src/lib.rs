@@ -30,8 +30,10 @@ mod lanes;
 mod ledger;
 mod limit;
 mod live;
+mod memory;
 mod observe;
 mod orders;
+mod read;
 mod session;
 mod stamp;
 mod take_over;
@@ -45,6 +47,7 @@ pub use connect::{Connector, FirstOf, KubeconfigFolder};
 pub use credentials::ConnectError;
 pub use discovery::Discoveries;
 pub use ledger::{Converged, Ledger, LedgerDamage, set_id};
+pub use memory::Memory;
 pub use observe::ObserveLayer;
 pub use observe::RequestObserver;
 pub use orders::{

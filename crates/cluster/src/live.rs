@@ -7,13 +7,14 @@ use futures::StreamExt as _;
 use serde_json::Value;
 
 use super::answers::Class;
-use super::api::{Call, LIST_TIMEOUT};
+use super::api::{Call, MAX_PAGE, most_of};
 use super::causes::look;
 use super::discovery::{Discovery, Resource, escape};
 use super::error::ApiError;
 use super::health::Observer;
 use super::ledger::{PART_OF, set_id};
 use super::orders::{Ailment, LiveError, LiveView, Question};
+use super::read;
 use super::session::Session;
 use super::text::chain;
 use fairlead_core::model::name::FleetName;
@@ -23,8 +24,9 @@ use fairlead_core::plan::{self, Inventory, Observed, Sibling};
 
 /// Requests at a time.
 const AT_ONCE: usize = 8;
-/// Objects in one page of a list.
-const PAGE: usize = 500;
+/// What all objects that are shown may weigh in memory, and what for each object that is known beside that.
+const MAX_VIEW: usize = 256 << 20;
+const FOR_EACH: usize = 128 << 10;
 
 /// Answers one question.
 pub async fn answer(session: Arc<Session>, question: Question) {
@@ -77,7 +79,8 @@ async fn view(session: &Session, fleet: &FleetName, release: &Release) -> Result
     };
     let old = session.discovery().await.map_err(|e| failed(&e))?;
     let discovery = session.rediscover(&old).await.map_err(|e| failed(&e))?;
-    let mut reader = Reader { session, set: &set, objects: BTreeMap::new(), unread: BTreeSet::new() };
+    let mut reader =
+        Reader { session, set: &set, objects: BTreeMap::new(), unread: BTreeSet::new(), most: 0, left: 0 };
     reader.read(release, &inventory, &discovery).await.map_err(|e| failed(&e))?;
     let Reader { objects, unread, .. } = reader;
     let manager = session.settings.manager();
@@ -98,6 +101,10 @@ struct Reader<'a> {
     set: &'a str,
     objects: BTreeMap<ObjectKey, Value>,
     unread: BTreeSet<GroupKind>,
+    /// Most objects of a kind.
+    most: usize,
+    /// What objects may still weigh.
+    left: usize,
 }
 
 impl Reader<'_> {
@@ -111,6 +118,9 @@ impl Reader<'_> {
         let wanted = release.objects().map(|(_, object)| (object.key.group_kind(), object.version.as_str()));
         let had = inventory.objects.iter().map(|(key, entry)| (key.group_kind(), entry.version.as_str()));
         let kinds: BTreeMap<GroupKind, &str> = had.chain(wanted).collect();
+        let known = inventory.objects.len() + release.objects().count();
+        self.most = most_of(known);
+        self.left = known.saturating_mul(FOR_EACH).saturating_add(MAX_VIEW);
         for (kind, version) in kinds {
             match discovery.find(&kind, version) {
                 Some(resource) if resource.watchable => self.list(resource).await?,
@@ -131,7 +141,7 @@ impl Reader<'_> {
         let missing: Vec<_> = resolved.filter(|(_, key)| !self.objects.contains_key(key)).collect();
         let (session, unread) = (self.session, &self.unread);
         let reads = missing.into_iter().map(|(path, key)| async move {
-            match session.api.json(Call::get(path)).await {
+            match session.api.json(Call::get(path).most(MAX_PAGE)).await {
                 Err(error) if error.is_not_found() => Ok(None),
                 Err(ApiError::Status(status)) if status.code == 403 => Ok(None),
                 Err(ApiError::Status(status)) if unread.contains(&key.group_kind()) => {
@@ -151,26 +161,29 @@ impl Reader<'_> {
     async fn list(&mut self, resource: &Resource) -> Result<(), ApiError> {
         let kind = resource.group_kind();
         let selector = escape(&format!("{PART_OF}={}", self.set));
-        let mut token = String::new();
-        loop {
-            let path = format!("{}?labelSelector={selector}&limit={PAGE}&continue={token}", resource.all());
-            let page = match self.session.api.json(Call::get(path).timeout(LIST_TIMEOUT)).await {
-                // It is about this kind alone, whatever it is: others are read.
-                Err(ApiError::Status(status)) if status.rule().class != Class::Unauthorized => {
-                    self.objects.retain(|key, _| key.group_kind() != kind);
-                    self.unread.insert(kind);
-                    return Ok(());
-                }
-                other => other?,
-            };
-            for item in page["items"].as_array().into_iter().flatten() {
-                self.objects.insert(key_of(&kind, item), item.clone());
+        let path = format!("{}?labelSelector={selector}", resource.all());
+        let (mut found, mut weight, left) = (Vec::new(), 0, self.left);
+        let take = |item: Value| {
+            weight += read::weight(&item);
+            found.push((key_of(&kind, &item), item));
+            weight <= left
+        };
+        let listed = self.session.api.list(&path, "application/json", self.most, take).await;
+        match listed {
+            Ok(_) => {
+                self.left -= weight;
+                self.objects.extend(found);
             }
-            token = escape(page["metadata"]["continue"].as_str().unwrap_or_default());
-            if token.is_empty() {
-                return Ok(());
+            // It is about this kind alone, whatever it is: others are read.
+            Err(ApiError::Status(status)) if status.rule().class != Class::Unauthorized => {
+                self.unread.insert(kind);
             }
+            Err(ApiError::TooMany(_) | ApiError::Decode(_) | ApiError::TooLarge(_)) => {
+                self.unread.insert(kind);
+            }
+            Err(error) => return Err(error),
         }
+        Ok(())
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::brake::Brake;
 use super::discovery::Discoveries;
+use super::memory::Memory;
 use fairlead_core::model::assignment::{Assignment, ClusterPolicy};
 use fairlead_core::model::fleet::OnRemoval;
 use fairlead_core::model::name::{FleetName, InstanceName, TargetName};
@@ -52,6 +53,8 @@ pub struct WorkerSettings {
     pub contest_window: Duration,
     /// Shared by all workers.
     pub brake: Brake,
+    /// What all clusters' answers may take; shared by all workers.
+    pub memory: Memory,
     pub discoveries: Discoveries,
 }
 
@@ -68,6 +71,7 @@ impl WorkerSettings {
             contest_heals: 5,
             contest_window: Duration::from_secs(3_600),
             brake: Brake::default(),
+            memory: Memory::default(),
             discoveries: Discoveries::default(),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::api::{Api, Call, LIST_TIMEOUT, METADATA_LIST};
+use super::api::{Api, Call, MAX_PAGE, METADATA_LIST, most_of};
 use super::causes::Doubt;
 use super::connect::Connector;
 use super::discovery::{Discovery, escape};
@@ -21,6 +21,9 @@ use fairlead_core::plan::{Origin, Sibling};
 
 /// Ledgers by the name of their fleet; one that can't be read as its damage.
 pub type Ledgers = BTreeMap<String, Result<Stored, LedgerDamage>>;
+
+/// Most definitions of one group that are looked at.
+const MAX_CRDS_OF_A_GROUP: usize = 1_000;
 
 /// Why there is no session, or why it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +63,7 @@ impl Session {
     ) -> Result<(Self, Ledgers), Lost> {
         let client =
             connector.connect(&settings.target).await.map_err(|error| Lost::Offline(chain(&error)))?;
-        let api = Api::new(client, &settings.user_agent(), settings.brake.clone());
+        let api = Api::new(client, &settings.user_agent(), settings.brake.clone(), settings.memory.share());
         let store = LedgerStore::new(api.clone(), settings.instance.clone());
         let (identity, ledgers) = futures::future::try_join(read_identity(&api), store.list())
             .await
@@ -165,18 +168,21 @@ impl Session {
     /// later, at the start of a server too. What can't be read is not known.
     pub async fn may_still_be_served(&self, kind: &GroupKind) -> bool {
         const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-        let list = match self.api.json(Call::get(CRDS).accept(METADATA_LIST).timeout(LIST_TIMEOUT)).await {
-            Ok(list) => list,
+        let ending = format!(".{}", kind.group);
+        let mut names = Vec::new();
+        let take = |item: Value| {
+            let name = item["metadata"]["name"].as_str().filter(|name| name.ends_with(&ending));
+            let stays = item["metadata"]["deletionTimestamp"].is_null();
+            names.extend(name.filter(|_| stays).map(str::to_owned));
+            names.len() <= MAX_CRDS_OF_A_GROUP
+        };
+        match self.api.list(CRDS, METADATA_LIST, most_of(0), take).await {
+            Ok(_) => {}
             Err(ApiError::Status(status)) if matches!(status.code, 403 | 404) => return false,
             Err(_) => return true,
-        };
-        let ending = format!(".{}", kind.group);
-        let items = list["items"].as_array().into_iter().flatten();
-        let names = items.filter(|item| item["metadata"]["deletionTimestamp"].is_null());
-        for name in
-            names.filter_map(|item| item["metadata"]["name"].as_str()).filter(|n| n.ends_with(&ending))
-        {
-            let crd = self.api.json(Call::get(format!("{CRDS}/{}", escape(name)))).await;
+        }
+        for name in names {
+            let crd = self.api.json(Call::get(format!("{CRDS}/{}", escape(&name))).most(MAX_PAGE)).await;
             let other = |crd: &Value| {
                 let versions = crd["spec"]["versions"].as_array().into_iter().flatten();
                 crd["spec"]["names"]["kind"] != kind.kind.as_str()

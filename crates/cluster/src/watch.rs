@@ -8,16 +8,19 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::api::{Api, Call, LIST_TIMEOUT, METADATA_LIST, METADATA_ONLY};
+use super::api::{Api, Call, METADATA_LIST, METADATA_ONLY, usable};
 use super::backoff::{Backoff, jitter};
 use super::discovery::{Resource, escape};
 use super::error::{ApiError, Status};
 use super::health::{Observer, Reduced, needs_whole};
+use super::memory::{Room, Taken};
+use super::read;
 use fairlead_core::model::fleet::IgnoredPath;
 use fairlead_core::model::object::{GroupKind, ObjectKey};
 
-/// Objects in one page of a list: of metadata, and whole.
-const PAGE: (usize, usize) = (2_000, 1_000);
+/// Bytes of events that are read at once, and then in a second: nobody's objects change faster for long.
+const BURST: usize = 64 << 20;
+const RATE: usize = 8 << 20;
 /// How long the server is asked to keep a watch open; jittered.
 const WATCH_FOR: Duration = Duration::from_secs(540);
 /// How much later than asked a watch may end before it counts as dead.
@@ -40,6 +43,10 @@ pub enum News {
         kind: GroupKind,
         found: Vec<Reduced>,
         version: u64,
+        /// The server went back to an older state: versions that were seen before say nothing any more.
+        went_back: bool,
+        /// The room that it takes until it is heard.
+        _room: Taken,
     },
     Seen(Box<Reduced>),
     /// Gone, or our label was taken off it.
@@ -78,6 +85,34 @@ pub struct Watch {
     pub set: Arc<str>,
     pub manager: Arc<str>,
     pub ignored: Arc<[IgnoredPath]>,
+    /// What lists may bring.
+    pub room: Arc<Room>,
+}
+
+/// How much of a watch may be read now.
+struct Pace {
+    left: usize,
+    since: Instant,
+}
+
+impl Pace {
+    fn new(since: Instant) -> Self {
+        Self { left: BURST, since }
+    }
+
+    /// Waits until so many bytes may be worked on.
+    async fn take(&mut self, bytes: usize) {
+        let second = Duration::from_secs(1);
+        if self.left < bytes {
+            tokio::time::sleep_until(self.since + second).await;
+        }
+        let seconds = usize::try_from(self.since.elapsed().as_secs()).unwrap_or(usize::MAX);
+        if seconds > 0 {
+            self.left = self.left.saturating_add(RATE.saturating_mul(seconds)).min(BURST);
+            self.since = Instant::now();
+        }
+        self.left = self.left.saturating_sub(bytes);
+    }
 }
 
 /// Why a watch must start over with a list.
@@ -92,10 +127,16 @@ impl Watch {
     /// Lists and watches until nobody listens any more.
     pub async fn run(self, news: mpsc::Sender<News>) {
         let mut backoff = Backoff::new(AGAIN);
+        let mut newest = 0;
         loop {
             let started = Instant::now();
-            let stop = match self.list(&news).await {
-                Ok(version) => self.follow(version, &news).await,
+            let stop = match self.list(newest, &news).await {
+                Ok(mut version) => {
+                    newest = version_number(&version);
+                    let stop = self.follow(&mut version, &news).await;
+                    newest = newest.max(version_number(&version));
+                    stop
+                }
                 Err(stop) => stop,
             };
             if started.elapsed() >= STEADY {
@@ -155,45 +196,42 @@ impl Watch {
         observer.reduce(&self.resource.group_kind(), object)
     }
 
-    async fn list(&self, news: &mpsc::Sender<News>) -> Result<String, Stop> {
-        let (accept, limit) =
-            if self.whole() { ("application/json", PAGE.1) } else { (METADATA_LIST, PAGE.0) };
-        let mut found = Vec::new();
-        let mut token = String::new();
-        let version = loop {
-            let mut query = format!("limit={limit}");
-            if !token.is_empty() {
-                query.push_str("&continue=");
-                query.push_str(&escape(&token));
-            }
-            let call = Call::get(self.path(&query)).accept(accept).timeout(LIST_TIMEOUT);
-            let page = match self.api.json(call).await {
-                Ok(page) => page,
-                // The list's version is gone: begin again.
-                Err(ApiError::Status(status)) if status.code == 410 && !token.is_empty() => {
-                    return Err(Stop::Relist);
-                }
-                Err(error) => return Err(Stop::Failed(error)),
-            };
-            found.extend(page["items"].as_array().into_iter().flatten().filter_map(|item| self.reduce(item)));
-            token = page["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
-            if token.is_empty() {
-                break page["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
-            }
+    /// Lists the kind; `newest` is the newest version that was heard before.
+    async fn list(&self, newest: u64, news: &mpsc::Sender<News>) -> Result<String, Stop> {
+        let accept = if self.whole() { "application/json" } else { METADATA_LIST };
+        let selector = escape(&format!("{}={}", super::ledger::PART_OF, self.set));
+        let path = format!("{}?labelSelector={selector}", self.resource.all());
+        let (mut found, mut room) = (Vec::new(), self.room.begin());
+        let take = |item: Value| {
+            let Some(reduced) = self.reduce(&item) else { return true };
+            let fits = room.take(reduced.units());
+            found.push(reduced);
+            fits
         };
-        let listed =
-            News::Listed { kind: self.resource.group_kind(), found, version: version_number(&version) };
+        let version = match self.api.list(&path, accept, self.room.most(), take).await {
+            Ok(version) => version,
+            // The list's version is gone: begin again.
+            Err(error) if error.is_expired() => return Err(Stop::Relist),
+            Err(error) => return Err(Stop::Failed(error)),
+        };
+        let number = version_number(&version);
+        let went_back = 0 < number && number < newest;
+        let kind = self.resource.group_kind();
+        if went_back {
+            tracing::warn!(%kind, number, newest, "the API server went back to an older version");
+        }
+        let listed = News::Listed { kind, found, version: number, went_back, _room: room };
         news.send(listed).await.map_err(|_| Stop::Over)?;
         Ok(version)
     }
 
     /// Watches from a version on; a stream that ends is taken up where it ended.
-    async fn follow(&self, mut version: String, news: &mpsc::Sender<News>) -> Stop {
+    async fn follow(&self, version: &mut String, news: &mpsc::Sender<News>) -> Stop {
         let mut backoff = Backoff::new(AGAIN);
         let mut failures = 0;
         loop {
             let started = Instant::now();
-            let ended = self.stream(&mut version, news).await;
+            let ended = self.stream(version, news).await;
             if started.elapsed() >= STEADY {
                 backoff.reset();
             }
@@ -231,13 +269,18 @@ impl Watch {
         })?;
         let mut lines = std::pin::pin!(lines);
         let end = Instant::now() + asked + WATCH_GRACE;
+        let mut pace = Pace::new(Instant::now());
         loop {
             let until = end.min(Instant::now() + SILENCE);
             // A stream that neither speaks nor ends is as good as gone: take it up anew.
             let Ok(line) = tokio::time::timeout_at(until, lines.next()).await else { return Ok(()) };
             let Some(line) = line else { return Ok(()) };
-            let event: Value = serde_json::from_slice(&line.map_err(Stop::Failed)?)
-                .map_err(|error| Stop::Failed(ApiError::Decode(error)))?;
+            let line = line.map_err(Stop::Failed)?;
+            pace.take(line.bytes.len()).await;
+            let event = read::tree(&line.bytes, read::MAX_TREE);
+            let event = event.map_err(|error| Stop::Failed(ApiError::Decode(error)))?;
+            // Whoever waits for its memory must not wait for whoever hears the news.
+            drop(line);
             self.event(&event, version, news).await?;
         }
     }
@@ -259,7 +302,7 @@ impl Watch {
             return Err(Stop::Failed(ApiError::Status(Box::new(status))));
         }
         if let Some(at) = object["metadata"]["resourceVersion"].as_str() {
-            at.clone_into(version);
+            *version = usable(at.to_owned()).map_err(Stop::Failed)?;
         }
         // Bookmarks are nearly all that an idle fleet hears, and tell nothing more than the version.
         if !matches!(kind, "ADDED" | "MODIFIED" | "DELETED") {

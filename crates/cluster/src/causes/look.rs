@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::pods::suspect;
 use super::{Doubt, Evidence, told};
-use crate::api::Call;
+use crate::api::{Call, MAX_PAGE};
 use crate::discovery::{Discovery, escape};
 use crate::health::needs_whole;
 use crate::session::Session;
@@ -98,7 +98,7 @@ impl Reader<'_> {
     /// One request, while the budget lasts. A refusal for want of rights is noted for `what`.
     async fn get(&mut self, path: String, what: &'static str) -> Option<Value> {
         self.left = self.left.checked_sub(1)?;
-        match self.session.api.json(Call::get(path).timeout(BUDGET)).await {
+        match self.session.api.json(Call::get(path).timeout(BUDGET).most(MAX_PAGE)).await {
             Ok(answer) => Some(answer),
             Err(error) => {
                 if error.is_forbidden() && !what.is_empty() && !self.evidence.forbidden.contains(&what) {

@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::finished::is_job;
-use crate::api::Api;
+use crate::api::{Api, most_of};
 use crate::discovery::Resource;
 use crate::error::ApiError;
-use crate::health::{Reduced, Verdict, needs_whole};
+use crate::health::{Reduced, Verdict, needs_whole, units};
+use crate::memory::Room;
 use crate::text::chain;
 use crate::watch::{News, Watch, version_number};
 use fairlead_core::model::fleet::IgnoredPath;
@@ -23,6 +25,15 @@ pub struct Seen {
     pub object: ObservedObject,
     pub verdict: Verdict,
 }
+
+impl Seen {
+    fn units(&self, key: &ObjectKey) -> usize {
+        units(key, &self.object, &self.verdict)
+    }
+}
+
+/// How long a kind is left alone of which a server sent more than may be kept.
+const AFTER_TOO_MANY: Duration = Duration::from_secs(300);
 
 /// What changed.
 #[derive(Debug)]
@@ -49,6 +60,12 @@ pub struct Eye {
     set: Arc<str>,
     manager: Arc<str>,
     ignored: Arc<[IgnoredPath]>,
+    /// What may be kept, and what lists may bring.
+    room: Arc<Room>,
+    /// What is kept, in units of the room.
+    kept: usize,
+    /// A kind went over what may be kept since the news before.
+    overran: bool,
     seen: BTreeMap<ObjectKey, Seen>,
     /// Of what was seen, those that a person keeps from being healed until some time.
     glass: BTreeSet<ObjectKey>,
@@ -73,6 +90,9 @@ impl Eye {
             set,
             manager: Arc::from(manager),
             ignored: Arc::from([]),
+            room: Room::new(most_of(0)),
+            kept: 0,
+            overran: false,
             seen: BTreeMap::new(),
             glass: BTreeSet::new(),
             unbound: BTreeSet::new(),
@@ -87,7 +107,9 @@ impl Eye {
     }
 
     /// Watches just these kinds, with these ignored paths. Watches that go on are left alone.
-    pub fn look_at(&mut self, resources: Vec<Resource>, ignored: &[IgnoredPath]) {
+    /// `known` objects are ours or are to be.
+    pub fn look_at(&mut self, resources: Vec<Resource>, ignored: &[IgnoredPath], known: usize) {
+        self.room.set_most(most_of(known));
         if *self.ignored != *ignored {
             // What was seen was reduced by other rules.
             self.close();
@@ -114,15 +136,24 @@ impl Eye {
         if self.watches.contains_key(&kind) {
             return;
         }
+        let handle = self.watch(resource.clone(), Duration::ZERO);
+        self.watches.insert(kind, (resource, handle));
+    }
+
+    fn watch(&mut self, resource: Resource, wait: Duration) -> AbortHandle {
         let watch = Watch {
             api: self.api.clone(),
-            resource: resource.clone(),
+            resource,
             set: Arc::clone(&self.set),
             manager: Arc::clone(&self.manager),
             ignored: Arc::clone(&self.ignored),
+            room: Arc::clone(&self.room),
         };
-        let handle = self.tasks.spawn(watch.run(self.sender.clone()));
-        self.watches.insert(kind, (resource, handle));
+        let sender = self.sender.clone();
+        self.tasks.spawn(async move {
+            tokio::time::sleep(wait).await;
+            watch.run(sender).await;
+        })
     }
 
     /// How the kinds are reached that are watched.
@@ -157,6 +188,7 @@ impl Eye {
         self.listed.remove(kind);
         self.unread.remove(kind);
         self.seen.retain(|key, _| !key.is(&kind.group, &kind.kind));
+        self.kept = self.seen.iter().map(|(key, seen)| seen.units(key)).sum();
         self.glass.retain(|key| !key.is(&kind.group, &kind.kind));
         self.unbound.retain(|key| !key.is(&kind.group, &kind.kind));
     }
@@ -169,6 +201,7 @@ impl Eye {
         self.listed.clear();
         self.unread.clear();
         self.seen.clear();
+        self.kept = 0;
         self.glass.clear();
         self.unbound.clear();
         // What old watches still had to say is not heard.
@@ -221,6 +254,9 @@ impl Eye {
         let mut next = Some(first);
         while let Some(news) = next {
             self.hear(news, &mut changes);
+            if std::mem::take(&mut self.overran) {
+                changes.push(Change::Unread);
+            }
             next = self.news.try_recv().ok();
         }
         while self.tasks.try_join_next().is_some() {}
@@ -229,7 +265,9 @@ impl Eye {
 
     fn hear(&mut self, news: News, changes: &mut Vec<Change>) {
         match news {
-            News::Listed { kind, found, version } => self.list(&kind, found, version, changes),
+            News::Listed { kind, found, version, went_back, _room } => {
+                self.list(&kind, found, version, went_back, changes);
+            }
             News::Seen(reduced) => {
                 if self.note(*reduced.clone()) {
                     changes.push(Change::Object(reduced.key));
@@ -238,7 +276,7 @@ impl Eye {
             News::Gone { key, version, finished } => {
                 let newer = |seen: &Seen| version_of(seen) > version && version > 0;
                 if !self.seen.get(&key).is_some_and(newer) {
-                    if is_job(&key) {
+                    if is_job(&key) && self.ended.len() < self.room.most() {
                         self.ended.insert(key.clone(), finished);
                     }
                     self.forget(&key);
@@ -262,13 +300,20 @@ impl Eye {
         }
     }
 
-    fn list(&mut self, kind: &GroupKind, found: Vec<Reduced>, version: u64, changes: &mut Vec<Change>) {
+    fn list(
+        &mut self,
+        kind: &GroupKind,
+        found: Vec<Reduced>,
+        version: u64,
+        went_back: bool,
+        changes: &mut Vec<Change>,
+    ) {
         let there: BTreeSet<&ObjectKey> = found.iter().map(|reduced| &reduced.key).collect();
         // What we wrote after the list was made is not missing from it.
         let missing = |(key, seen): &(&ObjectKey, &Seen)| {
             key.is(&kind.group, &kind.kind)
                 && !there.contains(key)
-                && (version == 0 || version_of(seen) <= version)
+                && (version == 0 || went_back || version_of(seen) <= version)
         };
         let vanished: Vec<ObjectKey> = self.seen.iter().filter(missing).map(|(key, _)| key.clone()).collect();
         for key in vanished {
@@ -278,15 +323,20 @@ impl Eye {
             self.forget(&key);
             changes.push(Change::Vanished(key));
         }
+        let was_unread = self.unread.remove(kind).is_some();
         for reduced in found {
             let key = reduced.key.clone();
+            if went_back {
+                self.forget(&key);
+            }
             if self.note(reduced) {
                 changes.push(Change::Object(key));
             }
         }
-        let was_unread = self.unread.remove(kind).is_some();
-        self.listed.insert(kind.clone());
-        changes.push(Change::Listed { kind: kind.clone(), was_unread });
+        if !self.is_unread(kind) {
+            self.listed.insert(kind.clone());
+            changes.push(Change::Listed { kind: kind.clone(), was_unread });
+        }
     }
 
     /// Takes what a watch or a read brought, unless something newer is known. Whether it was news.
@@ -295,10 +345,7 @@ impl Eye {
         match self.seen.get(&reduced.key) {
             Some(known) if version_of(known) > version_of(&seen) && version_of(&seen) > 0 => false,
             Some(known) if known.object == seen.object && known.verdict == seen.verdict => false,
-            _ => {
-                self.keep(reduced.key, seen);
-                true
-            }
+            _ => self.keep_if_it_fits(reduced.key, seen),
         }
     }
 
@@ -323,6 +370,31 @@ impl Eye {
         self.keep(reduced.key, Seen { object: reduced.object, verdict: reduced.verdict });
     }
 
+    /// What is beyond the bound is not kept: a server that invents objects with our label gets no memory for them. Of
+    /// that kind not all is known then; it is listed again after a while.
+    fn keep_if_it_fits(&mut self, key: ObjectKey, seen: Seen) -> bool {
+        let most = self.room.most();
+        let (before, now) = (self.seen.get(&key).map_or(0, |seen| seen.units(&key)), seen.units(&key));
+        if now <= before || self.kept.saturating_sub(before).saturating_add(now) <= most {
+            self.keep(key, seen);
+            return true;
+        }
+        let kind = key.group_kind();
+        if !self.unread.contains_key(&kind) {
+            let reason = chain(&ApiError::TooMany(most));
+            tracing::warn!(%kind, reason, "objects of a kind can't be read");
+            self.unread.insert(kind.clone(), reason);
+            self.overran = true;
+            if let Some((resource, handle)) = self.watches.get(&kind) {
+                handle.abort();
+                let resource = resource.clone();
+                let handle = self.watch(resource.clone(), AFTER_TOO_MANY);
+                self.watches.insert(kind, (resource, handle));
+            }
+        }
+        false
+    }
+
     fn keep(&mut self, key: ObjectKey, seen: Seen) {
         self.ended.remove(&key);
         if seen.object.glass.is_some() {
@@ -335,7 +407,10 @@ impl Eye {
         } else {
             self.unbound.remove(&key);
         }
-        self.seen.insert(key, seen);
+        self.kept += seen.units(&key);
+        if let Some(before) = self.seen.insert(key.clone(), seen) {
+            self.kept -= before.units(&key);
+        }
     }
 
     /// Whether a Job that is gone had completed, if its end was seen.
@@ -345,7 +420,9 @@ impl Eye {
 
     /// Takes a read that found nothing.
     pub fn forget(&mut self, key: &ObjectKey) {
-        self.seen.remove(key);
+        if let Some(seen) = self.seen.remove(key) {
+            self.kept -= seen.units(key);
+        }
         self.glass.remove(key);
         self.unbound.remove(key);
     }

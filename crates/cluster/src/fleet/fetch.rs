@@ -2,17 +2,19 @@
 //! watch brings.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt as _;
+use serde_json::Value;
 
 use super::jobs::Hand;
 use crate::answers::Class;
-use crate::api::{Call, METADATA_LIST};
+use crate::api::{METADATA_LIST, most_of};
 use crate::discovery::{Discovery, Resource, escape};
 use crate::error::ApiError;
 use crate::health::{Observer, Reduced};
 use crate::ledger::PART_OF;
+use crate::memory::Room;
 use crate::orders::{Other, ReleaseMissing};
 use crate::session::Session;
 use fairlead_core::model::assignment::Assignment;
@@ -163,20 +165,32 @@ async fn recover(
     let resources: Vec<Resource> =
         discovery.kinds().map(|(_, r)| r.clone()).filter(|r| r.watchable).collect();
     let manager = cx.settings.manager();
+    let room_for = most_of(release.map_or(0, |release| release.objects().count()));
+    let room = Room::new(room_for);
+    let room = &Mutex::new(room.begin());
+    let manager = &manager;
     let lists = resources.into_iter().map(|resource| {
         let selector = escape(&format!("{PART_OF}={set}"));
         let path = format!("{}?labelSelector={selector}", resource.all());
+        let observer = Observer { manager, set: None, ignored: &[] };
         async move {
-            match cx.api.json(Call::get(path).accept(METADATA_LIST)).await {
+            let (kind, mut found) = (resource.group_kind(), Vec::new());
+            let take = |item: Value| {
+                let Some(reduced) = observer.reduce(&kind, &item) else { return true };
+                let fits = room.lock().unwrap_or_else(PoisonError::into_inner).take(reduced.units());
+                found.push(reduced);
+                fits
+            };
+            match cx.api.list(&path, METADATA_LIST, room_for, take).await {
                 // Kinds that nobody may list (or that are virtual) hold nothing of ours: we could not watch them.
-                Err(ApiError::Status(status)) if matches!(status.code, 403..=405) => Ok((resource, None)),
+                Err(ApiError::Status(status)) if matches!(status.code, 403..=405) => Ok((resource, Vec::new())),
                 // What there is of it stays, without a place in the ledger: it is never deleted.
                 Err(ApiError::Status(status)) if status.rule().class == Class::Trouble => {
-                    tracing::warn!(kind = %resource.group_kind(), error = %status, "the ledger is missing, and objects of a kind can't be read: they are not taken up");
-                    Ok((resource, None))
+                    tracing::warn!(%kind, error = %status, "the ledger is missing, and objects of a kind can't be read: they are not taken up");
+                    Ok((resource, Vec::new()))
                 }
                 Err(error) => Err(error),
-                Ok(list) => Ok((resource, Some(list))),
+                Ok(_) => Ok((resource, found)),
             }
         }
     });
@@ -184,10 +198,8 @@ async fn recover(
     let mut found = Vec::new();
     let layer = |key: &ObjectKey| layer_of(release, key);
     while let Some(list) = lists.next().await {
-        let (resource, Some(list)) = list? else { continue };
-        let observer = Observer { manager: &manager, set: None, ignored: &[] };
-        let items = list["items"].as_array().into_iter().flatten();
-        for reduced in items.filter_map(|item| observer.reduce(&resource.group_kind(), item)) {
+        let (resource, list) = list?;
+        for reduced in list {
             // It carries our label, but we set no field of it: somebody copied that.
             if reduced.object.fields.is_none() {
                 continue;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::api::{Call, LIST_TIMEOUT, METADATA_LIST, METADATA_ONLY};
+use crate::api::{Call, MAX_PAGE, METADATA_LIST, METADATA_ONLY, most_of};
 use crate::discovery::{Resource, escape};
 use crate::error::ApiError;
 use crate::health::{Observer, Reduced};
@@ -209,7 +209,7 @@ impl Hand {
     ) -> Done {
         let answer = async {
             let body = stamp::body(&object, &key, &self.set, &left_out).map_err(ApiError::Decode)?;
-            let live = match self.session.api.json(Call::get(resource.object(&key))).await {
+            let live = match self.session.api.json(Call::get(resource.object(&key)).most(MAX_PAGE)).await {
                 Err(error) if error.is_gone() => return Ok(None),
                 other => other?,
             };
@@ -298,7 +298,7 @@ impl Hand {
     pub async fn read(&self, resource: &Resource, key: &ObjectKey) -> Result<Option<Reduced>, ApiError> {
         let whole = crate::health::needs_whole(&resource.group_kind());
         let accept = if whole { JSON } else { METADATA_ONLY };
-        match self.session.api.json(Call::get(resource.object(key)).accept(accept)).await {
+        match self.session.api.json(Call::get(resource.object(key)).accept(accept).most(MAX_PAGE)).await {
             Err(error) if error.is_gone() => Ok(None),
             other => Ok(Some(self.reduce(resource, &other?)?)),
         }
@@ -313,17 +313,27 @@ impl Hand {
     ) -> Result<usize, ApiError> {
         let labelled = escape(&format!("{PART_OF}={}", self.set));
         let path = format!("{}?labelSelector={labelled}", resource.all());
-        let list = self.session.api.json(Call::get(path).accept(METADATA_LIST).timeout(LIST_TIMEOUT)).await?;
-        let mut copies = 0;
-        for item in list["items"].as_array().into_iter().flatten() {
-            let reduced = self.reduce(resource, item)?;
-            copies += usize::from(!known.contains(&reduced.key) && reduced.object.fields.is_none());
+        let (mut copies, mut failed) = (0_usize, None);
+        let take = |item: Value| {
+            match self.reduce(resource, &item) {
+                Ok(reduced) => {
+                    copies += usize::from(!known.contains(&reduced.key) && reduced.object.fields.is_none());
+                }
+                Err(error) => failed = Some(error),
+            }
+            failed.is_none()
+        };
+        let listed = self.session.api.list(&path, METADATA_LIST, most_of(known.len()), take).await;
+        if let Some(error) = failed {
+            return Err(error);
         }
+        listed?;
         let selector = escape(&format!("{PART_OF}!={}", self.set));
         let path = format!("{}?limit=500&labelSelector={selector}", resource.all());
-        let list = self.session.api.json(Call::get(path).accept(METADATA_LIST)).await?;
-        let more = list["metadata"]["remainingItemCount"].as_u64().and_then(|n| usize::try_from(n).ok());
-        Ok(copies + list["items"].as_array().map_or(0, Vec::len) + more.unwrap_or(0))
+        let mut others = 0_usize;
+        let list = self.session.api.page(Call::get(path).accept(METADATA_LIST), |_| others += 1).await?;
+        let more = list.remaining_item_count.and_then(|n| usize::try_from(n).ok());
+        Ok(copies.saturating_add(others).saturating_add(more.unwrap_or(0)))
     }
 
     /// Whether the cluster answers.

@@ -174,7 +174,9 @@ impl Fleet {
         let kinds: BTreeMap<GroupKind, &str> = had.chain(wanted).collect();
         let resources = kinds.iter().filter_map(|(kind, version)| discovery.find(kind, version)).cloned();
         let resources: Vec<Resource> = resources.collect();
-        self.eye.look_at(resources, &goal.assignment.policy.drift.ignore);
+        let known = self.stored.ledger.inventory.objects.len()
+            + goal.release.as_ref().map_or(0, |release| release.objects().count());
+        self.eye.look_at(resources, &goal.assignment.policy.drift.ignore, known);
         self.discovery = Some(discovery);
         self.phase = Phase::Observing;
     }

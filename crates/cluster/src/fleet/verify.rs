@@ -13,7 +13,7 @@ use super::jobs::{APPLY, Done, Hand};
 use super::run::State;
 use super::{Fleet, FleetEnd, Phase};
 use crate::answers::Verdict;
-use crate::api::{Call, LIST_TIMEOUT};
+use crate::api::{Call, MAX_PAGE, most_of};
 use crate::discovery::{Resource, escape};
 use crate::error::ApiError;
 use crate::ledger::PART_OF;
@@ -24,8 +24,7 @@ use fairlead_core::model::object::{GroupKind, ObjectKey};
 use fairlead_core::model::release::ReleaseObject;
 use fairlead_core::plan::Verb;
 
-/// Objects in one page of a list.
-const PAGE: usize = 500;
+const JSON: &str = "application/json";
 
 /// An object as it should be.
 pub struct Expected {
@@ -61,23 +60,36 @@ impl Hand {
         wrong: &mut Vec<ObjectKey>,
     ) -> Result<(), ApiError> {
         let selector = escape(&format!("{PART_OF}={}", self.set));
-        let mut token = String::new();
-        loop {
-            let path = format!("{}?labelSelector={selector}&limit={PAGE}&continue={token}", resource.all());
-            let page = self.session.api.json(Call::get(path).timeout(LIST_TIMEOUT)).await?;
-            for live in page["items"].as_array().into_iter().flatten() {
-                let name = |field: &str| live["metadata"][field].as_str().unwrap_or_default();
-                let key = ObjectKey::new(&resource.group, &resource.kind, name("namespace"), name("name"));
-                let Some(expected) = expected.get(&key) else { continue };
-                if !self.is_right(resource, &key, expected, live).await? {
-                    wrong.push(key);
-                }
+        let path = format!("{}?labelSelector={selector}", resource.all());
+        let mut differ = Vec::new();
+        let take = |live: Value| {
+            let name = |field: &str| live["metadata"][field].as_str().unwrap_or_default();
+            let key = ObjectKey::new(&resource.group, &resource.kind, name("namespace"), name("name"));
+            if expected.get(&key).is_some_and(|expected| !self.covers(&key, expected, &live)) {
+                differ.push(key);
             }
-            token = escape(page["metadata"]["continue"].as_str().unwrap_or_default());
-            if token.is_empty() {
-                return Ok(());
+            true
+        };
+        self.session.api.list(&path, JSON, most_of(expected.len()), take).await?;
+        for key in differ {
+            let Some(expected) = expected.get(&key) else { continue };
+            if !self.is_right(resource, &key, expected).await? {
+                wrong.push(key);
             }
         }
+        Ok(())
+    }
+
+    /// Whether everything that would be sent is in the live object.
+    fn covers(&self, key: &ObjectKey, expected: &Expected, live: &Value) -> bool {
+        let body = stamp::body(&expected.object, key, &self.set, &expected.leave_out);
+        body.is_ok_and(|body| {
+            // Items of lists don't say what they are.
+            let mut named = live.clone();
+            named["apiVersion"] = body["apiVersion"].clone();
+            named["kind"] = body["kind"].clone();
+            stamp::covers(&named, &body)
+        })
     }
 
     /// What is sent need not come back as it was sent (defaults, webhooks, quantities): where it differs, a dry run
@@ -87,19 +99,16 @@ impl Hand {
         resource: &Resource,
         key: &ObjectKey,
         expected: &Expected,
-        live: &Value,
     ) -> Result<bool, ApiError> {
+        let live = match self.session.api.json(Call::get(resource.object(key)).most(MAX_PAGE)).await {
+            // The watch tells.
+            Err(error) if error.is_gone() => return Ok(true),
+            other => other?,
+        };
         let body =
             stamp::body(&expected.object, key, &self.set, &expected.leave_out).map_err(ApiError::Decode)?;
-        // Items of lists don't say what they are.
-        let mut named = live.clone();
-        named["apiVersion"] = body["apiVersion"].clone();
-        named["kind"] = body["kind"].clone();
-        if stamp::covers(&named, &body) {
-            return Ok(true);
-        }
         let path = format!("{}&dryRun=All", self.apply_path(resource, key, true));
-        let call = Call::send(Method::PATCH, path, APPLY, body.to_string());
+        let call = Call::send(Method::PATCH, path, APPLY, body.to_string()).most(MAX_PAGE);
         let would = match self.session.api.json(call).await {
             Ok(would) => would,
             // A refusal is no drift; the next change will meet it.
@@ -108,7 +117,7 @@ impl Hand {
             }
             Err(error) => return Err(error),
         };
-        Ok(content(would) == content(named))
+        Ok(content(would) == content(live))
     }
 }
 

@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::text::clean;
 use fairlead_core::model::object::{GroupKind, is_built_in_group};
 
-pub use reduce::{Observer, Reduced};
+pub use reduce::{Observer, Reduced, units};
 
 /// What an object says about itself. Reasons are for people, cleaned of what an API server may put into them.
 #[derive(Debug, Clone, PartialEq, Eq)]

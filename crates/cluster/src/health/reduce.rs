@@ -22,6 +22,8 @@ const HOLD_UNTIL: &str = "fairlead.dev/hold-until";
 
 /// So many finalizers are named.
 const MOST_FINALIZERS: usize = 5;
+/// Other managers of an object that are remembered.
+const MANAGERS: usize = 32;
 
 /// What remains of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +31,31 @@ pub struct Reduced {
     pub key: ObjectKey,
     pub object: ObservedObject,
     pub verdict: Verdict,
+}
+
+impl Reduced {
+    /// What this takes in memory, in units of a KiB.
+    pub fn units(&self) -> usize {
+        units(&self.key, &self.object, &self.verdict)
+    }
+}
+
+/// What an object as it is kept takes in memory, in units of a KiB: one, and what its texts take beyond that.
+pub fn units(key: &ObjectKey, object: &ObservedObject, verdict: &Verdict) -> usize {
+    let names = key.name().len() + key.namespace().map_or(0, str::len);
+    let managers: usize = object.managers.iter().map(|name| name.len() + 32).sum();
+    let yielded: usize = object.yielded.iter().map(|path| path.len() + 32).sum();
+    let deletion = object.deletion.iter().flat_map(|deletion| &deletion.finalizers);
+    let glass = object.glass.iter().flat_map(|glass| &glass.by);
+    let said = match verdict {
+        Verdict::Progressing(why) | Verdict::Failed(why) => why.len(),
+        Verdict::Unbound(class) => class.as_ref().map_or(0, |class| class.len()),
+        Verdict::Healthy | Verdict::Terminating => 0,
+    };
+    let part_of = object.part_of.as_ref().map_or(0, |id| id.len());
+    let texts = object.uid.len() + object.resource_version.len() + part_of + said;
+    let lists = deletion.chain(glass).map(|text| text.len() + 32).sum::<usize>();
+    1 + (names + managers + yielded + texts + lists) / 1_024
 }
 
 /// Who looks, and what it ignores.
@@ -67,7 +94,11 @@ impl Observer<'_> {
             digest: annotation(DIGEST).and_then(|digest| digest.parse().ok()),
             part_of: metadata.get("labels").and_then(|l| l.get(PART_OF)?.as_str()).map(|id| self.shared(id)),
             fields: fields::our_digest(object, self.manager),
-            managers: fields::other_managers(object, self.manager).into_iter().map(Arc::from).collect(),
+            managers: fields::other_managers(object, self.manager)
+                .into_iter()
+                .take(MANAGERS)
+                .map(Arc::from)
+                .collect(),
             yielded: fields::yielded(object, self.manager, ignored.iter().map(|pattern| &**pattern)),
             prune_allowed: annotation(PRUNE) == Some("allow"),
             replace_allowed: annotation(REPLACE) == Some("allow"),

@@ -10,7 +10,7 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 use super::types::{Converged, FLEET_LABEL, INSTANCE_LABEL, Ledger, NAMESPACE, ledger_name, set_id};
@@ -25,8 +25,12 @@ use fairlead_core::plan::{Inventory, InventoryEntry};
 pub const CURRENT_FORMAT: u32 = 1;
 /// Largest piece: a ConfigMap may hold 1 MiB, and etcd takes 1.5 MB with base64 around it.
 pub const MAX_PART: usize = 700_000;
-/// Largest ledger when unpacked; a list of 100,000 objects has about 40 MB.
-const MAX_LEDGER: u64 = 256 << 20;
+/// Most bytes of all ledgers of a cluster when unpacked, and most objects of one; one of 100,000 objects has about
+/// 40 MB.
+pub const MAX_UNPACKED: usize = 96 << 20;
+const MAX_OBJECTS: usize = 200_000;
+/// Largest ledger as it is stored, in bytes of all its parts.
+const MAX_PACKED: usize = 32 << 20;
 const CONTENT: &str = "ledger.json.gz";
 const PARTS: &str = "parts";
 
@@ -69,6 +73,7 @@ struct File<'a> {
     #[serde(default)]
     orphaned: bool,
     layers: Cow<'a, [LayerId]>,
+    #[serde(deserialize_with = "rows")]
     objects: Vec<Row<'a>>,
 }
 
@@ -77,6 +82,10 @@ struct Row<'a> {
     #[serde(flatten)]
     key: ObjectKey,
     is: Cow<'a, InventoryEntry>,
+}
+
+fn rows<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<Row<'static>>, D::Error> {
+    crate::read::bounded(reader, MAX_OBJECTS, |_| true)
 }
 
 /// Which pieces hold a ledger that is too large for one.
@@ -99,6 +108,13 @@ pub fn encode(ledger: &Ledger, last_slot: char, max_part: usize) -> Result<Encod
     let name = ledger_name(&ledger.instance, &ledger.fleet);
     let unreadable = |reason: String| LedgerDamage::Unreadable { name: name.clone(), reason };
     let json = serde_json::to_vec(&to_file(ledger)).map_err(|e| unreadable(e.to_string()))?;
+    if json.len() > MAX_UNPACKED || ledger.inventory.objects.len() > MAX_OBJECTS {
+        // It could not be read again.
+        let (count, most) = (ledger.inventory.objects.len(), MAX_OBJECTS);
+        return Err(unreadable(format!(
+            "{count} objects are too many for one fleet on one cluster ({most})"
+        )));
+    }
     let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
     packer.write_all(&json).map_err(|e| unreadable(e.to_string()))?;
     let packed = packer.finish().map_err(|e| unreadable(e.to_string()))?;
@@ -208,12 +224,13 @@ fn from_file(file: File<'_>) -> Ledger {
     }
 }
 
-/// Unpacks a ledger from its `main` ConfigMap and whatever others were listed with it. Also says which slot holds
-/// its parts.
+/// Unpacks a ledger from its `main` ConfigMap and whatever others were listed with it, of `left` bytes at most. Also
+/// says which slot holds its parts.
 pub fn decode(
     instance: &InstanceName,
     main: &Value,
     others: &BTreeMap<String, &Value>,
+    left: &mut usize,
 ) -> Result<(Ledger, char), LedgerDamage> {
     let name = main["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     let unreadable = |reason: &dyn std::fmt::Display| LedgerDamage::Unreadable {
@@ -227,7 +244,13 @@ pub fn decode(
         return Err(LedgerDamage::Digest { name });
     }
     let mut json = Vec::new();
-    GzDecoder::new(&*packed).take(MAX_LEDGER).read_to_end(&mut json).map_err(|e| unreadable(&e))?;
+    let most = u64::try_from(*left).unwrap_or(u64::MAX).saturating_add(1);
+    GzDecoder::new(&*packed).take(most).read_to_end(&mut json).map_err(|e| unreadable(&e))?;
+    let Some(rest) = left.checked_sub(json.len()) else {
+        let reason = format!("unpacked, the ledgers here have more than {} MiB", MAX_UNPACKED >> 20);
+        return Err(unreadable(&reason));
+    };
+    *left = rest;
     let Format { format } = serde_json::from_slice(&json).map_err(|e| unreadable(&e))?;
     if format > CURRENT_FORMAT {
         return Err(LedgerDamage::NewerFormat { name, found: format });
@@ -258,6 +281,9 @@ fn packed(
         let part = part_name(name, split.slot, number);
         let missing = || LedgerDamage::PartMissing { name: name.to_owned(), part: part.clone() };
         all.extend(piece(others.get(&part).ok_or_else(missing)?)?);
+        if all.len() > MAX_PACKED {
+            return Err(unreadable(format!("it has more than {MAX_PACKED} bytes")));
+        }
     }
     Ok((all, split.slot))
 }

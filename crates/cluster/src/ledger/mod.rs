@@ -10,7 +10,7 @@ mod types;
 
 pub use encode::LedgerDamage;
 #[cfg(test)]
-pub(super) use encode::{decode, encode};
+pub(super) use encode::{MAX_UNPACKED, decode, encode};
 pub(super) use store::{LedgerStore, Stored, WriteError};
 pub(super) use types::PART_OF;
 pub use types::{Converged, Ledger, set_id};

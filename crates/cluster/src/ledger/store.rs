@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::super::api::{Api, Call, METADATA_ONLY};
 use super::super::discovery::escape;
 use super::super::error::ApiError;
-use super::encode::{Encoded, LedgerDamage, MAX_PART, decode, encode};
+use super::super::read;
+use super::encode::{Encoded, LedgerDamage, MAX_PART, MAX_UNPACKED, decode, encode};
 use super::types::{INSTANCE_LABEL, Ledger, NAMESPACE, ledger_name};
 use fairlead_core::model::name::{FleetName, InstanceName};
 
@@ -53,6 +54,10 @@ pub struct LedgerStore {
     instance: InstanceName,
 }
 
+/// Most records of ledgers, and what all of them together may weigh: a ledger of 100,000 objects has 3 MB as it is
+/// stored.
+const MAX_RECORDS: usize = 2_000;
+const MAX_STORED: usize = 128 << 20;
 const JSON: &str = "application/json";
 
 impl LedgerStore {
@@ -64,13 +69,22 @@ impl LedgerStore {
     pub async fn list(&self) -> Result<BTreeMap<String, Result<Stored, LedgerDamage>>, ApiError> {
         let selector = escape(&format!("{INSTANCE_LABEL}={}", self.instance));
         let path = format!("{}?labelSelector={selector}", maps());
-        let list = self.api.json(Call::get(path).timeout(super::super::api::LIST_TIMEOUT)).await?;
-        let items: Vec<&Value> = list["items"].as_array().into_iter().flatten().collect();
+        let (mut all, mut weight) = (Vec::new(), 0);
+        let take = |item: Value| {
+            weight += read::weight(&item);
+            all.push(item);
+            weight <= MAX_STORED
+        };
+        self.api.list(&path, JSON, MAX_RECORDS, take).await?;
+        let items: Vec<&Value> = all.iter().collect();
         let name = |item: &Value| item["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let by_name: BTreeMap<_, _> = items.iter().map(|item| (name(item), *item)).collect();
         let is_main = |item: &&&Value| item["metadata"]["labels"].get("applyset.kubernetes.io/id").is_some();
+        // What they hold unpacked is bounded as a whole: a small record may unpack to a large one.
+        let mut left = MAX_UNPACKED;
         let mains = items.iter().filter(is_main);
-        Ok(mains.map(|main| (fleet_of(main, &name(main)), self.stored(main, &by_name))).collect())
+        let read = |main: &&Value| (fleet_of(main, &name(main)), self.stored(main, &by_name, &mut left));
+        Ok(mains.map(read).collect())
     }
 
     /// The ledger of one fleet, as it is now.
@@ -78,8 +92,13 @@ impl LedgerStore {
         Ok(self.list().await?.remove(fleet.as_str()))
     }
 
-    fn stored(&self, main: &Value, all: &BTreeMap<String, &Value>) -> Result<Stored, LedgerDamage> {
-        let (ledger, slot) = decode(&self.instance, main, all)?;
+    fn stored(
+        &self,
+        main: &Value,
+        all: &BTreeMap<String, &Value>,
+        left: &mut usize,
+    ) -> Result<Stored, LedgerDamage> {
+        let (ledger, slot) = decode(&self.instance, main, all, left)?;
         let version =
             |item: &Value| item["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
         let prefix = format!("{}.", ledger_name(&ledger.instance, &ledger.fleet));

@@ -78,7 +78,8 @@ fn a_ledger_comes_back_as_it_was() {
     for max_part in [700_000, 500] {
         let encoded = encode(&ledger, 'a', max_part).unwrap();
         assert_eq!(encoded.parts.is_empty(), max_part == 700_000);
-        let again = decode(&ledger.instance, &encoded.main, &by_name(&encoded.parts)).unwrap();
+        let again =
+            decode(&ledger.instance, &encoded.main, &by_name(&encoded.parts), &mut { MAX_UNPACKED }).unwrap();
         assert_eq!((&again.0, again.1), (&ledger, encoded.slot));
         assert!(encoded.parts.iter().all(|p| p["binaryData"].to_string().len() < 1_000));
     }
@@ -99,7 +100,9 @@ fn a_split_ledger_never_mixes_with_the_one_before() {
 fn a_damaged_ledger_is_an_error_never_an_empty_one() {
     let good = ledger(100);
     let split = encode(&good, 'a', 500).unwrap();
-    let read = |main: &Value, parts: &[Value]| decode(&good.instance, main, &by_name(parts)).map(|_| ());
+    let read = |main: &Value, parts: &[Value]| {
+        decode(&good.instance, main, &by_name(parts), &mut { MAX_UNPACKED }).map(|_| ())
+    };
     assert!(matches!(read(&split.main, &split.parts[1..]), Err(LedgerDamage::PartMissing { .. })));
     let mut swapped = split.parts.clone();
     let (a, b) = (swapped[0]["binaryData"].take(), swapped[1]["binaryData"].take());
@@ -109,7 +112,7 @@ fn a_damaged_ledger_is_an_error_never_an_empty_one() {
     emptied["binaryData"] = serde_json::json!({});
     assert!(matches!(read(&emptied, &[]), Err(LedgerDamage::Unreadable { .. })));
     let whole = encode(&good, 'a', 700_000).unwrap().main;
-    let other = decode(&instance("other"), &whole, &BTreeMap::new());
+    let other = decode(&instance("other"), &whole, &BTreeMap::new(), &mut { MAX_UNPACKED });
     assert!(matches!(other, Err(LedgerDamage::Foreign { .. })));
 }
 
