@@ -296,7 +296,7 @@ mod tests {
         let read = |text: &str| first::<_, u8>(&mut serde_json::Deserializer::from_str(text), 2);
         assert_eq!(read("[1]").unwrap(), [1]);
         assert_eq!(read("[1,2,300,\"x\",{}]").unwrap(), [1, 2]);
-        assert_eq!(read("null").unwrap(), []);
+        assert!(read("null").unwrap().is_empty());
         assert!(read("{}").is_err() && read("[1,2,3").is_err());
     }
 

@@ -9,6 +9,7 @@ mod connections;
 mod faults;
 mod git_moves;
 mod holds;
+mod hostile;
 mod instances;
 mod kill;
 mod main_job;

@@ -1,6 +1,7 @@
 //! A world with verbs for end-to-end tests: a fleet repository that people push to, and the real daemon.
 
 pub mod daemon;
+pub mod hostile;
 pub mod repository;
 
 use std::time::{Duration, Instant};
