@@ -95,6 +95,8 @@ pub enum Class {
     Throttled,
     /// This request met trouble of the cluster.
     Trouble,
+    /// The definition of its kind is being deleted: by somebody, and for as long as that takes.
+    KindTerminating,
 }
 
 impl Class {
@@ -102,9 +104,11 @@ impl Class {
         match self {
             Self::Refused | Self::Immutable => Verdict::Commit,
             Self::FieldConflict | Self::NotAllowed => Verdict::Person,
-            Self::NamespaceTerminating | Self::Unauthorized | Self::Throttled | Self::Trouble => {
-                Verdict::Cluster
-            }
+            Self::NamespaceTerminating
+            | Self::KindTerminating
+            | Self::Unauthorized
+            | Self::Throttled
+            | Self::Trouble => Verdict::Cluster,
             Self::NotFound | Self::NoSuchResource | Self::NamespaceMissing | Self::Stale | Self::Expired => {
                 Verdict::Again
             }
@@ -131,6 +135,9 @@ pub struct Rule {
     /// What a person can do, where it is a person's turn.
     pub advice: &'static str,
     pub shape: Shape,
+    /// It was refused, or could not be decided, by something that another object brings: a webhook, a policy, a quota,
+    /// a conversion, an API server behind this one. What changes or removes that object may end it.
+    pub at_admission: bool,
     verbs: &'static [Verb],
     /// First and last status code.
     codes: (u16, u16),
@@ -152,12 +159,15 @@ const fn rule(name: &'static str, codes: (u16, u16), class: Class) -> Rule {
         repeated: match class {
             Class::Refused | Class::Immutable => Verdict::Commit,
             Class::FieldConflict | Class::NotAllowed => Verdict::Person,
-            Class::NamespaceTerminating | Class::Unauthorized | Class::Trouble => Verdict::Cluster,
+            Class::NamespaceTerminating | Class::KindTerminating | Class::Unauthorized | Class::Trouble => {
+                Verdict::Cluster
+            }
             Class::Throttled => Verdict::Person,
             _ => Verdict::Again,
         },
         advice: "",
         shape: Shape::Provoked,
+        at_admission: false,
         verbs: &[],
         codes,
         reason: "",
@@ -198,6 +208,10 @@ impl Rule {
     /// Only if the body is no `Status`.
     const fn foreign(self) -> Self {
         Self { status: Some(false), ..self }
+    }
+
+    const fn at_admission(self) -> Self {
+        Self { at_admission: true, ..self }
     }
 
     const fn repeated(self, repeated: Verdict) -> Self {
@@ -245,18 +259,25 @@ const SERVES: &str = "the cluster takes other writes: look at what serves or che
 pub static RULES: &[Rule] = &[
     // Admission.
     rule("policy can't be evaluated", ANY, Class::NotAllowed)
+        .at_admission()
         .signs(&["failed to configure policy", "failed to configure binding"])
         .advice("mend the admission policy or its binding in the cluster"),
-    rule("admission webhook denies", ANY, Class::Refused).signs(&[" denied the request"]),
-    rule("admission policy denies", ANY, Class::Refused).signs(&["' denied request: "]),
+    rule("admission webhook denies", ANY, Class::Refused).at_admission().signs(&[" denied the request"]),
+    rule("admission policy denies", ANY, Class::Refused).at_admission().signs(&["' denied request: "]),
     rule("admission webhook can't be called", ANY, Class::Trouble)
+        .at_admission()
         .signs(&["failed calling webhook", "failed to call webhook"]),
     rule("admission webhook's patch does not fit", code(500), Class::Trouble)
+        .at_admission()
         .signs(&["operation does not apply: doc is missing", "jsonpatch "]),
     // It names the conversion webhook that it waits for.
-    rule("storage of a kind initializing", code(429), Class::Trouble).signs(&["storage is (re)initializing"]),
-    rule("conversion webhook can't be called", ANY, Class::Trouble).signs(&["conversion webhook for"]),
-    rule("definition of the kind terminating", ANY, Class::Trouble)
+    rule("storage of a kind initializing", code(429), Class::Trouble)
+        .at_admission()
+        .signs(&["storage is (re)initializing"]),
+    rule("conversion webhook can't be called", ANY, Class::Trouble)
+        .at_admission()
+        .signs(&["conversion webhook for"]),
+    rule("definition of the kind terminating", ANY, Class::KindTerminating)
         .signs(&["while custom resource definition is terminating"]),
     // Objects that can't be read into the server's types. A server answers most of them 500, without a reason.
     rule("does not fit the schema", code(500), Class::Refused).signs(&[
@@ -309,6 +330,11 @@ pub static RULES: &[Rule] = &[
         .signs(&["error looking up service account", "no API token found for service account"])
         .repeated(Verdict::Commit)
         .recorded("plugin/pkg/admission/serviceaccount; the tests' server has that plugin switched off"),
+    rule("quota or limit", code(403), Class::Refused).at_admission().reason("Forbidden").signs(&[
+        "exceeded quota",
+        "failed quota",
+        "usage per ",
+    ]),
     rule("forbidden", code(403), Class::Refused).reason("Forbidden"),
     // Others.
     rule("field conflict", code(409), Class::FieldConflict).cause("FieldManagerConflict"),
@@ -344,7 +370,13 @@ pub static RULES: &[Rule] = &[
         .advice(SERVES)
         .recorded("RFC 9110, of proxies"),
     rule("aggregated API server down", (500, 599), Class::Trouble)
+        .at_admission()
         .signs(&["error trying to reach service", "service unavailable"]),
+    rule("unavailable", code(503), Class::Trouble)
+        .at_admission()
+        .repeated(Verdict::Person)
+        .advice(SERVES)
+        .recorded("apimachinery/pkg/api/errors/errors.go: NewServiceUnavailable; RFC 9110, of proxies"),
     rule("gateway", (502, 504), Class::Trouble)
         .repeated(Verdict::Person)
         .advice(SERVES)

@@ -179,6 +179,28 @@ impl ApiError {
         self.is(&[NotFound, NoSuchResource, NamespaceMissing])
     }
 
+    /// Whether the object does not exist. A server that does not know the resource in this version says nothing of
+    /// the object, and what is refused at admission with this code does not, either.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Status(status) if status.code == 404)
+            && self.is(&[Class::NotFound, Class::NamespaceMissing])
+    }
+
+    /// Whether the server does not know the resource, as when a version is not served any more.
+    pub fn is_no_such_resource(&self) -> bool {
+        self.is(&[Class::NoSuchResource])
+    }
+
+    /// Whether an object can't be made because the definition of its kind is being deleted.
+    pub fn of_terminating_kind(&self) -> bool {
+        self.is(&[Class::KindTerminating])
+    }
+
+    /// Whether another object may have to change before this one can be written.
+    pub fn at_admission(&self) -> bool {
+        matches!(self, Self::Status(status) if status.rule().at_admission)
+    }
+
     pub fn is_forbidden(&self) -> bool {
         matches!(self, ApiError::Status(status) if status.code == 403)
     }
@@ -263,7 +285,7 @@ impl Status {
             Class::Stale => Meaning::Stale,
             Class::Expired => Meaning::Expired,
             Class::Unauthorized => Meaning::Unauthorized,
-            Class::Throttled | Class::Trouble => {
+            Class::Throttled | Class::Trouble | Class::KindTerminating => {
                 Meaning::Stalled { reason: self.describe(object), retry_after: self.retry_after }
             }
         }
@@ -277,6 +299,10 @@ impl Status {
 
     /// The message without what repeats the object, and without what is no text for people.
     fn words(&self) -> String {
+        without_go(&self.raw_words())
+    }
+
+    fn raw_words(&self) -> String {
         if !self.is_status && self.message.trim_start().starts_with('<') {
             let title = between(&self.message, "<title>", "</title>").unwrap_or("no title");
             return format!("a web page was answered ({}: {title})", self.code);
@@ -320,6 +346,47 @@ fn without_prefix(message: &str) -> &str {
     let typed = message.strip_prefix("failed to create typed ");
     let what = typed.and_then(|rest| rest.split_once("): ")).map(|(_, what)| what.trim());
     what.map_or(message, |what| what.strip_prefix("errors:").map_or(what, str::trim))
+}
+
+/// How Go prints a value that it has no words for, and the end of it: the value is what stands between.
+const GO_VALUES: [(&str, char); 2] = [("&value.valueUnstructured{Value:", '}'), ("&{", '}')];
+/// Longest value that is repeated, in characters.
+const MAX_VALUE: usize = 60;
+
+/// A message in which values stand as values, not as Go prints the types that hold them.
+fn without_go(message: &str) -> String {
+    let mut out = String::with_capacity(message.len());
+    let mut rest = message;
+    loop {
+        let found = GO_VALUES.iter().filter_map(|(start, end)| Some((rest.find(start)?, *start, *end)));
+        let Some((at, start, end)) = found.min_by_key(|(at, ..)| *at) else { break };
+        let inside = &rest[at + start.len()..];
+        let Some(length) = closed(inside, end) else { break };
+        out.push_str(&rest[..at]);
+        let value = inside[..length].trim();
+        out.extend(value.chars().take(MAX_VALUE));
+        if value.chars().count() > MAX_VALUE {
+            out.push('…');
+        }
+        rest = &inside[length + end.len_utf8()..];
+    }
+    out + rest
+}
+
+/// How far it is to the bracket that closes one that is open already.
+fn closed(text: &str, end: char) -> Option<usize> {
+    let mut open = 1_usize;
+    for (at, c) in text.char_indices() {
+        match c {
+            '{' => open += 1,
+            _ if c == end => open -= 1,
+            _ => {}
+        }
+        if open == 0 {
+            return Some(at);
+        }
+    }
+    None
 }
 
 /// The paths of fields in a message of the server's types: each line begins with one.

@@ -13,7 +13,6 @@ pub mod fields;
 pub mod health;
 pub mod text;
 
-mod absent;
 mod api;
 mod backoff;
 mod brake;

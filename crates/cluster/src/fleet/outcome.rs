@@ -231,7 +231,7 @@ impl Fleet {
             return Ok(());
         }
         let object = action.key.clone();
-        if error.of_terminating_crd() {
+        if error.of_terminating_kind() {
             self.hold_up(item);
             self.later(item, wait, chain(error));
             return Ok(());

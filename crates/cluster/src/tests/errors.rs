@@ -147,3 +147,74 @@ fn an_answer_about_a_secret_says_no_value() {
     let body = status(422, "Invalid", "x", r#""causes":[{"field":"type","message":"m","reason":"r"}]"#);
     assert_eq!(meaning("Secret", 422, &body), Meaning::Refused("Invalid (422) at type".into()));
 }
+
+fn error(code: u16, body: &str) -> ApiError {
+    ApiError::Status(Box::new(Status::read(code, None, body.as_bytes())))
+}
+
+#[test]
+fn a_page_that_is_not_found_says_nothing_of_an_object() {
+    let page = error(404, "404 page not found\n");
+    assert!(page.is_no_such_resource() && !page.is_gone());
+    let none = status(404, "NotFound", "the server could not find the requested resource", "");
+    assert!(error(404, &none).is_no_such_resource() && !error(404, &none).is_gone());
+    let details = r#""name":"two","group":"repro.example","kind":"ovens""#;
+    let gone = status(404, "NotFound", "ovens.repro.example \"two\" not found", details);
+    assert!(error(404, &gone).is_gone() && !error(404, &gone).is_no_such_resource());
+    assert!(!error(500, &gone).is_gone());
+    let denied = status(404, "NotFound", "admission webhook \"v.example\" denied the request: no", details);
+    assert!(!error(404, &denied).is_gone() && !error(404, &denied).is_no_such_resource());
+}
+
+#[test]
+fn what_another_object_brings_is_told_apart() {
+    let at = |code: u16, reason: &str, message: &str| {
+        error(code, &status(code, reason, message, "")).at_admission()
+    };
+    assert!(at(
+        500,
+        "InternalError",
+        "Internal error occurred: failed calling webhook \"v.example\": refused"
+    ));
+    assert!(at(403, "Forbidden", "admission webhook \"v.example\" denied the request: no"));
+    let policy = "maps \"a\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no";
+    assert!(at(422, "Invalid", policy));
+    assert!(at(403, "Forbidden", "pods \"a\" is forbidden: exceeded quota: q, requested: pods=1"));
+    assert!(at(403, "Forbidden", "pods \"a\" is forbidden: maximum memory usage per Container is 1Gi"));
+    assert!(at(500, "", "conversion webhook for repro.example/v2, Kind=Oven failed: Post: refused"));
+    assert!(at(503, "ServiceUnavailable", "the server is currently unable to handle the request"));
+    assert!(!at(403, "Forbidden", "configmaps is forbidden: User \"x\" cannot create resource"));
+    assert!(!at(422, "Invalid", "spec.replicas: Invalid value"));
+    let words = "ovens.repro.example \"a\" is forbidden: create not allowed while custom resource definition is \
+                 terminating";
+    assert!(error(403, &status(403, "Forbidden", words, "")).of_terminating_kind());
+}
+
+#[test]
+fn values_stand_as_values_and_not_as_go_prints_them() {
+    let says = |message: &str| match meaning("Pod", 500, &status(500, "", message, "")) {
+        Meaning::Refused(text) => text,
+        other => panic!("{other:?}"),
+    };
+    let prefix = "failed to create typed patch object (shop/web; apps/v1, Kind=Deployment): ";
+    for (message, wanted) in [
+        (
+            ".spec.replicas: expected numeric (int or float), got &value.valueUnstructured{Value:\"2\"}",
+            ".spec.replicas: expected numeric (int or float), got \"2\"",
+        ),
+        (".spec: expected map, got &{[a b]}", ".spec: expected map, got [a b]"),
+        (
+            ".data.a: expected string, got &value.valueUnstructured{Value:map[string]interface {}{\"b\":1}}, .x: field not declared in schema",
+            ".data.a: expected string, got map[string]interface {}{\"b\":1}, .x: field not declared in schema",
+        ),
+        (
+            ".a: expected string, got &value.valueUnstructured{Value:1",
+            ".a: expected string, got &value.valueUnstructured{Value:1",
+        ),
+    ] {
+        assert_eq!(says(&format!("{prefix}{message}")), wanted);
+    }
+    let long =
+        format!("{prefix}.a: expected list, got &value.valueUnstructured{{Value:\"{}\"}}", "x".repeat(5_000));
+    assert!(says(&long).len() < 110, "{}", says(&long));
+}

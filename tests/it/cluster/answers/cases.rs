@@ -750,12 +750,12 @@ fn rights() -> Vec<Case> {
 }
 
 fn limits() -> Vec<Case> {
-    let no = (403, "forbidden", Commit);
+    let (no, quota) = ((403, "forbidden", Commit), (403, "quota or limit", Commit));
     let memory = json!({"containers": [{"name": "c", "image": "example.com/i", "resources": {"limits": {"memory": "1Gi"}}}]});
     vec![
-        map("a quota that is used up", "full", json!({}), no),
-        pod("a quota without a request", "bounded", json!({}), no),
-        pod("more than a limit range allows", "limited", memory, no),
+        map("a quota that is used up", "full", json!({}), quota),
+        pod("a quota without a request", "bounded", json!({}), quota),
+        pod("more than a limit range allows", "limited", memory, quota),
         pod("a pod that a security standard forbids", "restricted", json!({"hostNetwork": true}), no),
         pod("a priority that is not there", "plain", json!({"priorityClassName": "none"}), no),
         pod("a runtime that is not there", "plain", json!({"runtimeClassName": "none"}), no),
