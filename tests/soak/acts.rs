@@ -18,7 +18,7 @@ pub fn budget(objects: usize) -> usize {
 impl World {
     /// Does one thing, and sees to it that all comes right.
     pub fn step(&mut self) -> Result<(), Wrong> {
-        match self.random.u32(0..130) {
+        match self.random.u32(0..142) {
             0..18 => self.change(Self::new_values),
             18..26 => self.change(Self::new_image),
             26..36 => self.change(Self::add_or_drop),
@@ -41,7 +41,11 @@ impl World {
             126 => self.pause(),
             127 => self.stop(),
             128 => self.rewrite(),
-            _ => self.refuse(),
+            129 => self.refuse(),
+            130..133 => self.stuck_finalizer(),
+            133..136 => self.conflict(),
+            136..139 => self.co_owner(),
+            _ => self.unreadable_kind(),
         }
     }
 

@@ -36,6 +36,8 @@ pub enum Goal {
     Held,
     /// The head holds on every cluster that it changes.
     Stuck,
+    /// Some clusters, which [`Aim::status`] names, wait for a person; the others run the head.
+    PartlyHeld,
     Paused,
 }
 
@@ -246,7 +248,7 @@ impl World {
                     accepted != head && needs.iter().any(|need| need == "approve")
                 }
                 Goal::Still => accepted != head && matches!(state, "failed" | "held"),
-                Goal::Stuck => observed == head && accepted != head,
+                Goal::Stuck | Goal::PartlyHeld => observed == head && accepted != head,
                 Goal::Paused => accepted != head && state == "paused",
             };
             if !fits {
@@ -270,6 +272,7 @@ impl World {
             let goal = aim.goals.get(fleet).copied().unwrap_or(Goal::Accepted);
             let fits = match (goal, aim.status.get(&place)) {
                 (_, Some(wanted)) if is == *wanted => true,
+                (Goal::PartlyHeld, wanted) => is == wanted.copied().unwrap_or("converged"),
                 (Goal::Accepted, None) => is == "converged" && !aim.left.contains(&place),
                 (Goal::Accepted, Some(_)) => false,
                 (Goal::Failed | Goal::Partly, _) => {

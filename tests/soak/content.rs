@@ -20,6 +20,14 @@ pub enum Bad {
     Refused,
     /// The pods crash, and the Deployment gives up.
     Crash,
+    /// An object has a field that its kind does not have: server-side apply answers 500.
+    UnknownField,
+    /// An object is larger than the server stores.
+    TooLarge,
+}
+
+impl Bad {
+    pub const ALL: [Self; 4] = [Self::Refused, Self::Crash, Self::UnknownField, Self::TooLarge];
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -155,6 +163,9 @@ pub fn map_path(namespace: &str, name: &str) -> String {
     format!("/api/v1/namespaces/{namespace}/configmaps/{name}")
 }
 
+/// Bytes of a value that no ConfigMap may hold: the limit is 1 MiB.
+const TOO_LARGE: usize = (1 << 20) + 1;
+
 pub const WEB: &str = "/apis/apps/v1/namespaces/shop/deployments/web";
 
 impl Profile {
@@ -180,7 +191,14 @@ impl Profile {
             put(map, map_text(space, map, *version));
         }
         if let Some(image) = self.image {
-            put("web", web_text(image, self.bad == Some(Bad::Crash)));
+            put("web", web_text(image, self.bad));
+        }
+        if self.bad == Some(Bad::TooLarge) {
+            let value = "x".repeat(TOO_LARGE);
+            let text = format!(
+                "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: refused, namespace: shop}}\ndata: {{large: {value}}}\n"
+            );
+            put("refused", text);
         }
         if self.bad == Some(Bad::Refused) {
             let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: refused, namespace: shop}\n\
@@ -198,6 +216,9 @@ impl Profile {
         let mut objects = Objects::from([(format!("/api/v1/namespaces/{space}"), json!({}))]);
         for (map, version) in &self.maps {
             let mut data = json!({"value": format!("v{version}"), "cluster": name});
+            if has_more(*version) {
+                data["more"] = json!("x");
+            }
             if is_noted(map) {
                 data["note"] = json!(target.note.unwrap_or(0).to_string());
             }
@@ -210,8 +231,14 @@ impl Profile {
             let web = json!({"image": image, "replicas": target.replicas, "mark": mark, "crash": crash});
             objects.insert(WEB.to_owned(), web);
         }
-        if self.bad == Some(Bad::Refused) {
-            objects.insert(map_path("shop", "refused"), json!({"not a key": "x"}));
+        match self.bad {
+            Some(Bad::Refused) => {
+                objects.insert(map_path("shop", "refused"), json!({"not a key": "x"}));
+            }
+            Some(Bad::TooLarge) => {
+                objects.insert(map_path("shop", "refused"), json!({"large": "x".repeat(TOO_LARGE)}));
+            }
+            _ => {}
         }
         objects
     }
@@ -222,23 +249,32 @@ fn is_noted(map: &str) -> bool {
     map.ends_with(['1', '5', '9'])
 }
 
+/// Whether a version of a ConfigMap has a key more, which the next version drops.
+fn has_more(version: u32) -> bool {
+    version.is_multiple_of(3)
+}
+
 fn map_text(namespace: &str, name: &str, version: u32) -> String {
+    let more = if has_more(version) { ", more: x" } else { "" };
     let note = if is_noted(name) { ", note: \"${{ string(var.note) }}\"" } else { "" };
     format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
-         data: {{value: v{version}, cluster: \"${{{{ cluster.name }}}}\"{note}}}\n"
+         data: {{value: v{version}, cluster: \"${{{{ cluster.name }}}}\"{note}{more}}}\n"
     )
 }
 
-fn web_text(image: u32, crash: bool) -> String {
-    let (deadline, fail) = match crash {
-        true => ("\n  progressDeadlineSeconds: 1", ", annotations: {sim.fairlead.dev/fail: crash}"),
-        false => ("", ""),
+fn web_text(image: u32, bad: Option<Bad>) -> String {
+    let (fields, fail) = match bad {
+        Some(Bad::Crash) => {
+            ("\n  progressDeadlineSeconds: 1", ", annotations: {sim.fairlead.dev/fail: crash}")
+        }
+        Some(Bad::UnknownField) => ("\n  replica: 2", ""),
+        _ => ("", ""),
     };
     format!(
         "apiVersion: apps/v1\nkind: Deployment\n\
          metadata: {{name: web, namespace: shop, labels: {{mark: \"${{{{ var.mark }}}}\"}}}}\nspec:\n  \
-         replicas: ${{{{ var.replicas }}}}{deadline}\n  selector: {{matchLabels: {{app: web}}}}\n  template:\n    \
+         replicas: ${{{{ var.replicas }}}}{fields}\n  selector: {{matchLabels: {{app: web}}}}\n  template:\n    \
          metadata: {{labels: {{app: web}}{fail}}}\n    \
          spec: {{containers: [{{name: main, image: \"example.com/web:{image}\"}}]}}\n"
     )

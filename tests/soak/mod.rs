@@ -11,6 +11,7 @@ mod acts;
 mod aim;
 mod content;
 mod host;
+mod others;
 mod stage;
 mod storm;
 mod tap;

@@ -146,6 +146,31 @@ impl Stage {
         ask(&it, Method::PATCH, &uri, Some(patch), "application/merge-patch+json").0.is_success()
     }
 
+    /// Somebody makes an object that a later commit has, with other values.
+    pub fn claim(&mut self, cluster: &str, name: &str) -> bool {
+        let space = "/api/v1/namespaces/shop/configmaps";
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"value": "theirs"}});
+        let it = self.fleet.cluster(cluster);
+        let uri = format!("{space}?fieldManager=somebody");
+        let (status, made) = ask(&it, Method::POST, &uri, Some(&map), "application/json");
+        if status.is_success() {
+            self.foreign.insert((cluster.to_owned(), format!("{space}/{name}")), whole(&made));
+        }
+        status.is_success()
+    }
+
+    /// Another manager applies to an object, without force.
+    pub fn apply_as(&self, cluster: &str, manager: &str, path: &str, object: &Value) -> bool {
+        let uri = format!("{path}?fieldManager={manager}");
+        let it = self.fleet.cluster(cluster);
+        ask(&it, Method::PATCH, &uri, Some(object), "application/apply-patch+yaml").0.is_success()
+    }
+
+    /// What somebody made is not counted as theirs any more.
+    pub fn forget_foreign(&mut self, cluster: &str, path: &str) {
+        self.foreign.remove(&(cluster.to_owned(), path.to_owned()));
+    }
+
     /// Somebody deletes one of our objects.
     pub fn delete(&self, cluster: &str, path: &str) -> bool {
         ask(&self.fleet.cluster(cluster), Method::DELETE, path, None, "").0.is_success()

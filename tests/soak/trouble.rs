@@ -20,14 +20,13 @@ impl World {
         let good = self.content.clone();
         let mut next = good.clone();
         let mut stay = self.aim_to_stay();
-        let kind = self.random.u32(0..3);
+        let kind = self.random.usize(0..Bad::ALL.len() + 2);
         let mut spare = BTreeSet::new();
-        let what = if kind < 2 {
-            let bad = if kind == 0 { Bad::Refused } else { Bad::Crash };
+        let what = if let Some(bad) = Bad::ALL.get(kind).copied() {
             let also = self.new_values(&mut next);
             let app = next.profiles.get_mut("app").unwrap();
             app.bad = Some(bad);
-            if kind == 1 {
+            if matches!(bad, Bad::Crash | Bad::UnknownField) {
                 app.image = Some(self.serial);
             }
             // Those that don't get it: base takes what is good in it.

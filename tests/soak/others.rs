@@ -1,0 +1,187 @@
+//! What other writers do to the clusters beside us, and objects and kinds that get stuck.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use fairlead::sim::faults::{Fault, Rule, Verb};
+use serde_json::json;
+
+use super::aim::Goal;
+use super::content::{Content, map_path};
+use super::stage::list;
+use super::{World, Wrong};
+
+impl World {
+    /// Clusters of the fleet `retail` that take part in commits as all do.
+    fn plain_retail(&mut self, most: usize) -> BTreeSet<String> {
+        let plain = |(_, target): &(&String, &super::content::Target)| {
+            !target.suspend && !target.mistake && target.pin.is_none() && target.segment == "retail"
+        };
+        let names: Vec<String> =
+            self.content.targets.iter().filter(plain).map(|(name, _)| name.clone()).collect();
+        self.some(&names, most).into_iter().collect()
+    }
+
+    /// A dropped object with a finalizer that nobody removes fails no commit; it goes when the finalizer goes.
+    pub fn stuck_finalizer(&mut self) -> Result<(), Wrong> {
+        let maps: Vec<String> = self.content.profiles["app"].maps.keys().cloned().collect();
+        let clusters = self.plain_retail(3);
+        let Some(map) = self.some(&maps, 1).pop() else { return Ok(()) };
+        if maps.len() < 6 || clusters.is_empty() {
+            return Ok(());
+        }
+        let (path, before) = (map_path("shop", &map), self.aim_to_stay());
+        let finalizer = json!({"metadata": {"finalizers": ["example.com/keep"]}});
+        for cluster in &clusters {
+            self.stage.meddle(cluster, &path, &finalizer);
+        }
+        let mut next = self.content.clone();
+        let what = self.new_values(&mut next);
+        next.profiles.get_mut("app").unwrap().maps.remove(&map);
+        if !self.is_plain(&next) {
+            return self.free(&clusters, &path);
+        }
+        self.say(format!("drops {map}, which has a finalizer on {}; {what}", list(&clusters)));
+        let goal = self.aim_at(&next);
+        let mut stuck = goal.clone();
+        for cluster in &clusters {
+            let place = ("retail", cluster.clone());
+            let old = before.running[&place][0][&path].clone();
+            stuck.running.get_mut(&place).unwrap()[0].insert(path.clone(), old);
+        }
+        self.allow(&goal, &[]);
+        self.push(next, &what, true);
+        self.settle(&stuck, &BTreeSet::new(), self.patience)?;
+        if self.random.bool() {
+            self.say("  killed".to_owned());
+            self.kill();
+            self.host.start();
+            self.settle(&stuck, &BTreeSet::new(), self.patience)?;
+        }
+        self.say("  the finalizer is removed".to_owned());
+        self.free(&clusters, &path)?;
+        self.settle(&goal, &BTreeSet::new(), self.patience)?;
+        self.arrive(&goal)
+    }
+
+    fn free(&mut self, clusters: &BTreeSet<String>, path: &str) -> Result<(), Wrong> {
+        for cluster in clusters {
+            self.stage.meddle(cluster, path, &json!({"metadata": {"finalizers": null}}));
+        }
+        self.stage.notes().changed.extend(clusters.iter().cloned());
+        Ok(())
+    }
+
+    /// An object of a commit was there before, as another manager's: that cluster waits for a person, the others don't,
+    /// and an adoption ends it.
+    pub fn conflict(&mut self) -> Result<(), Wrong> {
+        let known = &self.content.profiles["app"].maps;
+        let new: Vec<String> =
+            (0..24).map(|n| format!("cfg-{n:02}")).filter(|name| !known.contains_key(name)).collect();
+        let clusters = self.plain_retail(2);
+        let Some(map) = self.some(&new, 1).pop() else { return Ok(()) };
+        let mut next = self.content.clone();
+        let serial = self.next_serial();
+        next.profiles.get_mut("app").unwrap().maps.insert(map.clone(), serial);
+        if clusters.is_empty() || !self.is_plain(&next) {
+            return Ok(());
+        }
+        let path = map_path("shop", &map);
+        for cluster in &clusters {
+            if !self.stage.claim(cluster, &map) {
+                return Err(format!("{cluster}: {map} can't be made by somebody else"));
+            }
+        }
+        self.say(format!("adds {map}, which is somebody else's on {}", list(&clusters)));
+        let goal = self.aim_at(&next);
+        let mut held = goal.clone().with(&["retail"], Goal::PartlyHeld);
+        for cluster in &clusters {
+            let place = ("retail", cluster.clone());
+            held.running.insert(place.clone(), self.aim_to_stay().running[&place].clone());
+            held.status.insert(place, "held");
+        }
+        self.allow(&goal, &[]);
+        self.push(next, "A conflict", true);
+        self.settle(&held, &BTreeSet::new(), self.patience)?;
+        if self.random.bool() {
+            self.say("  killed".to_owned());
+            self.kill();
+            self.host.start();
+            self.settle(&held, &BTreeSet::new(), self.patience)?;
+        }
+        self.say("  adopted".to_owned());
+        for cluster in &clusters {
+            self.stage.forget_foreign(cluster, &path);
+            self.host.tell(&format!("targets/{cluster}/adopt"))?;
+        }
+        self.settle(&goal, &BTreeSet::new(), self.patience)?;
+        self.arrive(&goal)
+    }
+
+    /// kubectl applies what Git has: both own it. What a later commit drops or changes there goes all the same.
+    pub fn co_owner(&mut self) -> Result<(), Wrong> {
+        let clusters = self.plain_retail(3);
+        let maps: Vec<String> = self.content.profiles["app"].maps.keys().cloned().collect();
+        let some = self.some(&maps, 3);
+        for cluster in &clusters {
+            let place = ("retail", cluster.clone());
+            for map in &some {
+                let path = map_path("shop", map);
+                let Some(data) = self.model.running[&place].get(&path).cloned() else { continue };
+                let object = json!({"apiVersion": "v1", "kind": "ConfigMap",
+                    "metadata": {"name": map, "namespace": "shop"}, "data": data});
+                self.stage.apply_as(cluster, "kubectl", &path, &object);
+            }
+        }
+        let mut next = self.content.clone();
+        let serial = self.next_serial();
+        let maps = &mut next.profiles.get_mut("app").unwrap().maps;
+        maps.extend(some.iter().map(|name| (name.clone(), serial)));
+        self.say(format!("v{serial} of {some:?}, which kubectl applied too on {}", list(&clusters)));
+        if !self.is_plain(&next) {
+            return Ok(());
+        }
+        let goal = self.aim_at(&next);
+        self.allow(&goal, &[]);
+        self.push(next, "Beside kubectl", true);
+        self.settle(&goal, &BTreeSet::new(), self.patience)?;
+        self.arrive(&goal)
+    }
+
+    /// The server can't list one kind (its conversion webhook is dead): all others are changed and healed.
+    pub fn unreadable_kind(&mut self) -> Result<(), Wrong> {
+        let clusters = self.plain_retail(3);
+        let mut next: Content = self.content.clone();
+        let what = self.new_values(&mut next);
+        if clusters.is_empty() || !self.is_plain(&next) {
+            return Ok(());
+        }
+        self.say(format!("Deployments can't be listed on {}; killed; {what}", list(&clusters)));
+        self.kill();
+        for cluster in &clusters {
+            for verb in [Verb::List, Verb::Watch] {
+                let path = Some("*/deployments".to_owned());
+                let rule = Rule { verbs: vec![verb], path, code: Some(429), ..Rule::new(Fault::Error) };
+                self.stage.faults(cluster).add(rule);
+            }
+        }
+        self.host.start();
+        let goal = self.aim_at(&next);
+        self.allow(&goal, &[]);
+        self.push(next, &what, true);
+        let start = Instant::now();
+        let all = self.clusters();
+        self.stage.notes().changed.extend(all);
+        while let Err(why) = self.clusters_are(&goal, &BTreeSet::new()) {
+            self.nothing_wrong()?;
+            if start.elapsed() > self.patience {
+                return Err(format!("one kind that can't be listed stops others: {why}"));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        self.say("  Deployments can be listed again".to_owned());
+        self.stage.calm();
+        self.settle(&goal, &BTreeSet::new(), self.patience)?;
+        self.arrive(&goal)
+    }
+}
