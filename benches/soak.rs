@@ -1,6 +1,6 @@
 //! The long fault marathon: `cargo bench --bench fairlead-soak -- --minutes 10 [--seed N]`.
 //!
-//! Fifty simulated clusters, the real daemon as a process, and at random from the seed: commits, reverts, pins, faults,
+//! 49 simulated clusters and a hostile API server, the real daemon as a process, and at random from the seed: commits, reverts, pins, faults,
 //! kills and restarts, with what every cluster should hold checked after each step. Marathons of about three minutes
 //! follow each other, each with a seed of its own, so that one that fails is quickly run again. A failure prints the
 //! history, and the seed that brings it back.
@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use marathon::measure::Times;
 use marathon::{Options, run};
 
 /// Longest marathon of one seed.
@@ -40,8 +41,11 @@ struct Args {
     /// So many steps of one seed instead of a time.
     #[arg(long, conflicts_with = "minutes")]
     steps: Option<usize>,
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 49)]
     clusters: usize,
+    /// Without the cluster whose API server is hostile.
+    #[arg(long)]
+    no_hostile: bool,
     /// Also faults that take minutes to be found out: half-open connections, watches that fall silent.
     #[arg(long)]
     slow: bool,
@@ -62,14 +66,20 @@ struct Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     let (began, mut failures) = (Instant::now(), 0);
+    let (mut times, mut memory) = (Times::default(), 0);
     let whole = Duration::from_secs(args.minutes.map_or(LEG.as_secs(), |minutes| minutes * 60));
     let mut seed = args.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
     loop {
         println!("seed {seed}");
         let (clusters, steps, slow, daemon) = (args.clusters, args.steps, args.slow, args.daemon.clone());
         let length = LEG.min(whole.saturating_sub(began.elapsed()));
-        match run(Options { clusters, seed, steps, length, slow, loud: !args.quiet, daemon }) {
-            Ok(done) => println!("seed {seed} held: {done:?}"),
+        let (loud, hostile) = (!args.quiet, !args.no_hostile);
+        match run(Options { clusters, seed, steps, length, slow, loud, hostile, daemon }) {
+            Ok(done) => {
+                times.extend(&done.settled);
+                memory = memory.max(done.memory);
+                println!("seed {seed} held: {done:?}");
+            }
             Err(failure) => {
                 failures += 1;
                 println!("seed {seed} FAILED: {failure}");
@@ -81,6 +91,7 @@ fn main() -> ExitCode {
         }
         seed += 1;
     }
+    println!("from push until settled (median, p99, longest): {times:?}; most memory: {memory} MiB");
     println!("{failures} failures in {:.1} minutes", began.elapsed().as_secs_f64() / 60.0);
     if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

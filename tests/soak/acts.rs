@@ -1,7 +1,7 @@
 //! What people do to the repository, the clusters and the daemon.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -18,7 +18,7 @@ pub fn budget(objects: usize) -> usize {
 impl World {
     /// Does one thing, and sees to it that all comes right.
     pub fn step(&mut self) -> Result<(), Wrong> {
-        match self.random.u32(0..142) {
+        match self.random.u32(0..147) {
             0..18 => self.change(Self::new_values),
             18..26 => self.change(Self::new_image),
             26..36 => self.change(Self::add_or_drop),
@@ -45,7 +45,9 @@ impl World {
             130..133 => self.stuck_finalizer(),
             133..136 => self.conflict(),
             136..139 => self.co_owner(),
-            _ => self.unreadable_kind(),
+            139..141 => self.unreadable_kind(),
+            141..144 => self.dead_conversion(),
+            _ => self.job_with_ttl(),
         }
     }
 
@@ -67,9 +69,11 @@ impl World {
         self.allow(&aim, &[]);
         self.brew(&storm);
         self.push(next, &what, true);
+        let pushed = Instant::now();
         self.endure(&storm, &aim)?;
         self.settle(&aim, &BTreeSet::new(), self.patience)?;
         if storm.is_calm() {
+            self.done.settled.add(pushed.elapsed());
             self.cost_no_more(&aim)?;
         }
         self.arrive(&aim)

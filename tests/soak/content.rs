@@ -36,6 +36,8 @@ pub struct Profile {
     pub maps: BTreeMap<String, u32>,
     /// The version of the image of the Deployment `web`.
     pub image: Option<u32>,
+    /// The number of a Job that is removed as soon as it has completed.
+    pub job: Option<u32>,
     pub bad: Option<Bad>,
 }
 
@@ -100,7 +102,7 @@ impl Content {
         };
         let maps = |count: usize, prefix: &str| (0..count).map(|n| (format!("{prefix}-{n:02}"), 1)).collect();
         let base = Profile { maps: maps(4, "net"), ..Profile::default() };
-        let app = Profile { maps: maps(8, "cfg"), image: Some(1), bad: None };
+        let app = Profile { maps: maps(8, "cfg"), image: Some(1), ..Profile::default() };
         Self {
             profiles: BTreeMap::from([("base", base), ("app", app)]),
             targets: (1..=clusters).map(target).collect(),
@@ -144,7 +146,15 @@ impl Content {
     }
 }
 
-fn fleet_text(fleet: &str, profile: &str) -> String {
+/// The document of a target that no fleet of the model takes.
+pub fn hostile_target(name: &str) -> String {
+    let labels = "{kind: none, segment: hostile}";
+    format!(
+        "apiVersion: fairlead.dev/v1alpha1\nkind: ClusterTarget\nmetadata: {{name: {name}, labels: {labels}}}\n"
+    )
+}
+
+pub fn fleet_text(fleet: &str, profile: &str) -> String {
     let labels = if fleet == "base" { "{kind: edge}".to_owned() } else { format!("{{segment: {fleet}}}") };
     let failures = if fleet == "lab" { 2 } else { 0 };
     format!(
@@ -192,6 +202,9 @@ impl Profile {
         }
         if let Some(image) = self.image {
             put("web", web_text(image, self.bad));
+        }
+        if let Some(job) = self.job {
+            put("job", job_text(job));
         }
         if self.bad == Some(Bad::TooLarge) {
             let value = "x".repeat(TOO_LARGE);
@@ -277,6 +290,18 @@ fn web_text(image: u32, bad: Option<Bad>) -> String {
          replicas: ${{{{ var.replicas }}}}{fields}\n  selector: {{matchLabels: {{app: web}}}}\n  template:\n    \
          metadata: {{labels: {{app: web}}{fail}}}\n    \
          spec: {{containers: [{{name: main, image: \"example.com/web:{image}\"}}]}}\n"
+    )
+}
+
+pub fn job_path(number: u32) -> String {
+    format!("/apis/batch/v1/namespaces/shop/jobs/once-{number}")
+}
+
+fn job_text(number: u32) -> String {
+    format!(
+        "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: once-{number}, namespace: shop}}\nspec:\n  \
+         ttlSecondsAfterFinished: 0\n  template:\n    \
+         spec: {{restartPolicy: Never, containers: [{{name: main, image: \"example.com/once:{number}\"}}]}}\n"
     )
 }
 

@@ -26,7 +26,9 @@ pub struct Host {
 
 impl Host {
     pub fn new(repository: &Path, kubeconfigs: &Path, program: Option<PathBuf>) -> Self {
-        let daemon = Daemon::new("soak", repository, kubeconfigs);
+        // Trusted: the hostile cluster speaks plain HTTP.
+        let clusters = format!("kubeconfigs: {{directory: {}, trusted: true}}", kubeconfigs.display());
+        let daemon = Daemon::with("soak", repository, &clusters);
         let folder = tempfile::tempdir().unwrap();
         let clock = build_clock(folder.path());
         let program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_fairlead").into());
@@ -49,6 +51,15 @@ impl Host {
     pub fn ended(&mut self) -> Option<String> {
         let child = self.daemon.process()?;
         child.try_wait().ok().flatten().map(|status| status.to_string())
+    }
+
+    /// The most memory that the process had so far (`VmHWM`), in MiB; 0 where that is not known.
+    pub fn memory(&mut self) -> u64 {
+        let Some(child) = self.daemon.process() else { return 0 };
+        let text = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        kib.unwrap_or_default() / 1_024
     }
 
     pub fn can_jump(&self) -> bool {

@@ -11,6 +11,8 @@ mod acts;
 mod aim;
 mod content;
 mod host;
+mod jobs;
+pub mod measure;
 mod others;
 mod stage;
 mod storm;
@@ -25,6 +27,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::world::hostile::{HostileServer, Trick};
 use crate::world::repository::FleetRepo;
 use aim::Model;
 use content::Content;
@@ -45,6 +48,8 @@ pub struct Options {
     pub slow: bool,
     /// Says each step.
     pub loud: bool,
+    /// One more cluster, whose API server is hostile.
+    pub hostile: bool,
     /// Another build of the daemon than the one beside this program.
     pub daemon: Option<PathBuf>,
 }
@@ -58,7 +63,16 @@ pub struct Done {
     pub applies: usize,
     pub deletes: usize,
     pub ledgers: usize,
+    /// From a push in calm weather until every cluster had it: median, 99th percentile and longest, in milliseconds.
+    pub settled: measure::Times,
+    /// The most memory that a daemon had (`VmHWM`), in MiB.
+    pub memory: u64,
 }
+
+/// The cluster whose API server is hostile.
+const HOSTILE: &str = "hostile-001";
+/// Most memory that a daemon may have, in MiB.
+const MOST_MEMORY: u64 = 400;
 
 /// Names a folder for the whole of the daemon's log and its last status, after a failure.
 const KEEP: &str = "FAIRLEAD_SOAK_KEEP";
@@ -72,7 +86,8 @@ struct World {
     repo: FleetRepo,
     host: Host,
     stage: Stage,
-    _kubeconfigs: TempDir,
+    kubeconfigs: TempDir,
+    hostile: Option<HostileServer>,
     content: Content,
     /// The content of each commit, the commits, and whether each was good for every cluster.
     past: Vec<Content>,
@@ -117,11 +132,12 @@ impl World {
         let host = Host::new(&repo.url(), kubeconfigs.path(), options.daemon.clone());
         Self {
             random: fastrand::Rng::with_seed(options.seed),
+            hostile: options.hostile.then(|| HostileServer::start(Trick::Lists)),
             options,
             repo,
             host,
             stage,
-            _kubeconfigs: kubeconfigs,
+            kubeconfigs,
             content,
             past: Vec::new(),
             commits: Vec::new(),
@@ -142,16 +158,24 @@ impl World {
             None => world.began.elapsed() >= world.options.length,
         };
         while !enough(self) {
+            self.play();
             self.step()?;
             self.done.steps += 1;
+            self.done.memory = self.done.memory.max(self.host.memory());
         }
         self.host.daemon.kill();
+        if self.done.memory > MOST_MEMORY {
+            return Err(format!("the daemon had {} MiB", self.done.memory));
+        }
         Ok(())
     }
 
     /// The first commit, and foreign objects beside ours.
     fn install(&mut self) -> Result<(), Wrong> {
         self.say("install".to_owned());
+        if let Some(hostile) = &self.hostile {
+            hostile.write_kubeconfig(&self.kubeconfigs.path().join(format!("{HOSTILE}.yaml")));
+        }
         let content = self.content.clone();
         let aim = self.aim_at(&content);
         self.allow(&aim, &[]);
@@ -194,7 +218,28 @@ impl World {
         self.done.commits += 1;
     }
 
+    /// The hostile cluster plays another trick, sometimes.
+    fn play(&mut self) {
+        let Some(hostile) = &self.hostile else { return };
+        // Its own, so that the same seed does the same without it.
+        let mut random = fastrand::Rng::with_seed(self.options.seed ^ self.done.steps as u64);
+        if self.done.steps == 0 || random.u8(..3) == 0 {
+            let trick = Trick::ALL[random.usize(..Trick::ALL.len())];
+            hostile.play(trick);
+            self.say(format!("the hostile cluster plays {trick:?}"));
+        }
+    }
+
     fn write(&self, content: &Content) {
+        if self.hostile.is_some() {
+            let target = format!("clusters/{HOSTILE}.yaml");
+            self.repo.write("fleets/hostile.yaml", &content::fleet_text("hostile", "app"));
+            if content.broken != Some(content::Broken::NoTargets) {
+                self.repo.write(&target, &content::hostile_target(HOSTILE));
+            } else if self.repo.clone_path().join(&target).exists() {
+                self.repo.remove(&target);
+            }
+        }
         let files = content.files(&self.commits);
         let before = self.past.last().map(|past| past.files(&self.commits)).unwrap_or_default();
         for path in before.keys().filter(|path| !files.contains_key(*path)) {

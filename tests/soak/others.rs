@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use fairlead::sim::faults::{Fault, Rule, Verb};
+use fairlead_sim::faults::{Fault, Rule, Verb};
 use serde_json::json;
 
 use super::aim::Goal;
@@ -148,38 +148,56 @@ impl World {
         self.arrive(&goal)
     }
 
-    /// The server can't list one kind (its conversion webhook is dead): all others are changed and healed.
+    /// The server can't list one kind: all others are changed and healed.
     pub fn unreadable_kind(&mut self) -> Result<(), Wrong> {
+        self.without_deployments("can't be listed", &[Verb::List, Verb::Watch], Some(429), None)
+    }
+
+    /// Nothing of one kind can be read or written, for its conversion webhook is dead: all others are changed and healed.
+    pub fn dead_conversion(&mut self) -> Result<(), Wrong> {
+        let why = "conversion webhook for apps/v2, Kind=Deployment failed: Post \"https://127.0.0.1:1/convert\": dial \
+                   tcp 127.0.0.1:1: connect: connection refused";
+        self.without_deployments("can't be converted", &[], Some(500), Some(why))
+    }
+
+    fn without_deployments(
+        &mut self,
+        what: &str,
+        verbs: &[Verb],
+        code: Option<u16>,
+        why: Option<&str>,
+    ) -> Result<(), Wrong> {
         let clusters = self.plain_retail(3);
         let mut next: Content = self.content.clone();
-        let what = self.new_values(&mut next);
+        let new = self.new_values(&mut next);
         if clusters.is_empty() || !self.is_plain(&next) {
             return Ok(());
         }
-        self.say(format!("Deployments can't be listed on {}; killed; {what}", list(&clusters)));
+        self.say(format!("Deployments {what} on {}; killed; {new}", list(&clusters)));
         self.kill();
         for cluster in &clusters {
-            for verb in [Verb::List, Verb::Watch] {
-                let path = Some("*/deployments".to_owned());
-                let rule = Rule { verbs: vec![verb], path, code: Some(429), ..Rule::new(Fault::Error) };
+            for path in ["*/deployments", "*/deployments/*"] {
+                let (verbs, message) = (verbs.to_vec(), why.map(str::to_owned));
+                let path = Some(path.to_owned());
+                let rule = Rule { verbs, path, code, message, ..Rule::new(Fault::Error) };
                 self.stage.faults(cluster).add(rule);
             }
         }
         self.host.start();
         let goal = self.aim_at(&next);
         self.allow(&goal, &[]);
-        self.push(next, &what, true);
+        self.push(next, &new, true);
         let start = Instant::now();
         let all = self.clusters();
         self.stage.notes().changed.extend(all);
         while let Err(why) = self.clusters_are(&goal, &BTreeSet::new()) {
             self.nothing_wrong()?;
             if start.elapsed() > self.patience {
-                return Err(format!("one kind that can't be listed stops others: {why}"));
+                return Err(format!("one kind that {what} stops others: {why}"));
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        self.say("  Deployments can be listed again".to_owned());
+        self.say("  Deployments are well again".to_owned());
         self.stage.calm();
         self.settle(&goal, &BTreeSet::new(), self.patience)?;
         self.arrive(&goal)

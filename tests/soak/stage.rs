@@ -176,6 +176,11 @@ impl Stage {
         ask(&self.fleet.cluster(cluster), Method::DELETE, path, None, "").0.is_success()
     }
 
+    /// Whether there is something at a path.
+    pub fn has(&self, cluster: &str, path: &str) -> bool {
+        ask(&self.fleet.cluster(cluster), Method::GET, path, None, "").0.is_success()
+    }
+
     /// The ledgers' ConfigMaps of a cluster.
     pub fn ledgers(&self, cluster: &str) -> Vec<Value> {
         let it = self.fleet.cluster(cluster);

@@ -43,6 +43,8 @@ pub struct Notes {
     pub wrong: Vec<String>,
     /// By cluster.
     pub may: BTreeMap<String, May>,
+    /// Jobs that may be applied once on each cluster, by their paths, and where they were.
+    pub once: BTreeMap<String, BTreeSet<String>>,
     /// Clusters that were written to since somebody looked.
     pub changed: BTreeSet<String>,
     /// The highest generation of each ledger, by cluster and name.
@@ -86,6 +88,12 @@ impl Notes {
     }
 
     fn object(&mut self, cluster: &str, path: &str, does: &str, value: Option<Value>) {
+        if let Some(ran) = self.once.get_mut(path) {
+            if value.is_some() && !ran.insert(cluster.to_owned()) {
+                self.wrong.push(format!("{cluster}: {path} is done, and runs again"));
+            }
+            return;
+        }
         let may = self.may.get(cluster).and_then(|may| may.get(path));
         if !may.is_some_and(|may| may.contains(&value)) {
             let value = value.map(|value| format!(" as {value}")).unwrap_or_default();

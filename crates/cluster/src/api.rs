@@ -40,8 +40,8 @@ pub const MAX_PAGE: usize = 8 << 20;
 const MAX_EVENT: usize = 4 << 20;
 /// Largest answer that is an error: one repeats what it refuses. Of a larger one the beginning is read, as text.
 const MAX_ERROR: usize = 2 << 20;
-/// How long one large event of a watch may take to come.
-const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long one large event of a watch may take to come; tests don't wait so long.
+const EVENT_TIMEOUT: Duration = Duration::from_millis(if cfg!(test) { 300 } else { 30_000 });
 /// Bytes of a list for each object that it may have: of metadata, and of whole objects.
 const FOR_EACH: (usize, usize) = (16 << 10, 64 << 10);
 /// Longest version and token that are taken from a server, in bytes.

@@ -360,15 +360,21 @@ pub fn escape(text: &str) -> String {
     out
 }
 
+/// What an answer says, as [`Discovery::read`] takes it.
+#[cfg(test)]
+pub fn parse_for_tests(body: &[u8]) -> Result<Discovery, ApiError> {
+    let list: GroupList = serde_json::from_slice(body).map_err(ApiError::Decode)?;
+    let mut found = Discovery::default();
+    list.items.into_iter().for_each(|group| found.add_group(group));
+    found.is_not_too_much().map(|()| found)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn discovery(json: &str) -> Discovery {
-        let list: GroupList = serde_json::from_str(json).unwrap();
-        let mut found = Discovery::default();
-        list.items.into_iter().for_each(|group| found.add_group(group));
-        found
+        parse_for_tests(json.as_bytes()).unwrap()
     }
 
     const APPS: &str = r#"{"kind":"APIGroupDiscoveryList","items":[
@@ -399,6 +405,32 @@ mod tests {
             "/apis/apps/v1/deployments".to_owned(),
         );
         assert_eq!(path, Some(expected));
+    }
+
+    #[test]
+    fn what_no_cluster_serves_is_refused() {
+        let kind =
+            |n: usize| format!(r#"{{"resource":"r{n}","responseKind":{{"kind":"K{n}"}},"verbs":["list"]}}"#);
+        let kinds = |count: usize| (0..count).map(kind).collect::<Vec<_>>().join(",");
+        let version = |kinds: &str| format!(r#"{{"version":"v1","resources":[{kinds}]}}"#);
+        let group = |name: usize, versions: &str| {
+            format!(r#"{{"metadata":{{"name":"g{name}"}},"versions":[{versions}]}}"#)
+        };
+        let list = |groups: &[String]| {
+            format!(r#"{{"kind":"APIGroupDiscoveryList","items":[{}]}}"#, groups.join(","))
+        };
+        let read = |text: String| parse_for_tests(text.as_bytes());
+        assert!(read(list(&[group(0, &version(&kinds(2_000)))])).is_ok());
+        assert!(read(list(&[group(0, &version(&kinds(MAX_KINDS + 1)))])).is_err());
+        let some = version(&kinds(4_500));
+        let many: Vec<String> = (0..5).map(|n| group(n, &some)).collect();
+        assert!(matches!(read(list(&many)), Err(ApiError::TooMany(_))), "each alone would do");
+        let groups: Vec<String> = (0..=MAX_GROUPS).map(|n| group(n, "")).collect();
+        assert!(read(list(&groups)).is_err());
+        let versions = vec![version(""); MAX_VERSIONS + 1].join(",");
+        assert!(read(list(&[group(0, &versions)])).is_err());
+        let long = APPS.replace("deployments", &"d".repeat(MAX_NAME + 1));
+        assert_eq!(read(long).unwrap().kinds().count(), 0);
     }
 
     #[test]

@@ -69,6 +69,13 @@ impl Fleet {
         }
     }
 
+    /// The same, because its namespace is gone or going.
+    pub(super) fn hold_up_without_namespace(&mut self, item: usize) {
+        if let Some(entry) = self.run.as_mut().and_then(|run| run.items.get_mut(item)) {
+            (entry.held_up, entry.no_namespace) = (true, true);
+        }
+    }
+
     /// Whether a namespace is known to have been there: something of ours was applied to it.
     pub(super) fn had_namespace(&self, object: &ObjectKey) -> bool {
         let objects = &self.stored.ledger.inventory.objects;

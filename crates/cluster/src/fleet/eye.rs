@@ -444,3 +444,7 @@ impl Eye {
 fn version_of(seen: &Seen) -> u64 {
     version_number(&seen.object.resource_version)
 }
+
+#[cfg(test)]
+#[path = "eye_tests.rs"]
+mod tests;

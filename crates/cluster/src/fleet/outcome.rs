@@ -267,12 +267,12 @@ impl Fleet {
             }
             Meaning::NamespaceMissing => {
                 if waited || self.had_namespace(&object) {
-                    self.hold_up(item);
+                    self.hold_up_without_namespace(item);
                 }
                 format!("its namespace {} is not there", object.namespace().unwrap_or_default())
             }
             Meaning::NamespaceTerminating => {
-                self.hold_up(item);
+                self.hold_up_without_namespace(item);
                 let namespace = ObjectKey::new("", "Namespace", "", object.namespace().unwrap_or_default());
                 format!("its namespace {} {}", namespace.name(), self.deletion_text(&namespace))
             }

@@ -70,6 +70,8 @@ pub struct Item {
     pub healing: bool,
     /// It waits for something that the cluster was asked for by others: its namespace to be gone, or to be back.
     pub held_up: bool,
+    /// Of these, that its namespace is gone or going: what else is in there fares no better.
+    pub no_namespace: bool,
     /// Whether this assignment wrote it, or is to.
     pub ours: bool,
     /// Whether the present heal is logged.
@@ -251,6 +253,7 @@ impl Run {
             forces_stamp: false,
             healing,
             held_up: false,
+            no_namespace: false,
             ours,
             log: true,
             not_before: None,
@@ -319,7 +322,8 @@ impl Run {
         match &state {
             State::Later { why, .. } => entry.why = Some(why.clone()),
             State::Done => {
-                (entry.why, entry.held_up, entry.forces_stamp) = (None, false, false);
+                (entry.why, entry.held_up, entry.no_namespace, entry.forces_stamp) =
+                    (None, false, false, false);
                 (entry.held, entry.stalled) = (None, false);
             }
             _ => {}
@@ -579,13 +583,23 @@ impl Run {
         if self.is_unblocking() {
             return None;
         }
+        let lost = |item: &Item| (item.held_up && item.no_namespace) || item.state == State::Leaving;
+        let of = |key: &ObjectKey| match key.namespace() {
+            None if key.is("", "Namespace") => Some(key.name().to_owned()),
+            within => within.map(str::to_owned),
+        };
+        let lost = self.open_items().filter(|(_, item)| lost(item));
+        let lost: BTreeSet<String> = lost.filter_map(|(_, item)| of(&item.action.key)).collect();
+        let is_lost = |item: &Item| {
+            item.state == State::Done && of(&item.action.key).is_some_and(|name| lost.contains(&name))
+        };
         let mut first = None;
         for number in self.layers.iter().flat_map(|layer| &layer.open) {
             let item = self.items.get(*number)?;
             let held_up = item.state == State::Leaving || item.held_up;
             if held_up {
                 first.get_or_insert(*number);
-            } else if !matches!(item.state, State::Todo) || self.is_turn(item) {
+            } else if !is_lost(item) && (!matches!(item.state, State::Todo) || self.is_turn(item)) {
                 return None;
             }
         }

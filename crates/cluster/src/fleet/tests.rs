@@ -244,4 +244,14 @@ fn a_run_is_held_up_where_nothing_else_can_move() {
     assert_eq!(run.held_up(), Some(0));
     run.set(0, State::Done, true);
     assert!(!run.items[0].held_up);
+
+    // What was applied to a namespace that is going is not healthy for that, and fails no commit by the clock.
+    let layers = vec![layer("base", &[], 0, vec![action("lost", Verb::Create), action("web", Verb::Create)])];
+    let mut run = self::run(layers, vec![]);
+    run.set(1, State::Done, false);
+    run.set(0, State::Later { at: Instant::now(), why: "its namespace is being deleted".into() }, false);
+    run.items[0].held_up = true;
+    assert_eq!(run.held_up(), None, "its kind is not served: nothing of the other");
+    run.items[0].no_namespace = true;
+    assert_eq!(run.held_up(), Some(0));
 }

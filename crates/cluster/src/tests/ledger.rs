@@ -156,3 +156,34 @@ fn names_and_ids_keep_instances_and_fleets_apart() {
     assert!(id.len() <= 63 && id.starts_with("applyset-") && id.ends_with("-v1"), "{id}");
     assert_eq!(set_id(&instance(&longest), &longest.parse().unwrap()).len(), id.len());
 }
+
+/// A record that unpacks to so many spaces.
+fn bomb(size: usize) -> Value {
+    use base64::Engine as _;
+    use std::io::Write as _;
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let block = vec![b' '; 1 << 16];
+    (0..size / block.len()).for_each(|_| packer.write_all(&block).unwrap());
+    let packed = packer.finish().unwrap();
+    let mut main = encode(&ledger(1), 'a', 700_000).unwrap().main;
+    main["metadata"]["annotations"]["fairlead.dev/digest"] = blake3::hash(&packed).to_hex().as_str().into();
+    main["binaryData"] =
+        serde_json::json!({"ledger.json.gz": base64::engine::general_purpose::STANDARD.encode(&packed)});
+    main
+}
+
+#[test]
+fn a_ledger_that_unpacks_to_more_than_it_may_is_damaged() {
+    let (instance, none) = (ledger(1).instance, BTreeMap::new());
+    let read = |main: &Value, left: &mut usize| match decode(&instance, main, &none, left) {
+        Err(LedgerDamage::Unreadable { reason, .. }) => reason,
+        other => panic!("{other:?}"),
+    };
+    assert!(read(&bomb(MAX_UNPACKED + (1 << 20)), &mut { MAX_UNPACKED }).contains("more than 96 MiB"));
+    // All ledgers of a cluster share what there is: many small ones are as good as a large one.
+    let (one, mut left) = (bomb(40 << 20), MAX_UNPACKED);
+    assert!(!read(&one, &mut left).contains("MiB") && !read(&one, &mut left).contains("MiB"));
+    assert!(read(&one, &mut left).contains("more than 96 MiB"));
+    let whole = encode(&ledger(100), 'a', 700_000).unwrap().main;
+    assert!(decode(&instance, &whole, &none, &mut left).is_ok(), "what fits is read");
+}

@@ -32,13 +32,14 @@ pub fn throttled(wait: Duration) -> Response<Bytes> {
 }
 
 /// What a proxy or a server that lost its store answers.
-pub fn error(code: u16) -> Response<Bytes> {
+pub fn error(code: u16, why: Option<&str>) -> Response<Bytes> {
     let (reason, message) = match code {
+        429 => ("TooManyRequests", "storage is (re)initializing"),
         503 => ("ServiceUnavailable", "the server is currently unable to handle the request"),
         504 => ("Timeout", "the server was unable to return a response in the time allotted"),
         _ => ("InternalError", "Internal error occurred: etcdserver: leader changed"),
     };
-    status(code, reason, message, json!({}))
+    status(code, reason, why.unwrap_or(message), json!({}))
 }
 
 /// 410, for what names a version: a watch hears it as an event, the next page of a list as its answer.

@@ -205,7 +205,9 @@ impl Plan {
             Fault::HalfOpen => Some(Instead::Silence),
             Fault::Dead => Some(Instead::Dead),
             Fault::Throttle => Some(Instead::Answer(answers::throttled(wait(1_000)))),
-            Fault::Error => Some(Instead::Answer(answers::error(rule.code.unwrap_or(503)))),
+            Fault::Error => {
+                Some(Instead::Answer(answers::error(rule.code.unwrap_or(503), rule.message.as_deref())))
+            }
             Fault::Gone => answers::gone(asked).map(Instead::Answer),
             Fault::Quota => asked.is_write().then(|| Instead::Answer(answers::quota(asked))),
             Fault::Admission => {

@@ -55,7 +55,7 @@ pub struct Rule {
     #[serde(default)]
     #[schemars(range(min = 400, max = 599))]
     pub code: Option<u16>,
-    /// Of `admission`.
+    /// Of `admission` and `error`.
     #[serde(default)]
     pub message: Option<String>,
     /// Of `foreignWriter`: the name of its field manager.
