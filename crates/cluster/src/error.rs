@@ -22,7 +22,7 @@ pub enum ApiError {
     Status(Box<Status>),
     #[error("an answer that can't be read")]
     Decode(#[source] serde_json::Error),
-    #[error("an answer larger than {0} bytes")]
+    #[error("an answer larger than {}", size(*.0))]
     TooLarge(usize),
     #[error("a list of more than {0} items, or one without an end")]
     TooMany(usize),
@@ -31,6 +31,11 @@ pub enum ApiError {
     /// Not sent: an emergency stop stands.
     #[error("every write is stopped")]
     Stopped,
+}
+
+/// A limit in words.
+fn size(bytes: usize) -> String {
+    if bytes < 1 << 20 { format!("{bytes} bytes") } else { format!("{} MiB", bytes >> 20) }
 }
 
 /// A refusal as the API server words it (`meta/v1 Status`). Its texts are untrusted.

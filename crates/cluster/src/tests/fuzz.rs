@@ -87,7 +87,7 @@ fn seeds() -> Vec<Value> {
 fn take(bytes: &[u8]) {
     let set: Arc<str> = Arc::from("applyset-x-v1");
     let observer = Observer { manager: "fairlead-main", set: Some(&set), ignored: &[] };
-    let mut reduce = |value: &Value| {
+    let reduce = |value: &Value| {
         for (group, kind) in KINDS {
             let kind = GroupKind { group: group.to_owned(), kind: kind.to_owned() };
             if let Some(reduced) = observer.reduce(&kind, value) {

@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use http::{Request, Response};
-use http_body_util::StreamBody;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::Frame;
 use kube::client::Body;
 
@@ -17,9 +18,11 @@ use crate::brake::Brake;
 use crate::error::ApiError;
 use crate::memory::{Memory, OF_ONE};
 
+type Reply = UnsyncBoxBody<Bytes, Infallible>;
+
 /// A server that answers by a function of the request's path and query, and remembers what it was asked.
 fn server(
-    answer: impl Fn(&str) -> Response<Body> + Send + Sync + 'static,
+    answer: impl Fn(&str) -> Response<Reply> + Send + Sync + 'static,
 ) -> (Api, Arc<Mutex<Vec<String>>>, Memory) {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let (heard, answer) = (Arc::clone(&asked), Arc::new(answer));
@@ -34,16 +37,16 @@ fn server(
     (Api::new(client, "test", Brake::default(), memory.share()), asked, memory)
 }
 
-fn ok(body: impl Into<Bytes>) -> Response<Body> {
-    Response::new(Body::from(body.into().to_vec()))
+fn ok(body: impl Into<Bytes>) -> Response<Reply> {
+    Response::new(Full::new(body.into()).boxed_unsync())
 }
 
-fn page(token: &str, items: &str) -> Response<Body> {
+fn page(token: &str, items: &str) -> Response<Reply> {
     ok(format!(r#"{{"metadata":{{"resourceVersion":"7","continue":"{token}"}},"items":[{items}]}}"#))
 }
 
 /// A body that comes in pieces, each after a while.
-fn pieces(pause: Duration, first: usize, rest: &'static [u8]) -> Response<Body> {
+fn pieces(pause: Duration, first: usize, rest: &'static [u8]) -> Response<Reply> {
     let stream = futures::stream::unfold(Some(vec![b' '; first]), move |state| async move {
         if state.is_none() {
             tokio::time::sleep(pause).await;
@@ -51,7 +54,7 @@ fn pieces(pause: Duration, first: usize, rest: &'static [u8]) -> Response<Body> 
         let piece = state.unwrap_or_else(|| rest.to_vec());
         Some((Ok::<_, Infallible>(Frame::data(Bytes::from(piece))), None))
     });
-    Response::new(Body::wrap_body(StreamBody::new(stream)))
+    Response::new(StreamBody::new(stream).boxed_unsync())
 }
 
 #[tokio::test]
@@ -193,6 +196,6 @@ async fn whoever_sends_much_slowly_does_not_hold_up_others() {
         tokio::spawn(async move { greedy.call(Call::get("/x").most(MAX_PAGE)).await });
     }
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let others = memory.share().reserve(OF_ONE);
-    assert!(tokio::time::timeout(Duration::from_secs(5), others).await.unwrap().is_some());
+    let others = memory.share();
+    assert!(tokio::time::timeout(Duration::from_secs(5), others.reserve(OF_ONE)).await.unwrap().is_some());
 }
