@@ -239,13 +239,14 @@ impl Api {
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| ApiError::Transport(Box::new(error)))?;
             let Ok(data) = frame.into_data() else { continue };
-            if all.len() + data.len() > most {
-                return Ok((Answer { bytes: all.freeze(), _reserved: reserved }, false));
-            }
             if reserved.is_none() && all.len() + data.len() > memory::FREE {
                 reserved = self.memory.reserve(most).await;
             }
-            all.extend_from_slice(&data);
+            let fits = data.len().min(most - all.len());
+            all.extend_from_slice(&data[..fits]);
+            if fits < data.len() {
+                return Ok((Answer { bytes: all.freeze(), _reserved: reserved }, false));
+            }
         }
         Ok((Answer { bytes: all.freeze(), _reserved: reserved }, true))
     }

@@ -71,7 +71,7 @@ async fn every_hostile_cluster_hurts_only_itself() {
     }
     let first = repo.push("First");
     let clusters = format!(
-        "kubeconfigs: {{directory: {}, trusted: true}}\n- simulated: {{readyAfter: 100ms}}",
+        "kubeconfigs: {{directory: {}, trusted: true}}\n- simulated: {{readyAfter: 1s}}",
         kubeconfigs.path().display()
     );
     let mut daemon = Daemon::with("soak", &repo.url(), &clusters);

@@ -248,6 +248,7 @@ fn a_run_is_held_up_where_nothing_else_can_move() {
     // What was applied to a namespace that is going is not healthy for that, and fails no commit by the clock.
     let layers = vec![layer("base", &[], 0, vec![action("lost", Verb::Create), action("web", Verb::Create)])];
     let mut run = self::run(layers, vec![]);
+    run.items.iter_mut().for_each(|item| item.action.key = ObjectKey::new("", "ConfigMap", "shop", "x"));
     run.set(1, State::Done, false);
     run.set(0, State::Later { at: Instant::now(), why: "its namespace is being deleted".into() }, false);
     run.items[0].held_up = true;
