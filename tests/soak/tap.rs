@@ -80,11 +80,18 @@ impl Notes {
             Kind::Ledger => self.ledger(cluster, request.method(), &path, &body),
             Kind::Delete => self.object(cluster, &path, "deletes", None),
             Kind::Apply => self.object(cluster, &path, "applies", Some(essence(&path, &body))),
-            Kind::Other => self.wrong.push(format!("{cluster}: {} {path}", request.method())),
+            // Who owns which fields of an object of ours: what an adoption and a co-owner take.
+            Kind::Other if is_about_managers(&body) && self.is_ours(cluster, &path) => {}
+            Kind::Other => self.wrong.push(format!("{cluster}: {} {path} {body}", request.method())),
         }
         let at = Instant::now();
         self.last_write = Some(at);
         self.writes.push(Write { at, cluster: cluster.to_owned(), kind, path });
+    }
+
+    fn is_ours(&self, cluster: &str, path: &str) -> bool {
+        let may = self.may.get(cluster).and_then(|may| may.get(path));
+        may.is_some_and(|may| may.iter().any(Option::is_some))
     }
 
     fn object(&mut self, cluster: &str, path: &str, does: &str, value: Option<Value>) {
@@ -125,6 +132,16 @@ impl Notes {
         }
         *known = generation.max(*known);
     }
+}
+
+/// Whether a merge patch changes nothing but who owns which fields.
+fn is_about_managers(patch: &Value) -> bool {
+    let names = |value: &Value| -> Vec<String> {
+        value.as_object().into_iter().flat_map(|members| members.keys().cloned()).collect()
+    };
+    let known = ["managedFields", "resourceVersion", "uid"];
+    names(patch) == ["metadata"]
+        && names(&patch["metadata"]).iter().all(|name| known.contains(&name.as_str()))
 }
 
 /// What a ledger's ConfigMap holds.
