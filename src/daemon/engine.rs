@@ -26,6 +26,7 @@ use super::workers::Workers;
 use crate::server::{Metrics, NotReady, Order, ProfilesView, Publisher, RepositoryView};
 use crate::store::{self, HistoryEvent, RolloutRecord, Write};
 use fairlead_core::model::assignment::{Fact, FactBody};
+use fairlead_core::model::budget::Budget;
 use fairlead_core::model::diagnostic::Diagnostic;
 use fairlead_core::model::digest::CommitId;
 use fairlead_core::model::name::{FleetName, TargetName};
@@ -88,21 +89,36 @@ pub struct Engine {
     reader: Arc<Reader>,
     releases: Arc<Releases>,
     readings: mpsc::Sender<Result<Reading, String>>,
+    read_timeout: Duration,
     publisher: Publisher,
     metrics: Arc<Metrics>,
     pub(super) emergency: Arc<Emergency>,
     teller: Teller,
     not_ready: Vec<NotReady>,
-    /// A reading is under way; another must follow when it is done, because something changed meanwhile.
-    reading: bool,
+    /// A reading is under way, and can be stopped.
+    reading: Option<Under>,
+    /// Another must follow when it is done, because something changed meanwhile.
     read_again: bool,
+    /// How many readings were stopped for a newer head since one came to its end.
+    stopped_in_a_row: u32,
     /// The last reading was dropped for a newer head.
     passed_over: bool,
+    /// A head that could not be read within the time: it is not tried again.
+    too_long: Option<CommitId>,
     /// The head is still to be read, or could not be.
     unread: bool,
     published: tokio::time::Instant,
     swept: tokio::time::Instant,
     changed: bool,
+}
+
+/// A reading that is under way.
+struct Under {
+    head: CommitId,
+    budget: Arc<Budget>,
+    began: tokio::time::Instant,
+    /// It was stopped for a newer head.
+    superseded: bool,
 }
 
 /// What is known of the fleet repository.
@@ -128,6 +144,7 @@ pub struct Parts {
     pub reader: Arc<Reader>,
     pub releases: Arc<Releases>,
     pub readings: mpsc::Sender<Result<Reading, String>>,
+    pub read_timeout: Duration,
     pub publisher: Publisher,
     pub metrics: Arc<Metrics>,
     pub emergency: Arc<Emergency>,
@@ -140,6 +157,7 @@ pub struct Parts {
 impl Engine {
     pub fn new(parts: Parts) -> Self {
         let Parts { fleets, workers, kick, store, reader, releases, readings, publisher, .. } = parts;
+        let read_timeout = parts.read_timeout;
         let (metrics, emergency, teller) = (parts.metrics, parts.emergency, parts.teller);
         let starting = NotReady { code: "no-commit-yet".into(), message: "no commit was read yet".into() };
         Self {
@@ -159,12 +177,15 @@ impl Engine {
             reader,
             releases,
             readings,
+            read_timeout,
             publisher,
             metrics,
             emergency,
             teller,
             not_ready: vec![starting],
-            reading: false,
+            reading: None,
+            too_long: None,
+            stopped_in_a_row: 0,
             read_again: false,
             passed_over: false,
             unread: true,
@@ -249,12 +270,8 @@ impl Engine {
             Input::Observed(observation, took) => self.observed(observation, took, now, turn),
             Input::Read(Ok(reading)) => self.read(reading, now, turn),
             Input::Read(Err(reason)) => {
-                warn!(reason, "the commit could not be read; it is tried again at the next fetch");
-                (self.reading, self.unread) = (false, true);
-                self.repository.view.last_error = Some(reason);
-                if std::mem::take(&mut self.read_again) {
-                    self.start_reading();
-                }
+                self.unread = true;
+                self.broke_off(reason, now, turn);
             }
             Input::Fact(fact) => self.fact(*fact, now, turn),
             Input::Order(order) => self.order(order, now, turn),

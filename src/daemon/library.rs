@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::repo::{History, RepoError};
 use fairlead_core::catalog::{self, Catalog, Folders, LocatedFleet, Profile, Target};
+use fairlead_core::model::budget::{self, Cost, OVER_BUDGET};
 use fairlead_core::model::diagnostic::{Diagnostic, Place};
 use fairlead_core::model::digest::CommitId;
 use fairlead_core::model::name::{FleetName, ProfileName, TargetName};
@@ -15,6 +16,8 @@ use fairlead_core::release::{self, LayerCache, ProfileAt, Request};
 
 /// Commits that are kept read: the head, what is accepted, a few bases and tags.
 const KEPT: usize = 16;
+/// Bytes of memory that the values of all commits that are kept read may take together, but for the newest.
+const KEPT_WEIGHT: u64 = 1 << 30;
 
 /// The id that stands for files which are not committed.
 pub const WORKING_TREE: CommitId = CommitId::from_bytes([0; 20]);
@@ -24,6 +27,10 @@ pub struct Edition {
     pub commit: CommitId,
     pub tree: Arc<dyn Tree>,
     pub catalog: Catalog,
+    /// Bytes of memory that its values take, roughly.
+    weight: u64,
+    /// More of it may be read with another budget.
+    partial: bool,
 }
 
 /// Reads commits of one repository, each once, and compiles releases from them. For any thread.
@@ -74,7 +81,7 @@ impl Library {
     pub fn of_tree(tree: Arc<dyn Tree>, history: Option<History>, folders: Folders) -> (Self, Arc<Edition>) {
         let mut library = Self::new(history, folders, LayerCache::default());
         let catalog = Catalog::read(tree.as_ref(), &library.folders);
-        let edition = Arc::new(Edition { commit: WORKING_TREE, tree, catalog });
+        let edition = Arc::new(Edition { commit: WORKING_TREE, tree, catalog, weight: 0, partial: false });
         library.working_tree = Some(edition.clone());
         (library, edition)
     }
@@ -103,19 +110,39 @@ impl Library {
         Some(edition)
     }
 
-    /// Reads a tree. An edition with something unreadable in it is not kept: the next look may read it.
+    /// Reads a tree. An edition with something unreadable in it, or whose reading was stopped, is not kept: the next
+    /// look may read it. What was too much for the budget is kept until the next reading: all who ask meanwhile get
+    /// the same answer, and what is too much is not read once for each of them.
     fn keep(&self, commit: CommitId, tree: Arc<dyn Tree>) -> Arc<Edition> {
+        let _counted = budget::enter_if_none();
+        let spent = || budget::spent(Cost::Values);
         let before = self.editions.lock().unwrap_or_else(PoisonError::into_inner).front().cloned();
         let before = before.as_ref().map(|edition| &edition.catalog);
+        let spent_before = spent();
         let catalog = Catalog::read_after(tree.as_ref(), &self.folders, before);
-        let whole = catalog.diagnostics().iter().all(|finding| finding.code != "unreadable");
-        let edition = Arc::new(Edition { commit, tree, catalog });
+        let weight = spent().saturating_sub(spent_before);
+        let has = |code: &str| catalog.diagnostics().iter().any(|finding| finding.code == code);
+        let (whole, partial) = (!has("unreadable") && !budget::is_stopped(), has(OVER_BUDGET));
+        let edition = Arc::new(Edition { commit, tree, catalog, weight, partial });
         if whole {
             let mut editions = self.editions.lock().unwrap_or_else(PoisonError::into_inner);
             editions.push_front(edition.clone());
             editions.truncate(KEPT);
+            let mut weight = 0;
+            let fitting = editions.iter().skip(1).take_while(|edition| {
+                weight += edition.weight;
+                weight <= KEPT_WEIGHT
+            });
+            let fitting = fitting.count();
+            editions.truncate(1 + fitting);
         }
         edition
+    }
+
+    /// A reading begins, with a budget of its own: what was too much for the one before is read anew.
+    pub fn begin_reading(&self) {
+        let mut editions = self.editions.lock().unwrap_or_else(PoisonError::into_inner);
+        editions.retain(|edition| !edition.partial);
     }
 
     /// What a target should run for a fleet at these revisions: fleet, target and variables from the control
@@ -126,6 +153,7 @@ impl Library {
         target: &TargetName,
         revisions: &Revisions,
     ) -> Result<Release, CompileError> {
+        let _counted = budget::enter_if_none();
         let control = self.at(revisions.control.commit)?;
         let missing = |what: String| {
             let text = format!("{what} is not in commit {}, or not valid there", control.commit.short());

@@ -200,6 +200,7 @@ impl Wired {
             reader: Arc::new(Reader::new(library, settings.repository.allow_rewrite)),
             releases,
             readings: read,
+            read_timeout: settings.repository.read_timeout.get(),
             publisher,
             metrics: metrics.clone(),
             emergency: emergency.clone(),

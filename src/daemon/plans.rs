@@ -12,6 +12,7 @@ use fairlead_cluster::LiveView;
 use fairlead_cluster::fields::our_paths;
 use fairlead_core::catalog::{self, Kind, Presence, Target};
 use fairlead_core::model::assignment::{Assignment, ClusterPolicy, Purpose};
+use fairlead_core::model::budget;
 use fairlead_core::model::diagnostic::Diagnostic;
 use fairlead_core::model::digest::CommitId;
 use fairlead_core::model::name::{FleetName, TargetName};
@@ -73,6 +74,7 @@ pub fn read(library: &Arc<Library>, commit: CommitId) -> Result<Reading, RepoErr
 /// Everything that is wrong at a commit, or in the working tree, by place: also in profiles that no fleet runs, and in
 /// what other mistakes keep from being used.
 pub fn findings(library: &Arc<Library>, commit: CommitId) -> Result<Vec<Diagnostic>, RepoError> {
+    let _counted = budget::enter_if_none();
     let reading = read(library, commit)?;
     let mut found: BTreeSet<_> = reading.diagnostics.iter().cloned().collect();
     let control = library.at(commit)?;

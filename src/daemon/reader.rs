@@ -7,7 +7,8 @@ use super::library::{CompileError, Edition, Library, summary};
 use crate::repo::{History, RepoError, Tag, is_version_tag, moved_tags, newest_tag, vanished_tags};
 use fairlead_core::catalog::{Kind, LocatedFleet, Presence, Target};
 use fairlead_core::model::assignment::ClusterPolicy;
-use fairlead_core::model::diagnostic::Diagnostic;
+use fairlead_core::model::budget::{self, Cost, OVER_BUDGET};
+use fairlead_core::model::diagnostic::{Diagnostic, Place};
 use fairlead_core::model::digest::{CommitId, InputDigest};
 use fairlead_core::model::fleet::RevisionSpec;
 use fairlead_core::model::name::{FleetName, ProfileName, TargetName};
@@ -16,6 +17,9 @@ use fairlead_core::model::release::{Release, ReleaseRef};
 use fairlead_core::model::revision::{Revision, Revisions};
 use fairlead_core::release::{self, RENDERER};
 use fairlead_core::rollout::{FleetPolicy, FleetState, Intent, RevisionHold, TargetIntent};
+
+/// Most findings of a commit that are kept.
+const MAX_FINDINGS: usize = 10_000;
 
 /// What is to be read, and what is known so far.
 pub struct ReadRequest {
@@ -83,7 +87,9 @@ struct Pass<'a> {
     vanished: Vec<Tag>,
     diagnostics: BTreeSet<Diagnostic>,
     branches: BTreeSet<String>,
-    /// Releases of targets that several fleets choose.
+    /// Targets that several fleets choose.
+    several: BTreeSet<TargetName>,
+    /// Their releases.
     shared: BTreeMap<TargetName, Vec<(FleetName, Release)>>,
 }
 
@@ -98,6 +104,8 @@ impl Reader {
     /// # Errors
     /// The repository could not be read: nothing is known about the head, and nothing follows from it.
     pub fn read(&self, request: &ReadRequest) -> Result<Reading, RepoError> {
+        let _counted = budget::enter_if_none();
+        self.library.begin_reading();
         if let Some(hold) = self.rewritten(request)? {
             let held = |name: &FleetName| (name.clone(), FleetReading::Held(hold.clone()));
             return Ok(Reading {
@@ -123,6 +131,7 @@ impl Reader {
             },
             diagnostics: control.catalog.diagnostics().iter().cloned().collect(),
             branches: BTreeSet::new(),
+            several: several(&control),
             shared: BTreeMap::new(),
             control: control.clone(),
         };
@@ -137,7 +146,7 @@ impl Reader {
         }
         refuse_collisions(&mut pass, &mut fleets);
         let Pass { diagnostics, branches, .. } = pass;
-        let diagnostics = diagnostics.into_iter().collect();
+        let diagnostics = within(diagnostics);
         Ok(Reading { head: request.head, hold: None, fleets, diagnostics, branches })
     }
 
@@ -195,6 +204,13 @@ impl Reader {
         let control = pass.control.clone();
         let mut targets = BTreeMap::new();
         for target in control.catalog.targets_of(fleet) {
+            if let Err(exceeded) = budget::spend(Cost::Releases, 1) {
+                let finding =
+                    Diagnostic::error(fleet.place("/spec/clusters"), OVER_BUDGET, exceeded.to_string());
+                let text = finding.to_string();
+                pass.diagnostics.insert(finding);
+                return Ok(FleetReading::Invalid(text));
+            }
             let intent = self.target(pass, name, target, &revisions, state)?;
             targets.insert(target.metadata.name.clone(), intent);
         }
@@ -265,7 +281,7 @@ impl Reader {
         match self.library.compile(fleet, target, revisions) {
             Ok(release) => {
                 let found = ReleaseRef { digest: release.digest, revisions: revisions.clone() };
-                if share {
+                if share && pass.several.contains(target) {
                     pass.shared.entry(target.clone()).or_default().push((fleet.clone(), release));
                 }
                 Ok(Ok(found))
@@ -273,7 +289,9 @@ impl Reader {
             Err(CompileError::Repository(error)) => Err(error),
             Err(CompileError::Content(diagnostics)) => {
                 let text = summary(&diagnostics);
-                pass.diagnostics.extend(diagnostics);
+                // What many targets say together is kept within bounds; each says its first.
+                let room = (2 * MAX_FINDINGS).saturating_sub(pass.diagnostics.len());
+                pass.diagnostics.extend(diagnostics.into_iter().take(room));
                 Ok(Err(text))
             }
         }
@@ -378,6 +396,31 @@ fn vanished(
         None => format!("no tag is left in {range}: push it again"),
     };
     Some(RevisionHold::TagVanished { tag: tag.name, commit: tag.commit, instead })
+}
+
+/// The first findings, and how many more there are.
+fn within(findings: BTreeSet<Diagnostic>) -> Vec<Diagnostic> {
+    let more = findings.len().saturating_sub(MAX_FINDINGS);
+    let mut kept: Vec<Diagnostic> = findings.into_iter().take(MAX_FINDINGS).collect();
+    if more > 0 {
+        let message = format!("{more} more findings are not shown");
+        kept.push(Diagnostic::error(Place::file(""), "too-many-findings", message));
+    }
+    kept
+}
+
+/// The targets that more than one fleet chooses: of the others no release need be held to compare it.
+fn several(control: &Edition) -> BTreeSet<TargetName> {
+    let mut once = BTreeSet::new();
+    let mut several = BTreeSet::new();
+    for fleet in control.catalog.fleets() {
+        for target in control.catalog.targets_of(fleet) {
+            if !once.insert(&target.metadata.name) {
+                several.insert(target.metadata.name.clone());
+            }
+        }
+    }
+    several
 }
 
 pub(super) fn policy(fleet: &LocatedFleet) -> FleetPolicy {

@@ -64,6 +64,10 @@ pub struct RepositorySettings {
     /// without `fairlead accept`. Default: false.
     #[serde(default)]
     pub allow_rewrite: bool,
+    /// How long reading a commit may take. One that takes longer is reported as unreadable and changes nothing; a newer
+    /// one is read. Default: 120s.
+    #[serde(default = "two_minutes")]
+    pub read_timeout: Span,
 }
 
 /// Credentials for Git, never inline.
@@ -141,6 +145,10 @@ fn two_seconds() -> Span {
 
 fn half_a_minute() -> Span {
     Span::from_secs(30)
+}
+
+fn two_minutes() -> Span {
+    Span::from_secs(120)
 }
 
 /// Why the settings can't be used.

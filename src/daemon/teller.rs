@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use super::reader::Reading;
 use crate::forge::Reports;
 use crate::store::Write;
+use fairlead_core::model::diagnostic::Diagnostic;
 use fairlead_core::model::digest::CommitId;
 use fairlead_core::model::name::FleetName;
 use fairlead_core::rollout::Effect;
@@ -49,6 +50,12 @@ impl Teller {
             Some(hold) => reports.held(reading.head, &hold.to_string(), now),
             None => reports.validated(reading.head, &reading.diagnostics, now),
         });
+    }
+
+    pub fn unreadable(&self, head: CommitId, why: &Diagnostic, now: Timestamp, writes: &mut Vec<Write>) {
+        if let Some(mut reports) = self.reports() {
+            writes.extend(reports.validated(head, std::slice::from_ref(why), now));
+        }
     }
 
     fn reports(&self) -> Option<MutexGuard<'_, Reports>> {

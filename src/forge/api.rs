@@ -95,6 +95,8 @@ pub enum Verdict {
 pub struct Pull {
     pub number: u64,
     pub head: CommitId,
+    /// Who opened it; empty where the forge does not say.
+    pub author: String,
     /// The branch that it is on, maybe of a fork.
     pub branch: String,
     /// The branch that it asks to be merged into.

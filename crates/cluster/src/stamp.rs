@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::ledger::PART_OF;
+use super::ledger::{FLEET_LABEL, INSTANCE_LABEL, PART_OF};
 use fairlead_core::model::field_path;
 use fairlead_core::model::object::ObjectKey;
 use fairlead_core::model::release::ReleaseObject;
@@ -33,9 +33,20 @@ pub fn body(
     if let Some(namespace) = key.namespace() {
         metadata["namespace"] = json!(namespace);
     }
+    for field in ["labels", "annotations"] {
+        // Refused when the object was read; nothing of another set may come through here all the same.
+        if let Some(map) = map_in(metadata, field).as_object_mut() {
+            map.retain(|key, _| !is_of_a_set(key));
+        }
+    }
     map_in(metadata, "labels")[PART_OF] = json!(set);
     map_in(metadata, "annotations")[DIGEST] = json!(object.digest);
     Ok(body)
+}
+
+/// Whether a label or annotation says to which set an object belongs, or that it is one.
+fn is_of_a_set(key: &str) -> bool {
+    key.starts_with("applyset.kubernetes.io/") || key == FLEET_LABEL || key == INSTANCE_LABEL
 }
 
 /// The map in a field; what is no map is replaced, as the server would refuse it.
@@ -95,7 +106,10 @@ mod tests {
     #[test]
     fn objects_are_stamped_and_ignored_fields_left_out() {
         let (object, key) = object(&json!({
-            "metadata": {"name": "web", "labels": {"app": "web"}, "annotations": null},
+            "metadata": {
+                "name": "web", "annotations": null,
+                "labels": {"app": "web", PART_OF: "another", "applyset.kubernetes.io/id": "another"},
+            },
             "spec": {"replicas": 3, "list": [{"name": "a", "x": 1}, {"name": "b", "x": 1}]},
         }));
         let left_out = ["/spec/replicas".into(), r#"/spec/list/k:{"name":"b"}/x"#.into()];

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::apart::Answer;
+use super::apart::{Answer, Failed, TIME};
 use super::check::{Checked, Checker};
 use crate::forge::{Client, ForgeError};
 use crate::server::{PullView, Refusal};
@@ -27,8 +27,10 @@ impl Desk {
             }
             other => Refusal::Unavailable(other.to_string()),
         })?;
-        let checked = self.checker.check(self.client.pull_ref(&pull), None).await;
-        let Checked { head, found, .. } = checked.map_err(Refusal::Unavailable)?;
+        let checked = self.checker.check(self.client.pull_ref(&pull), None, TIME, false).await;
+        let Checked { head, found, .. } = checked.map_err(|failed| match failed {
+            Failed::Elsewhere(why) | Failed::TooLong(why) | Failed::Broke(why) => Refusal::Unavailable(why),
+        })?;
         let Answer { findings, plan, no_plan, text, .. } = found;
         Ok(PullView { number, commit: head, findings, plan, no_plan, text })
     }

@@ -8,6 +8,7 @@ mod apart;
 mod check;
 mod desk;
 mod fate;
+mod queue;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -26,19 +27,23 @@ use crate::repo::{History, MirrorSettings};
 use crate::server::Views;
 use crate::store::{self, Write};
 pub use apart::{COMMAND as CHECK_COMMAND, answer as answer_check};
+use apart::{FIRST_TIME, Failed, TIME};
 use check::Checker;
 pub use desk::Desk;
 use fairlead_core::catalog::Folders;
 use fairlead_core::model::digest::CommitId;
 use fairlead_core::model::name::InstanceName;
+use queue::Queue;
 
 /// The forge is asked for all open pull requests no more often than this; in between, webhooks tell.
 const LIST_EVERY: Duration = Duration::from_secs(60);
 /// Longer than any check should take, whatever is in the pull request.
-const CHECK_TIMEOUT: Duration = Duration::from_secs(120);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(300);
 /// Git may show a head later than the API does; and a check may fail for a while.
 const RETRY: Duration = Duration::from_secs(1);
 const RETRIES: u32 = 8;
+/// How often a head may end the process that reads it until that is the result.
+const ATTEMPTS: u32 = 3;
 
 /// Between what a commit waits for and the plan, in a comment.
 const END_OF_HOLD: &str = "\n<!-- fairlead: the plan -->\n";
@@ -57,6 +62,10 @@ struct Seen {
     comment: Option<CommentRecord>,
     /// The commit that it became.
     merged: Option<CommitId>,
+    /// A head that took longer than a first look may; it gets more when all others had theirs.
+    slow: Option<CommitId>,
+    /// A head that ended the process that read it, and how often.
+    broke: Option<(CommitId, u32)>,
     retries: u32,
     retry_at: Option<Instant>,
 }
@@ -84,6 +93,7 @@ pub struct Pulls {
     parts: Parts,
     checker: Arc<Checker>,
     seen: BTreeMap<u64, Seen>,
+    queue: Queue,
 }
 
 impl Pulls {
@@ -96,7 +106,7 @@ impl Pulls {
         for comment in parts.said.iter().filter(|comment| !comment.last) {
             seen.entry(comment.pull).or_default().comment = Some(comment.clone());
         }
-        Self { parts, checker, seen }
+        Self { parts, checker, seen, queue: Queue::default() }
     }
 
     /// Where single pull requests can be asked for.
@@ -131,6 +141,8 @@ impl Pulls {
                     self.look_at(due).await;
                 }
                 Ok(()) = views.changed(), if merged => self.last_words().await,
+                // One at a time: what comes meanwhile may be more urgent than what waits.
+                () = std::future::ready(()), if !self.queue.is_empty() => self.check_next().await,
             }
         }
     }
@@ -175,7 +187,9 @@ impl Pulls {
         seen.retry_at = (seen.retries <= RETRIES).then(|| Instant::now() + wait / 2);
     }
 
+    /// Queues it if there is anything new to check.
     async fn take(&mut self, pull: Pull) {
+        self.queue.remove(pull.number);
         if pull.base != self.parts.mirror.branch {
             self.seen.remove(&pull.number);
             return;
@@ -186,13 +200,34 @@ impl Pulls {
         }
         let seen = self.seen.entry(pull.number).or_default();
         seen.retry_at = None;
-        if seen.checked == Some(pull.head) {
-            return;
+        let given_up = apart::given_up(pull.head);
+        if seen.comment.as_ref().is_some_and(|comment| comment.body.contains(&given_up)) {
+            // Also before a restart.
+            seen.checked = Some(pull.head);
         }
-        let reference = self.parts.client.pull_ref(&pull);
+        if seen.checked != Some(pull.head) {
+            let slow = seen.slow == Some(pull.head);
+            self.queue.put(pull, slow);
+        }
+    }
+
+    async fn check_next(&mut self) {
+        let Some(pull) = self.queue.next(Instant::now()) else { return };
+        let began = Instant::now();
+        self.check(&pull).await;
+        self.queue.took(&pull.author, began.elapsed(), Instant::now());
+    }
+
+    async fn check(&mut self, pull: &Pull) {
+        let seen = self.seen.entry(pull.number).or_default();
+        let time = if seen.slow == Some(pull.head) { TIME } else { FIRST_TIME };
+        let broke = seen.broke.filter(|(head, _)| *head == pull.head).map_or(0, |(_, times)| times);
+        let reference = self.parts.client.pull_ref(pull);
         let page = self.with_reports(|reports| reports.pull_page(pull.number));
-        let checked = tokio::time::timeout(CHECK_TIMEOUT, self.checker.check(reference, page)).await;
-        let checked = checked.unwrap_or_else(|_| Err("the check took too long".to_owned()));
+        let check = self.checker.check(reference, page, time, broke + 1 >= ATTEMPTS);
+        let checked = tokio::time::timeout(CHECK_TIMEOUT, check).await;
+        let checked =
+            checked.unwrap_or_else(|_| Err(Failed::Elsewhere("the check took too long".to_owned())));
         match checked {
             Ok(checked) => {
                 info!(pull = pull.number, branch = pull.branch, commit = %checked.head, findings = checked.found.findings.len(), "checked");
@@ -205,7 +240,17 @@ impl Pulls {
                     self.retry(pull.number);
                 }
             }
-            Err(reason) => {
+            Err(Failed::TooLong(reason)) => {
+                info!(pull = pull.number, reason, "it gets more time when the others had theirs");
+                self.seen.entry(pull.number).or_default().slow = Some(pull.head);
+                self.queue.put(pull.clone(), true);
+            }
+            Err(Failed::Broke(reason)) => {
+                warn!(pull = pull.number, reason, "the pull request could not be checked");
+                self.seen.entry(pull.number).or_default().broke = Some((pull.head, broke + 1));
+                self.retry(pull.number);
+            }
+            Err(Failed::Elsewhere(reason)) => {
                 warn!(pull = pull.number, reason, "the pull request could not be checked");
                 self.retry(pull.number);
             }

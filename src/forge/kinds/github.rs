@@ -254,6 +254,7 @@ pub(super) fn read_pull(value: &Value) -> Option<Pull> {
     Some(Pull {
         number: value["number"].as_u64()?,
         head: value["head"]["sha"].as_str()?.parse().ok()?,
+        author: read_login(&value["user"]).unwrap_or_default(),
         branch: value["head"]["ref"].as_str().unwrap_or_default().to_owned(),
         base: value["base"]["ref"].as_str()?.to_owned(),
         open: value["state"] == "open",

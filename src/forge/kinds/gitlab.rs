@@ -126,6 +126,7 @@ impl Forge for Gitlab {
         Some(Pull {
             number: value["iid"].as_u64()?,
             head: head.parse().ok()?,
+            author: value["author"]["username"].as_str().unwrap_or_default().to_owned(),
             branch: value["source_branch"].as_str().unwrap_or_default().to_owned(),
             base: value["target_branch"].as_str()?.to_owned(),
             open: value["state"] == "opened",

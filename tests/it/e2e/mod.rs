@@ -18,6 +18,7 @@ mod moves;
 mod network;
 mod people;
 mod protected;
+mod readings;
 mod refusals;
 mod secrets;
 mod simulated;

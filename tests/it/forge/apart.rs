@@ -18,9 +18,9 @@ impl Drop for Reader {
 }
 
 /// Whether a process may use no more of something than this.
-fn is_limited(limits: &str, name: &str, most: &str) -> bool {
+fn is_limited(limits: &str, name: &str, most: [&str; 2]) -> bool {
     let rest = limits.lines().find_map(|line| line.strip_prefix(&format!("Max {name} ")));
-    rest.is_some_and(|rest| rest.split_whitespace().take(2).eq([most, most]))
+    rest.is_some_and(|rest| rest.split_whitespace().take(2).eq(most))
 }
 
 #[tokio::test]
@@ -29,11 +29,15 @@ async fn threat_a_pull_request_is_read_with_little_memory_and_time_and_writes_no
     command.arg("check-pull").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut reader = Reader(command.spawn()?);
     let file = format!("/proc/{}/limits", reader.0.id());
-    let wanted =
-        [("data size", "536870912"), ("cpu time", "60"), ("file size", "0"), ("core file size", "0")];
+    let wanted = [
+        ("data size", ["536870912"; 2]),
+        ("cpu time", ["60", "62"]),
+        ("file size", ["0"; 2]),
+        ("core file size", ["0"; 2]),
+    ];
     wait_for("the limits", Duration::from_secs(20), async || {
         let limits = fs::read_to_string(&file)?;
-        Ok(wanted.iter().all(|(name, most)| is_limited(&limits, name, most)).then_some(()))
+        Ok(wanted.iter().all(|(name, most)| is_limited(&limits, name, *most)).then_some(()))
     })
     .await?;
     // No question is no answer.

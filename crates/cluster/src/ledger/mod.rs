@@ -12,5 +12,5 @@ pub use encode::LedgerDamage;
 #[cfg(test)]
 pub(super) use encode::{MAX_UNPACKED, decode, encode};
 pub(super) use store::{LedgerStore, Stored, WriteError};
-pub(super) use types::PART_OF;
 pub use types::{Converged, Ledger, set_id};
+pub(super) use types::{FLEET_LABEL, INSTANCE_LABEL, PART_OF};

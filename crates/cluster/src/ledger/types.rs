@@ -9,11 +9,12 @@ use sha2::{Digest as _, Sha256};
 use fairlead_core::model::assignment::{Assignment, LedgerSummary, Purpose};
 use fairlead_core::model::digest::ReleaseDigest;
 use fairlead_core::model::name::{FleetName, InstanceName, TargetName};
+use fairlead_core::model::object::OWN_NAMESPACE;
 use fairlead_core::model::release::ReleaseRef;
 use fairlead_core::plan::Inventory;
 
 /// Namespace of all ledgers.
-pub const NAMESPACE: &str = "fairlead-system";
+pub const NAMESPACE: &str = OWN_NAMESPACE;
 /// ApplySet's label on every member, with the set's id.
 pub const PART_OF: &str = "applyset.kubernetes.io/part-of";
 /// Label of every ledger: the name of the installation.

@@ -8,6 +8,10 @@ use super::yaml::token;
 use crate::model::schedule::Schedule;
 use crate::model::suggest::nearest;
 
+/// Most findings about one value, and how many more are counted.
+const MAX_PROBLEMS: usize = 100;
+const MAX_COUNTED: usize = 10_000;
+
 /// One finding about a value, before it is given its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Problem {
@@ -53,7 +57,15 @@ pub(super) fn problems(validator: &jsonschema::Validator, schema: &Value, value:
     if validator.is_valid(value) {
         return Vec::new();
     }
-    let mut problems: Vec<_> = validator.iter_errors(value).flat_map(|e| explain(&e, schema)).collect();
+    let mut errors = validator.iter_errors(value);
+    let mut problems: Vec<_> = errors.by_ref().take(MAX_PROBLEMS).flat_map(|e| explain(&e, schema)).collect();
+    problems.truncate(MAX_PROBLEMS);
+    let more = errors.take(MAX_COUNTED).count();
+    if more > 0 {
+        let at_least = if more == MAX_COUNTED { "at least " } else { "" };
+        let message = format!("{at_least}{more} more findings about this are not shown");
+        problems.push(Problem::new("", "too-many-findings", message));
+    }
     // A name that is empty breaks its pattern and its least length: once is enough.
     let broken: Vec<String> =
         problems.iter().filter(|p| p.code == "invalid-value").map(|p| p.pointer.clone()).collect();

@@ -1,6 +1,6 @@
 //! Files of a tree to documents of one kind.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -9,12 +9,15 @@ use super::document::{Kind, Located};
 use super::explain;
 use super::yaml::{self, Dialect, Doc, token};
 use super::{labels, mend, schema};
+use crate::model::budget::{self, Cost, OVER_BUDGET};
 use crate::model::diagnostic::{Diagnostic, Place};
 use crate::model::suggest::nearest;
 use crate::model::tree::{EntryKind, Tree, TreeError};
 
 /// Deepest folder below the root that is looked into.
 const MAX_FOLDERS: usize = 32;
+/// Most entries of folders below each of the three: 100,000 targets in a file each, and room.
+const MAX_ENTRIES: usize = 130_000;
 
 /// What a finding is about: whom it holds back.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,7 +89,7 @@ pub(super) fn documents<T: DeserializeOwned>(tree: &dyn Tree, kind: Kind, folder
         findings: Vec::new(),
     };
     match tree.list(folder) {
-        Ok(Some(_)) => documents.walk(tree, kind, folder, 0),
+        Ok(Some(_)) => documents.walk(tree, kind, folder),
         Ok(None) => {
             let message = format!("there is no folder '{folder}', and so no {}", kind.noun());
             let finding = Diagnostic::warning(Place::file(folder), "no-folder", message);
@@ -103,19 +106,51 @@ impl<T: DeserializeOwned> Documents<T> {
         self.findings.push(Finding { subjects: vec![Subject::Folder(kind)], diagnostic });
     }
 
-    fn walk(&mut self, tree: &dyn Tree, kind: Kind, folder: &str, depth: usize) {
+    /// Level by level: a folder with too much below it is met after all that is nearer to the top.
+    fn walk(&mut self, tree: &dyn Tree, kind: Kind, top: &str) {
+        let mut folders = VecDeque::from([(top.to_owned(), 0)]);
+        let mut left = MAX_ENTRIES;
+        while let Some((folder, depth)) = folders.pop_front() {
+            let before = folders.len();
+            let entries = self.folder(tree, kind, &folder, depth, &mut folders);
+            let spent = budget::spend(Cost::Entries, entries + 1);
+            left = left.saturating_sub(entries + 1);
+            if left > 0 && spent.is_ok() {
+                continue;
+            }
+            // What follows is not read; that it is not there can't be said of anything from now on.
+            let message = match spent {
+                Err(exceeded) => exceeded.to_string(),
+                Ok(()) => format!("too many folders: below {top}/ are more than {MAX_ENTRIES} entries"),
+            };
+            folders.truncate(before);
+            let finding = Diagnostic::error(Place::file(&folder), OVER_BUDGET, message);
+            return self.unreadable(kind, &folder, finding.hint("folders from here on are not read"));
+        }
+    }
+
+    /// Reads the documents of one folder and notes the folders in it; how many entries it has.
+    fn folder(
+        &mut self,
+        tree: &dyn Tree,
+        kind: Kind,
+        folder: &str,
+        depth: usize,
+        folders: &mut VecDeque<(String, usize)>,
+    ) -> usize {
         let entries = match tree.list(folder) {
             Ok(entries) => entries.unwrap_or_default(),
-            Err(error) => return self.unreadable(kind, folder, tree_error(&error)),
+            Err(error) => {
+                self.unreadable(kind, folder, tree_error(&error));
+                return 0;
+            }
         };
         if depth > MAX_FOLDERS {
             let message = format!("folders deeper than {MAX_FOLDERS} levels are not read");
-            return self.unreadable(
-                kind,
-                folder,
-                Diagnostic::error(Place::file(folder), "too-deep", message),
-            );
+            self.unreadable(kind, folder, Diagnostic::error(Place::file(folder), "too-deep", message));
+            return 0;
         }
+        let count = entries.len();
         // A profile's folder is its own: what else is in it are its layers.
         let profile = entries.iter().flatten().any(|e| e.kind == EntryKind::File && is_profile(&e.name));
         for entry in entries {
@@ -133,13 +168,14 @@ impl<T: DeserializeOwned> Documents<T> {
                 if folder.is_empty() { entry.name.clone() } else { format!("{folder}/{}", entry.name) };
             match (entry.kind, kind) {
                 (EntryKind::Folder, Kind::Profile) if profile => {}
-                (EntryKind::Folder, _) => self.walk(tree, kind, &path, depth + 1),
+                (EntryKind::Folder, _) => folders.push_back((path, depth + 1)),
                 (EntryKind::File, Kind::Profile) if is_profile(&entry.name) => self.file(tree, kind, &path),
                 (EntryKind::File, Kind::Profile) => {}
                 (EntryKind::File, _) if is_document(&entry.name) => self.file(tree, kind, &path),
                 (EntryKind::File, _) => {}
             }
         }
+        count
     }
 
     fn file(&mut self, tree: &dyn Tree, kind: Kind, path: &str) {
@@ -150,7 +186,7 @@ impl<T: DeserializeOwned> Documents<T> {
             Ok(None) => return self.unreadable(kind, path, tree_error(&gone())),
             Err(error) => return self.unreadable(kind, path, tree_error(&error)),
         };
-        let parsed = yaml::parse(path, &bytes, Dialect::Fairlead);
+        let mut parsed = yaml::parse(path, &bytes, Dialect::Fairlead);
         let mut subjects = Vec::new();
         for doc in &parsed.broken {
             match name_of(&doc.value) {
@@ -165,6 +201,12 @@ impl<T: DeserializeOwned> Documents<T> {
             self.unreadable.push(path.to_owned());
             subjects.push(Subject::Folder(kind));
         }
+        let documents = parsed.docs.len() + parsed.broken.len();
+        if let Err(exceeded) = budget::spend(Cost::Documents, documents) {
+            let finding = Diagnostic::error(Place::file(path), OVER_BUDGET, exceeded.to_string());
+            return self.unreadable(kind, path, finding);
+        }
+        keep_affordable(&mut parsed.diagnostics);
         let places: Vec<Place> = parsed.diagnostics.iter().map(|finding| finding.place.clone()).collect();
         let findings = parsed.diagnostics.into_iter();
         self.findings.extend(findings.map(|diagnostic| Finding { subjects: subjects.clone(), diagnostic }));
@@ -201,6 +243,7 @@ impl<T: DeserializeOwned> Documents<T> {
             }
             Err(_) => None,
         };
+        keep_affordable(&mut findings);
         let findings = findings.into_iter();
         self.findings.extend(findings.map(|d| Finding { subjects: vec![subject.clone()], diagnostic: d }));
         match (typed, name) {
@@ -263,6 +306,14 @@ impl<T: DeserializeOwned> Documents<T> {
             }
         }
         unique
+    }
+}
+
+/// Once there are more findings than a commit may have, one is kept of each that is wrong.
+fn keep_affordable(findings: &mut Vec<Diagnostic>) {
+    if budget::spend(Cost::Findings, findings.len()).is_err() {
+        findings.sort_by_key(|finding| !finding.is_error());
+        findings.truncate(1);
     }
 }
 

@@ -4,6 +4,7 @@
 //! type is valid; no type here does IO, reads a clock or logs. Assumes nothing.
 
 pub mod assignment;
+pub mod budget;
 pub mod diagnostic;
 pub mod digest;
 pub mod field_path;

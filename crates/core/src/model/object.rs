@@ -8,6 +8,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
 
+/// Where Fairlead keeps its own records in each cluster. No content may write there.
+pub const OWN_NAMESPACE: &str = "fairlead-system";
+
 /// A kind of object without its version.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct GroupKind {
@@ -95,6 +98,11 @@ impl ObjectKey {
 
     pub fn is(&self, group: &str, kind: &str) -> bool {
         self.group() == group && self.kind() == kind
+    }
+
+    /// Whether it is in [`OWN_NAMESPACE`], or is that namespace.
+    pub fn is_own_record(&self) -> bool {
+        self.namespace() == Some(OWN_NAMESPACE) || (self.is("", "Namespace") && self.name() == OWN_NAMESPACE)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{self, LocatedFleet, Profile, Target};
+use crate::model::budget;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::labels::Labels;
 use crate::model::object::ObjectKey;
@@ -48,6 +49,7 @@ pub fn explore(request: Request<'_>, cache: &LayerCache) -> (Release, Vec<Diagno
     let mut findings = Vec::new();
     let mut parts = Vec::new();
     for at in request.profiles {
+        let _share = budget::share(at.profile.name().as_str());
         let values = catalog::values(at.profile, request.fleet, request.target);
         findings.extend(values.findings);
         parts.extend(layers_of(*at, &request, &values.values, &values.suspect, cache, &mut findings));
@@ -89,6 +91,7 @@ pub fn explore(request: Request<'_>, cache: &LayerCache) -> (Release, Vec<Diagno
 /// What is wrong with the content of a profile's layers, whoever runs it, and what is worth saying about it
 /// though it can be used. What only a target's values can show is for [`compile`] to say.
 pub fn lint(at: ProfileAt<'_>, cache: &LayerCache) -> Vec<Diagnostic> {
+    let _share = budget::share(at.profile.name().as_str());
     let (variables, labels) = (Variables::new(), Labels::new());
     let inputs = Inputs { variables: &variables, cluster_name: "", labels: &labels };
     let none = BTreeSet::new();

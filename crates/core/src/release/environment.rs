@@ -1,11 +1,13 @@
 //! CEL's environment, and what keeps its results the same on every run.
 
-use std::sync::{Arc, LazyLock};
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr};
-use cel::common::types::{CelList, DYN_TYPE, LIST_TYPE, MAP_TYPE};
+use cel::common::types::{CelBool, CelList, DYN_TYPE, LIST_TYPE, MAP_TYPE, STRING_TYPE};
 use cel::common::value::CowVal;
 use cel::{Env, ExecutionError, Value, extensions};
+use regex::{Regex, RegexBuilder};
 
 /// The environment that expressions are compiled and evaluated in.
 pub(super) static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
@@ -17,6 +19,7 @@ pub(super) static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
         arguments.pop().ok_or_else(ExecutionError::missing_argument_or_target)
     });
     let _ = environment.add_overload(EACH, "each_map", vec![MAP_TYPE], sorted_keys);
+    let _ = environment.add_overload(MATCHES, "matches_once", vec![STRING_TYPE, STRING_TYPE], matches);
     let _ = environment.add_overload(TERM, "term", vec![DYN_TYPE], no_map);
     Arc::new(environment)
 });
@@ -27,6 +30,51 @@ pub(super) const EACH: &str = "@each";
 
 /// What is added is wrapped in a call of this: `list + map` would append the map's keys in no order.
 pub(super) const TERM: &str = "@term";
+
+/// `text.matches(pattern)` becomes a call of this, which compiles each pattern once.
+pub(super) const MATCHES: &str = "@matches";
+/// Bytes that a compiled pattern may take.
+pub(super) const PATTERN_SIZE: usize = 64 << 10;
+/// Most patterns that are kept.
+const PATTERNS: usize = 256;
+
+static COMPILED: LazyLock<Mutex<HashMap<String, Regex>>> = LazyLock::new(Mutex::default);
+
+/// A pattern, compiled.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub(super) fn pattern(text: &str) -> Result<Regex, regex::Error> {
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(regex) = compiled.get(text) {
+        return Ok(regex.clone());
+    }
+    let regex = RegexBuilder::new(text).size_limit(PATTERN_SIZE).dfa_size_limit(PATTERN_SIZE).build()?;
+    if compiled.len() >= PATTERNS {
+        compiled.clear();
+    }
+    compiled.insert(text.to_owned(), regex.clone());
+    Ok(regex)
+}
+
+fn matches<'b, 'v>(arguments: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    let text = |n: usize| {
+        let argument = arguments.get(n).ok_or_else(ExecutionError::missing_argument_or_target)?;
+        match Value::try_from(&**argument)? {
+            Value::String(text) => Ok(text),
+            other => Err(ExecutionError::UnexpectedType {
+                got: other.type_of().to_string(),
+                want: "string".to_owned(),
+            }),
+        }
+    };
+    let (value, expression) = (text(0)?, text(1)?);
+    let regex = pattern(&expression).map_err(|_| ExecutionError::FunctionError {
+        function: "matches".to_owned(),
+        message: "not a pattern".to_owned(),
+    })?;
+    Ok(CowVal::owned(CelBool::from(regex.is_match(&value))))
+}
 
 fn no_map<'b, 'v>(mut arguments: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
     let term = arguments.pop().ok_or_else(ExecutionError::missing_argument_or_target)?;
@@ -63,6 +111,12 @@ pub(super) fn put_in_order(node: &mut IdedExpr) {
         Expr::Select(select) => put_in_order(&mut select.operand),
         Expr::Call(call) => {
             call.target.as_deref_mut().into_iter().chain(&mut call.args).for_each(put_in_order);
+            if call.func_name == "matches" {
+                call.func_name = MATCHES.to_owned();
+                if let Some(target) = call.target.take() {
+                    call.args.insert(0, *target);
+                }
+            }
             // A literal list is one, and is what CEL looks for to append fast.
             if call.func_name == "_+_"
                 && let Some(term) = call.args.get_mut(1).filter(|term| !matches!(term.expr, Expr::List(_)))

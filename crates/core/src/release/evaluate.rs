@@ -7,10 +7,11 @@ use cel::objects::{Key, Map};
 use cel::{Context, ExecutionError, Value as Cel};
 use serde_json::{Map as JsonMap, Number, Value};
 
-use super::environment::{EACH, ENVIRONMENT};
+use super::environment::{EACH, ENVIRONMENT, MATCHES};
 use super::expression::{CLUSTER, Expression, References, Wrong};
 use super::scan::VAR;
 use super::shape::{self, Sizes};
+use crate::model::budget::{self, Cost, OVER_BUDGET};
 use crate::model::labels::Labels;
 use crate::model::suggest::nearest;
 use crate::model::target::Variables;
@@ -79,6 +80,9 @@ impl<'a> Evaluator<'a> {
         };
         let steps = shape::steps(cel, &self.sizes).ok_or_else(too_much)?;
         self.steps_left = self.steps_left.checked_sub(steps).ok_or_else(too_much)?;
+        let steps = usize::try_from(steps).unwrap_or(usize::MAX);
+        budget::spend(Cost::Steps, steps)
+            .map_err(|exceeded| Wrong::new(OVER_BUDGET, exceeded.to_string()))?;
         let result = Cel::resolve(cel, &self.context);
         let value = result.map_err(|error| self.explain(expression, &error))?;
         let mut room = MAX_VALUE;
@@ -93,7 +97,9 @@ impl<'a> Evaluator<'a> {
         };
         match error {
             ExecutionError::NoSuchKey(key) => self.missing(expression, key),
-            ExecutionError::NoSuchOverload(error) => failed(&error.to_string().replace(EACH, "a macro")),
+            ExecutionError::NoSuchOverload(error) => {
+                failed(&error.to_string().replace(EACH, "a macro").replace(MATCHES, "matches"))
+            }
             ExecutionError::UndeclaredReference(name) => failed(&format!("'{name}' is not known")),
             ExecutionError::UnsupportedBinaryOperator(operator, a, b) => {
                 failed(&format!("there is no '{operator}' of {} and {}", a.type_of(), b.type_of()))

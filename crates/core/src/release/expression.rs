@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue};
 use serde::{Deserialize, Serialize};
 
-use super::environment::{ENVIRONMENT, put_in_order};
+use super::environment::{ENVIRONMENT, PATTERN_SIZE, pattern, put_in_order};
 use super::scan::{Found, VAR};
 use crate::model::suggest::nearest;
 
@@ -103,6 +103,11 @@ impl References {
     ) -> impl Iterator<Item = &'a str> {
         self.variables.iter().map(String::as_str).filter(|name| !declares(name))
     }
+}
+
+/// The beginning of a text, on one line.
+fn shorten(text: &str) -> String {
+    text.chars().take(60).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// What is wrong with an expression.
@@ -212,6 +217,9 @@ impl Walk {
                 None => wrong,
             });
         }
+        if name == "matches" {
+            self.pattern(call);
+        }
         if let ("_[_]" | "_[?_]" | "_?._", [operand, index]) = (name, call.args.as_slice())
             && let Expr::Literal(LiteralValue::String(key)) = &index.expr
         {
@@ -224,6 +232,27 @@ impl Walk {
             None => {}
         }
         call.args.iter().for_each(|argument| self.visit(argument));
+    }
+
+    /// A pattern costs what compiling it costs: it is written out, so that this is known, and done once.
+    fn pattern(&mut self, call: &CallExpr) {
+        let Some(IdedExpr { expr: Expr::Literal(LiteralValue::String(text)), .. }) = call.args.last() else {
+            let wrong =
+                Wrong::new("expression-pattern", "the pattern of 'matches' must be written out as a text");
+            return self.fail(wrong.hint("a pattern out of a variable, or put together, is not read"));
+        };
+        if let Err(error) = pattern(text.inner()) {
+            let why = match error {
+                regex::Error::CompiledTooBig(_) => {
+                    format!("is larger than {PATTERN_SIZE} bytes when it is compiled")
+                }
+                _ => "is not a regular expression".to_owned(),
+            };
+            let message = format!("the pattern '{}' {why}", shorten(text.inner()));
+            self.fail(
+                Wrong::new("expression-pattern", message).hint("write fewer repetitions, such as \\d{1,3}"),
+            );
+        }
     }
 
     /// `operand.field`, in any way of writing it.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::model::budget::OVER_BUDGET;
 use crate::model::diagnostic::{Diagnostic, Place};
 use crate::model::digest::InputDigest;
 use crate::model::release::{ReleaseObject, RenderedLayer};
@@ -79,8 +80,9 @@ impl Source<'_> {
         let templates = Arc::new(manifests::read(self.tree, self.path, self.expressions, self.used, cache));
         // What could not be read may be readable the next time, and the profile's file may say the same
         // elsewhere; the rest is a matter of the content.
-        let passing =
-            |finding: &Diagnostic| finding.code == UNREADABLE || finding.place.file == self.used.file;
+        let passing = |finding: &Diagnostic| {
+            finding.code == UNREADABLE || finding.code == OVER_BUDGET || finding.place.file == self.used.file
+        };
         if !templates.errors.iter().any(passing) {
             cache.keep_templates(files, &templates);
         }

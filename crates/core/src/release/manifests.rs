@@ -1,6 +1,7 @@
 //! The manifests renderer: the files of a layer to its templates.
 
 use crate::catalog::yaml::{self, Dialect};
+use crate::model::budget::{self, Cost, OVER_BUDGET};
 use crate::model::diagnostic::{Diagnostic, Place};
 use crate::model::digest::{InputDigest, TreeId};
 use crate::model::tree::{EntryKind, Tree, TreeError};
@@ -19,6 +20,8 @@ pub(super) const UNREADABLE: &str = "unreadable";
 /// Most files in a layer, and deepest folder.
 const MAX_FILES: usize = 20_000;
 const MAX_FOLDERS: usize = 32;
+/// Most files and folders at or below a layer's path.
+const MAX_ENTRIES: usize = 60_000;
 /// Most findings for a layer.
 const MAX_FINDINGS: usize = 100;
 
@@ -190,6 +193,7 @@ fn files(tree: &dyn Tree, path: &str, used: &Place) -> (Vec<(String, TreeId)>, V
         Ok(Some(_)) => {}
     }
     let (mut found, mut findings) = (Vec::new(), Vec::new());
+    let mut seen = 0;
     let mut folders = vec![(path.to_owned(), 0)];
     while let Some((folder, depth)) = folders.pop() {
         let entries = match tree.list(&folder) {
@@ -207,6 +211,19 @@ fn files(tree: &dyn Tree, path: &str, used: &Place) -> (Vec<(String, TreeId)>, V
                 continue;
             }
         };
+        seen += entries.len() + 1;
+        let spent = budget::spend(Cost::LayerEntries, entries.len() + 1);
+        if seen > MAX_ENTRIES || spent.is_err() {
+            let finding = match spent {
+                Err(exceeded) => Diagnostic::error(used.clone(), OVER_BUDGET, exceeded.to_string()),
+                // A matter of the content: it is remembered, and not counted once for each target.
+                Ok(()) => {
+                    let message = format!("{path} has more than {MAX_ENTRIES} files and folders");
+                    Diagnostic::error(Place::file(path), "too-many-files", message)
+                }
+            };
+            return (Vec::new(), vec![finding]);
+        }
         for entry in entries {
             match entry {
                 Err(error) => findings.push(tree_error(&error)),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::model::diagnostic::{Diagnostic, Place};
-use crate::model::object::{ObjectKey, split_api_version};
+use crate::model::object::{OWN_NAMESPACE, ObjectKey, split_api_version};
 use crate::model::suggest::nearest;
 
 /// Largest object, in canonical bytes: what an API server takes in a request (3 MiB, `MaxRequestBodyBytes`
@@ -15,6 +15,10 @@ pub const ANNOTATIONS: [&str; 3] = ["fairlead.dev/replace", "fairlead.dev/prune"
 /// With the value [`IGNORE`], an object is healthy as soon as it is there.
 const HEALTH: &str = "fairlead.dev/health";
 const IGNORE: &str = "ignore";
+
+fn own_namespace(what: &str) -> String {
+    format!("{what} {OWN_NAMESPACE} can't be in a layer: there Fairlead keeps its records of the cluster")
+}
 
 const APPLYSET: &str = "applyset.kubernetes.io/";
 const FAIRLEAD: &str = "fairlead.dev/";
@@ -97,6 +101,26 @@ pub(super) fn check(
             let message = format!("metadata.{field} is set by the API server");
             wrong(&pointer, "server-field", message, "remove it; it comes from 'kubectl get -o yaml'");
         }
+    }
+    if let Ok(namespace) = text(object, "/metadata/namespace")
+        && namespace == OWN_NAMESPACE
+    {
+        wrong(
+            "/metadata/namespace",
+            "own-namespace",
+            own_namespace("objects in"),
+            "choose another namespace",
+        );
+    }
+    if text(object, "/kind").is_ok_and(|kind| kind == "Namespace")
+        && text(object, "/metadata/name").is_ok_and(|name| name == OWN_NAMESPACE)
+    {
+        wrong(
+            "/metadata/name",
+            "own-namespace",
+            own_namespace("the namespace"),
+            "remove it; Fairlead makes it",
+        );
     }
     found.extend(check_stamps(object, place, open));
     if let (Ok(api_version), Ok(kind)) = (texts[0].1, texts[1].1)

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue};
 use serde_json::Value;
 
-use super::environment::{EACH, TERM};
+use super::environment::{EACH, MATCHES, TERM};
 use super::expression::CLUSTER;
 use super::scan::VAR;
 
@@ -16,8 +16,8 @@ use super::scan::VAR;
 pub(super) const MAX_STEPS: u64 = 20_000_000;
 /// Largest value, in bytes, that an expression may build on its way.
 pub(super) const MAX_SIZE: u64 = 16 << 20;
-/// Steps that a regular expression costs before it sees its text.
-const REGEX: u64 = 10_000;
+/// Steps that a regular expression costs before it sees its text; it was compiled before.
+const REGEX: u64 = 500;
 
 /// Bounds of a value's size.
 #[derive(Debug, Clone, Default)]
@@ -163,7 +163,7 @@ impl<'a> Bound<'a> {
         let product = all.iter().fold(1u64, |product, shape| product.saturating_mul(shape.total));
         let first = all.first().copied().cloned().unwrap_or_default();
         let (steps, shape) = match (call.func_name.as_str(), all.as_slice()) {
-            ("matches", _) => (product.saturating_add(REGEX), Shape::scalar(1)),
+            (MATCHES, _) => (product.saturating_add(REGEX), Shape::scalar(1)),
             ("_+_", [a, b]) => (sum, a.plus(b)),
             ("_?_:_", [_, a, b]) => (1, a.larger(b)),
             ("_[_]" | "_[?_]" | "_?._", _) => (1, first.item()),

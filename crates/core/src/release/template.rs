@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::catalog::yaml::{Doc, Places};
+use crate::model::budget::{self, Cost, OVER_BUDGET};
 use crate::model::diagnostic::{Diagnostic, Place};
 use crate::model::release::ReleaseObject;
 
@@ -255,6 +256,14 @@ impl Templates {
                 Slot::Ready(object) => Ok(object.clone()),
                 Slot::Open(template) => template.fill(&self.expressions, &values),
             };
+            let bytes = object.as_ref().map_or(0, |object| object.bytes.len());
+            if let Err(exceeded) =
+                budget::spend(Cost::Objects, 1).and_then(|()| budget::spend(Cost::Rendered, bytes))
+            {
+                let place = object.map(|object| object.place).unwrap_or_default();
+                findings.push(Diagnostic::error(place, OVER_BUDGET, exceeded.to_string()).into());
+                break;
+            }
             match object {
                 Ok(object) if object.bytes.len() <= room => {
                     room -= object.bytes.len();

@@ -258,3 +258,93 @@ fn targets_that_did_not_change_are_taken_from_the_catalog_before() {
     assert!(!found.diagnostics().is_empty());
     same(&wrong, &found);
 }
+
+/// A tree of `wide` folders in each of `deep` levels, out of as many objects; beside it, what `tree` has.
+struct Bomb {
+    tree: MemoryTree,
+    at: &'static str,
+    wide: usize,
+    deep: usize,
+}
+
+impl Bomb {
+    fn level(&self, path: &str) -> Option<usize> {
+        let below = path.strip_prefix(self.at)?;
+        (below.is_empty() || below.starts_with('/')).then(|| below.matches('/').count())
+    }
+}
+
+impl Tree for Bomb {
+    fn entry(&self, path: &str) -> Result<Option<Entry>, TreeError> {
+        self.tree.entry(path)
+    }
+    fn list(&self, folder: &str) -> Result<Option<Vec<Result<Entry, TreeError>>>, TreeError> {
+        let folder_of = |name: String| {
+            Ok(Entry { name, kind: EntryKind::Folder, id: crate::model::digest::TreeId::from_bytes([1; 20]) })
+        };
+        if let Some(level) = self.level(folder) {
+            return Ok(Some(if level < self.deep {
+                (0..self.wide).map(|n| folder_of(format!("{n:02}"))).collect()
+            } else {
+                Vec::new()
+            }));
+        }
+        let mut entries = self.tree.list(folder)?;
+        let (parent, name) = self.at.rsplit_once('/').unwrap_or(("", self.at));
+        if let (true, Some(entries)) = (parent == folder, &mut entries) {
+            entries.insert(0, folder_of(name.to_owned()));
+        }
+        Ok(entries)
+    }
+    fn read(&self, file: &str) -> Result<Option<Arc<[u8]>>, TreeError> {
+        self.tree.read(file)
+    }
+}
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "measures")]
+fn threat_a_tree_without_end_stops_nothing_beside_it() {
+    for at in ["clusters/deep", "fleets/deep", "profiles/deep"] {
+        let start = std::time::Instant::now();
+        let catalog = read(&Bomb { tree: hundred(), at, wide: 20, deep: 10 });
+        let found: Vec<String> = catalog.diagnostics().iter().map(ToString::to_string).collect();
+        assert!(found.len() == 1 && found[0].contains("too many folders"), "{found:?}");
+        assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+        // What is nearer to the top is read, and nobody is held back by the bomb.
+        for n in 0..100 {
+            assert_eq!(problems(&catalog, "retail", &format!("edge-{n:03}")), [""; 0]);
+        }
+        // Whether something is in the bomb is not known.
+        let presence = match at {
+            "clusters/deep" => catalog.target_presence(&"nobody".parse().unwrap()),
+            "fleets/deep" => catalog.fleet_presence(&"nobody".parse().unwrap()),
+            _ => catalog.profile_presence(&"nobody".parse().unwrap()),
+        };
+        assert_eq!(presence, Presence::Unknown, "{at}");
+    }
+}
+
+#[test]
+fn threat_aliases_in_many_files_have_one_budget() {
+    use crate::model::budget::{Budget, enter};
+    let bomb = |n: usize| {
+        let row =
+            |name: &str, of: &str, n: usize| format!("    {name}: &{name} [{}]\n", vec![of; n].join(","));
+        let head = "apiVersion: fairlead.dev/v1alpha1\nkind: ClusterTarget\n";
+        format!(
+            "{head}metadata: {{name: bomb-{n}}}\nspec:\n  variables:\n{}{}    c: [{}]\n",
+            row("a", "1", 100),
+            row("b", "*a", 100),
+            vec!["*b"; 20].join(",")
+        )
+    };
+    let tree = (0..40).fold(hundred(), |tree, n| tree.with(&format!("clusters/b{n:02}.yaml"), bomb(n)));
+    let _counted = enter(Arc::new(Budget::default()));
+    let catalog = read(&tree);
+    let over: Vec<_> = catalog.diagnostics().iter().filter(|found| found.code == "over-budget").collect();
+    assert!(over.len() > 20 && over.len() < 40, "{}", over.len());
+    assert!(over.iter().all(|found| found.place.file.starts_with("clusters/b")), "{over:?}");
+    for n in 0..100 {
+        assert_eq!(problems(&catalog, "retail", &format!("edge-{n:03}")), [""; 0]);
+    }
+}

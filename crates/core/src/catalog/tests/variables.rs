@@ -281,3 +281,26 @@ fn a_number_where_text_belongs_is_shown_as_it_is_written() {
         "{found:?}"
     );
 }
+
+/// Many schemas times many values: neither alone is much.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "measures")]
+fn checks_and_findings_are_counted() {
+    let start = std::time::Instant::now();
+    let bomb = format!(
+        "{{type: object, properties: {{l: {{type: array, items: {{allOf: [{}]}}}}}}}}",
+        vec!["{type: string}"; 8_000].join(", ")
+    );
+    let numbers = format!("{{l: [{}]}}", vec!["1"; 8_000].join(", "));
+    let found = values(&tree(&bomb, "{}", &numbers)).unwrap_err();
+    assert!(found.len() == 1 && found[0].contains("checking the values could take"), "{found:?}");
+    let many = "{type: object, properties: {l: {type: array, items: {type: string}}}}";
+    let found = values(&tree(many, "{}", &numbers)).unwrap_err();
+    assert_eq!(found.len(), 101);
+    assert!(
+        found.iter().any(|line| line.contains("7900 more findings about this are not shown")),
+        "{:?}",
+        found[0]
+    );
+    assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+}

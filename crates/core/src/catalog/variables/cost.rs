@@ -36,21 +36,25 @@ impl TooMuch {
 type Seen = HashMap<*const Value, Option<usize>>;
 
 /// The JSON pointer, in the profile's schema, below which too much is asked.
-pub(super) fn check(schemas: &Schemas) -> Result<(), (String, TooMuch)> {
+///
+/// If nothing is: the most schemas that a value is held against.
+pub(super) fn check(schemas: &Schemas) -> Result<usize, (String, TooMuch)> {
     let mut seen = Seen::new();
+    let mut most = 1;
     // A file's schema has no place in the profile.
     let files = schemas.files.iter().map(|file| file.as_ref().map(|f| &f.schema));
     for (number, document) in [Some(&schemas.root)].into_iter().chain(files).enumerate() {
         let Some(document) = document else { continue };
         let mut open = vec![(String::new(), document)];
         while let Some((at, schema)) = open.pop() {
-            if let Err(why) = count(schemas, number, schema, 0, &mut seen) {
-                return Err((if number == 0 { at } else { String::new() }, why));
+            match count(schemas, number, schema, 0, &mut seen) {
+                Ok(schemas) => most = most.max(schemas),
+                Err(why) => return Err((if number == 0 { at } else { String::new() }, why)),
             }
             open.extend(inner(schema).map(|(key, schema)| (format!("{at}/{key}"), schema)));
         }
     }
-    Ok(())
+    Ok(most)
 }
 
 /// The schemas in a schema, with their pointers from it.

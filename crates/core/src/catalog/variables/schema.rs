@@ -11,6 +11,7 @@ use super::super::explain::{self, Problem, shorten};
 use super::super::yaml::{Places, token};
 use super::references::{File, References, parse_uri, uri};
 use super::{POINTER, cost};
+use crate::model::budget::{self, Cost, OVER_BUDGET};
 use crate::model::diagnostic::{Diagnostic, Place};
 use crate::model::target::Variables;
 use crate::model::tree::Tree;
@@ -21,6 +22,8 @@ const MAX_PARTS: usize = 64;
 const MAX_STEPS: usize = 100_000;
 /// Deepest value that defaults are put into: what a document may have, and what defaults may add.
 const MAX_DEPTH: usize = 120;
+/// Most checks of the values of one target against one profile.
+const MAX_CHECKS: usize = 5_000_000;
 /// How often a part of a schema is taken out to see what the rest says.
 const MAX_CUTS: usize = 50;
 
@@ -65,7 +68,7 @@ fn of_item(part: &Value, n: usize) -> Option<&Value> {
 /// Steps that a pattern may take: a profile's author must not be able to keep the daemon busy.
 const BACKTRACK_LIMIT: usize = 10_000;
 /// Bytes that a compiled pattern may take.
-const PATTERN_SIZE: usize = 1 << 20;
+const PATTERN_SIZE: usize = 64 << 10;
 
 /// The compiled schema of a profile's variables.
 #[derive(Clone, Default)]
@@ -80,6 +83,8 @@ pub(in super::super) struct VariablesSchema {
 struct Compiled {
     validator: Validator,
     schemas: Schemas,
+    /// Most schemas that one value is held against.
+    cost: usize,
 }
 
 /// The schema with the files that it refers to.
@@ -126,6 +131,19 @@ impl VariablesSchema {
 
     pub(super) fn problems(&self, values: &Value) -> Vec<Problem> {
         let Some(compiled) = &self.compiled else { return Vec::new() };
+        // A value is held against no more schemas than the most of any value.
+        let checks = compiled.cost.saturating_mul(count(values));
+        let too_many = match budget::spend(Cost::Checks, checks) {
+            Err(exceeded) => Some(exceeded.to_string()),
+            Ok(()) if checks > MAX_CHECKS => {
+                Some(format!("checking the values could take {checks} steps, more than {MAX_CHECKS}"))
+            }
+            Ok(()) => None,
+        };
+        if let Some(message) = too_many {
+            let hint = Some("give fewer values, or let the schema ask less of each".to_owned());
+            return vec![Problem { hint, ..Problem::new("", OVER_BUDGET, message) }];
+        }
         explain::problems(&compiled.validator, &compiled.schemas.root, values)
     }
 }
@@ -299,13 +317,13 @@ pub(in super::super) fn read(
     let mut compiled = None;
     for _ in 0..MAX_CUTS {
         let built = match cost::check(&schemas) {
-            Ok(()) => compile(&schemas),
+            Ok(cost) => compile(&schemas).map(|validator| (validator, cost)),
             Err((pointer, why)) => Err((pointer, why.message().to_owned())),
         };
         match built {
-            Ok(validator) => {
+            Ok((validator, cost)) => {
                 findings.extend(default_problems(&validator, &schemas, &names, places));
-                compiled = Some(Arc::new(Compiled { validator, schemas }));
+                compiled = Some(Arc::new(Compiled { validator, schemas, cost }));
                 break;
             }
             Err((pointer, message)) => {

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::places::{Entry, Inside, Mark, Node, Places};
 use super::scalar::{self, Scalar, shortened};
 use super::{Dialect, Doc, Halt, MAX_DEPTH, MAX_DOCUMENTS, MAX_FINDINGS, MAX_WEIGHT};
+use crate::model::budget::{self, Cost, OVER_BUDGET};
 use crate::model::diagnostic::Diagnostic;
 
 /// What each value weighs beyond its text.
@@ -176,9 +177,20 @@ impl<'input, I: BorrowedInput<'input>> Composer<'input, I> {
         self.report(at, "yaml-too-deep", message, None);
     }
 
+    fn cost(&self) -> Cost {
+        match self.dialect {
+            Dialect::Fairlead => Cost::Values,
+            Dialect::Kubernetes => Cost::LayerValues,
+        }
+    }
+
     /// Counts what is about to be kept.
     fn weigh(&mut self, at: Mark, weight: usize) -> Result<(), Halt> {
         self.weight = self.weight.saturating_add(weight);
+        if let Err(exceeded) = budget::spend(self.cost(), weight) {
+            self.report(at, OVER_BUDGET, exceeded.to_string(), None);
+            return Err(Halt::File);
+        }
         if self.weight <= MAX_WEIGHT {
             return Ok(());
         }
@@ -227,6 +239,11 @@ impl<'input, I: BorrowedInput<'input>> Composer<'input, I> {
             self.report(at, "yaml-alias", "the anchor's value contains itself", None);
             return Err(Halt::Document);
         };
+        // What aliases make of a text is counted apart: files without them are read whatever others hold.
+        if let Err(exceeded) = budget::spend(Cost::Aliases, weight) {
+            self.report(at, OVER_BUDGET, exceeded.to_string(), Some("write fewer aliases"));
+            return Err(Halt::File);
+        }
         self.weigh(at, weight)?;
         if depth + height > MAX_DEPTH {
             self.too_deep(at);

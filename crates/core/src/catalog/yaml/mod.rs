@@ -15,6 +15,7 @@ mod scalar;
 use granit_parser::{Event, Parser, ScanError, StrInput, options};
 use serde_json::Value;
 
+use crate::model::budget::{self, Cost, OVER_BUDGET};
 use crate::model::diagnostic::{Diagnostic, Place};
 
 pub use places::Places;
@@ -92,6 +93,9 @@ pub fn parse(file: &str, bytes: &[u8], dialect: Dialect) -> Parsed {
     if bytes.len() > MAX_BYTES {
         let message = format!("the file has {} bytes, more than the {MAX_BYTES} that are read", bytes.len());
         return whole("file-too-large", message, "split it into several files");
+    }
+    if let Err(exceeded) = budget::spend(Cost::Bytes, bytes.len()) {
+        return whole(OVER_BUDGET, exceeded.to_string(), "keep less in one repository");
     }
     let text = match content::text(bytes) {
         Ok(text) => text,

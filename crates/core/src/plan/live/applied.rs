@@ -26,7 +26,8 @@ pub fn applied(
             let scope = kinds.get(&object.key.group_kind());
             let key = scope.map_or_else(|| object.key.clone(), |scope| resolve_key(&object.key, *scope));
             let entry = inventory.objects.get(&key);
-            entry.is_some_and(|entry| entry.applied == Some(object.digest)) && taken.insert(key)
+            let stands = entry.is_some_and(|entry| entry.applied == Some(object.digest));
+            stands && !key.is_own_record() && taken.insert(key)
         };
         let objects: Vec<ReleaseObject> = layer.content.objects.iter().filter(stands).cloned().collect();
         match layers.iter_mut().find(|known| known.id == layer.id) {

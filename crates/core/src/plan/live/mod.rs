@@ -42,6 +42,11 @@ pub fn live(release: &Release, observed: &Observed, ctx: &Context<'_>) -> LivePl
         let mut actions = Vec::with_capacity(layer.content.objects.len());
         for (index, object) in layer.content.objects.iter().enumerate() {
             let resolved = resolver.resolve(&object.key);
+            // Refused when it was read; what a cluster makes of a name is known only here.
+            if resolved.key.is_own_record() {
+                fail.get_or_insert_with(|| own_record(&resolved.key, object));
+                continue;
+            }
             if let Some(first) = wanted.insert(resolved.key.clone(), object) {
                 fail.get_or_insert_with(|| stands_twice(&resolved.key, first, object));
             } else {
@@ -110,6 +115,11 @@ fn precondition(seen: &ObservedObject) -> Precondition {
 
 fn stands_twice(key: &ObjectKey, first: &ReleaseObject, second: &ReleaseObject) -> Cause {
     let message = format!("stands twice in the release: {} and {}; remove one", first.place, second.place);
+    Cause::Refused { object: key.clone(), message }
+}
+
+fn own_record(key: &ObjectKey, object: &ReleaseObject) -> Cause {
+    let message = format!("is where Fairlead keeps its own records; remove it at {}", object.place);
     Cause::Refused { object: key.clone(), message }
 }
 

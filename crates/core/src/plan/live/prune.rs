@@ -155,6 +155,10 @@ impl<'a> Leaving<'a> {
         if seen.part_of.as_deref() != Some(self.ctx.set) {
             return Fate::Do(Verb::Forget, self.whose(seen));
         }
+        // An inventory can name them only by mistake, or by somebody's hand: they are never content.
+        if key.is_own_record() {
+            return Fate::Do(Verb::Forget, Why::NotOurs);
+        }
         if is_copy(entry, seen) {
             return Fate::Do(Verb::Forget, Why::Copied);
         }

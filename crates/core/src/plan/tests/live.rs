@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::assignment::{Cause, Hold};
+use crate::plan::applied;
 use crate::plan::{Precondition, Served, Verb};
 
 fn crd(scope: &str) -> ReleaseObject {
@@ -97,6 +98,27 @@ fn one_object_in_two_places_fails_with_both() {
         "stands twice in the release: profiles/p/a.yaml:1:1 and profiles/p/a.yaml:1:1; remove one"
     );
     assert_eq!(plan.actions().count(), 1);
+}
+
+/// Also where an object came past the first check.
+#[test]
+fn threat_fairleads_own_records_are_no_content() {
+    for own in ["ConfigMap fairlead-system/fairlead-default.g", "Namespace fairlead-system"] {
+        let release = release(vec![layer("x", &[], vec![plain("ConfigMap shop/a"), plain(own)])]);
+        let plan = World::new().plan(&release);
+        let Some(Cause::Refused { object, message }) = &plan.fail else { panic!("{:?}", plan.fail) };
+        assert_eq!(*object, key(own));
+        assert!(message.contains("is where Fairlead keeps its own records; remove it at"), "{message}");
+        assert!(plan.actions().all(|action| action.key != key(own)), "{:?}", plan.actions().count());
+        // Nor is it healed because it stands in an older release.
+        let world = World::at(&release);
+        let standing = applied(&[&release], &world.inventory, &world.observed.kinds).unwrap();
+        assert!(standing.objects().all(|(_, object)| object.key != key(own)));
+    }
+    // What is not there is not meant.
+    let others = ["Namespace fairlead-systems", "ConfigMap shop/fairlead-system"];
+    let release = release(vec![layer("x", &[], others.iter().map(|other| plain(other)).collect())]);
+    assert_eq!(World::new().plan(&release).fail, None);
 }
 
 #[test]

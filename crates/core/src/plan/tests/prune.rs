@@ -51,6 +51,8 @@ fn only_what_is_seen_under_our_label_is_deleted() {
         w.observed.objects.remove(&key(a));
         w.observed.unread.insert(key(a).group_kind());
     });
+    let own = "ConfigMap fairlead-system/fairlead-default.g";
+    leaves(own, &format!("prune 0: forget {own} (is gone, or no longer carries our label)"), |_| {});
     leaves(a, "prune 0: await gone ConfigMap shop/a (is being deleted)", |w| w.see(a).terminating = true);
 }
 

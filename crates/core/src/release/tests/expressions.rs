@@ -111,6 +111,28 @@ spec:
     assert_eq!(Case::new(list, json!({"kind": "ConfigMap", "n": null})).object()["data"]["v"], json!(null));
 }
 
+/// What users of other tools met: numbers that change on their way into a text, and texts that become numbers.
+#[test]
+fn numbers_and_texts_arrive_as_they_were_given() {
+    let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, labels: {v: '${{ var.v }}'}}\ndata: {v: '${{ var.v }}', w: 'x-${{ var.v }}'}\n";
+    for (value, expected) in [
+        (json!(1_000_000), "1000000"),
+        (json!(356_136_738), "356136738"),
+        (json!(71_111_111_117_u64), "71111111117"),
+        (json!(u64::MAX), "18446744073709551615"),
+        (json!(2.4), "2.4"),
+        (json!("0999991"), "0999991"),
+        (json!("20161216"), "20161216"),
+        (json!("1e7"), "1e7"),
+        (json!("yes"), "yes"),
+        (json!(true), "true"),
+    ] {
+        let object = Case::new(map, json!({"v": value})).object();
+        assert_eq!(object["metadata"]["labels"]["v"], *expected, "{value}");
+        assert_eq!(object["data"], json!({"v": expected, "w": format!("x-{expected}")}), "{value}");
+    }
+}
+
 #[test]
 fn in_a_longer_text_values_are_formatted() {
     for (scalar, expected) in [

@@ -35,6 +35,45 @@ fn costly_expressions_are_refused() {
     }
 }
 
+/// A pattern is compiled once, whatever asks for it how often; what is not written out is not read.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "measures")]
+fn patterns_cost_what_they_are() {
+    let loops = |pattern: &str| {
+        let list = format!("[{}]", ["1"; 40].join(","));
+        format!("string({list}.exists(x, {list}.exists(y, 'a'.matches({pattern}))))")
+    };
+    let start = std::time::Instant::now();
+    for (pattern, expected) in [
+        (r"r'\w{60}\d{30}'", "is larger than 65536 bytes when it is compiled"),
+        ("r'(a{100}){100}'", "is larger than 65536 bytes when it is compiled"),
+        ("'('", "is not a regular expression"),
+        ("var.s", "the pattern of 'matches' must be written out as a text"),
+        ("'a' + 'b'", "the pattern of 'matches' must be written out as a text"),
+    ] {
+        let error = evaluate(&loops(pattern)).unwrap_err();
+        assert!(error.contains(expected), "{pattern}: {error}");
+    }
+    assert_eq!(evaluate(&loops("r'^[a-z]{1,20}-\\d+$'")), Ok(()));
+    assert_eq!(evaluate("string(matches('abc', '^a.c$'))"), Ok(()));
+    assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+}
+
+/// What many expressions of many layers take together is counted.
+#[test]
+fn a_reading_has_one_budget_of_steps() {
+    use crate::model::budget::{Budget, Cost, enter};
+    let numbers: Vec<u32> = (0..2_000).collect();
+    let case = Case::scalar("${{ string(var.l.map(a, a * 2).size()) }}", json!({"l": numbers}));
+    let budget = std::sync::Arc::new(Budget::default());
+    let _counted = enter(budget.clone());
+    assert!(case.render().is_ok());
+    let spent = budget.spent(Cost::Steps);
+    budget.spend(Cost::Steps, Cost::Steps.limit().0 - spent - spent / 2).unwrap();
+    let errors = case.errors();
+    assert!(errors[0].contains("the commit needs more than 1000000000 steps of expressions"), "{errors:?}");
+}
+
 #[test]
 fn ordinary_loops_are_not() {
     for expression in [

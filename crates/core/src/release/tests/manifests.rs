@@ -146,3 +146,54 @@ fn an_object_beyond_what_a_server_takes_is_refused() {
     let errors = Case::new(manifest, json!({"big": "x".repeat(1_100_000)})).errors();
     assert!(errors[0].contains("'var.big' gives more than 1048576 bytes"), "{errors:?}");
 }
+
+/// Fairlead's own records are no content, however an object comes to its namespace or name.
+#[test]
+fn nothing_of_ours_is_in_a_layer() {
+    for manifest in [
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: fairlead-default.g, namespace: fairlead-system}\n",
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: fairlead-system}\n",
+        "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Secret, metadata: {name: a, namespace: fairlead-system}}\n",
+        "apiVersion: v1\nkind: ConfigMapList\nitems: [{metadata: {name: a, namespace: '${{ var.ns }}'}}]\n",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: 'fairlead-${{ var.part }}'}\n",
+        "apiVersion: v1\nkind: '${{ var.kind }}'\nmetadata: {name: '${{ var.ns }}'}\n",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: '${{ var.metadata }}'\n",
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: a, namespace: fairlead-system}\n",
+    ] {
+        let variables = json!({
+            "ns": "fairlead-system", "part": "system", "kind": "Namespace",
+            "metadata": {"name": "a", "namespace": "fairlead-system"},
+        });
+        let found = Case::new(manifest, variables).render().unwrap_err();
+        assert!(found.iter().any(|finding| finding.code == "own-namespace"), "{manifest}: {found:?}");
+    }
+    for manifest in [
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: fairlead-systems}\n",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: fairlead-system}\n",
+    ] {
+        assert!(Case::new(manifest, json!({})).render().is_ok(), "{manifest}");
+    }
+}
+
+/// What users of other tools met as an error of a decoder, with an offset into a JSON that they never wrote.
+#[test]
+fn a_value_that_should_be_text_is_named_with_its_place() {
+    let pod = |part: &str| format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec:\n  {part}\n");
+    for (manifest, expected) in [
+        (pod("containers: [{name: c, env: [{name: E, value: true}]}]"), "layer/a.yaml:5:49: spec.containers.0.env.0.value must be a text, and this is the truth value true"),
+        (pod("nodeSelector: {echo: yes}"), "layer/a.yaml:5:24: spec.nodeSelector.echo must be a text, and 'yes' means true in YAML 1.1"),
+        (pod("containers: [{name: c, command: [redis, --appendonly, yes]}]"), "layer/a.yaml:5:57: spec.containers.0.command.2 must be a text, and 'yes' means true in YAML 1.1"),
+        (pod("containers: [{name: c, image: 1.10}]"), "layer/a.yaml:5:33: spec.containers.0.image must be a text, and '1.10' is the number 1.1"),
+        ("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec: {template: {metadata: {labels: {release: false}}}}\n".to_owned(), "layer/a.yaml:4:48: spec.template.metadata.labels.release must be a text, and this is the truth value false"),
+        ("apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: a}\nspec: {ingress: [{from: [{podSelector: {matchLabels: {access: true}}}]}]}\n".to_owned(), "layer/a.yaml:4:63: spec.ingress.0.from.0.podSelector.matchLabels.access must be a text"),
+        ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {port: 8080}\n".to_owned(), "layer/a.yaml:4:14: data.port must be a text, and this is the number 8080"),
+        ("apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {id: 0123}\n".to_owned(), "layer/a.yaml:4:18: stringData.id must be a text, and '0123' is the number 83"),
+    ] {
+        let errors = Case::new(&manifest, json!({})).errors();
+        assert!(errors.len() == 1 && errors[0].starts_with(expected), "{manifest}: {errors:?}");
+        assert!(errors[0].ends_with("(hint: put it in quotes)"), "{errors:?}");
+    }
+    // Merge keys as kubectl reads them: several, and entries of the map's own before and after.
+    let merged = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\nx: &x {a: '1'}\nz: &z {b: '2', c: '2'}\ndata:\n  <<: *x\n  <<: *z\n  c: '3'\n";
+    assert_eq!(Case::new(merged, json!({})).object()["data"], json!({"a": "1", "b": "2", "c": "3"}));
+}
