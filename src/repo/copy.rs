@@ -152,7 +152,8 @@ impl Search<'_> {
     /// Whether the mirror lacks it and it was not met before. Nobody else writes to the mirror, so libgit2
     /// need not look for new packs.
     fn lacks(&mut self, id: Oid) -> bool {
-        !self.left_out.has(id) && !self.to.exists_ext(id, OdbLookupFlags::NO_REFRESH) && self.seen.insert(id)
+        // A folder may name one object a million times: it is looked for once.
+        self.seen.insert(id) && !self.left_out.has(id) && !self.to.exists_ext(id, OdbLookupFlags::NO_REFRESH)
     }
 
     /// What an object names; none for a file that is left out.

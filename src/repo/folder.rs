@@ -10,6 +10,9 @@ pub(super) const EXECUTABLE: u32 = 0o100_755;
 pub(super) const SYMLINK: u32 = 0o120_000;
 pub(super) const SUBMODULE: u32 = 0o160_000;
 
+/// Most entries of one folder: what may stand below `profiles/`, `clusters/` or `fleets/` in all, and room.
+const MAX_ENTRIES: usize = 200_000;
+
 /// Whether a mode is an ordinary file's. Old versions of Git wrote permissions such as 100664 into trees; Git reads them
 /// by the type alone (its `canon_mode`), and so do kubectl's users in their clones.
 pub(super) fn is_file(mode: u32) -> bool {
@@ -43,8 +46,12 @@ pub(super) struct Folder(Vec<Item>);
 impl Folder {
     /// Parses the bytes of a tree object.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, &'static str> {
-        let raw: Result<Vec<_>, _> = raw_entries(bytes).collect();
-        let mut items: Vec<_> = raw?.into_iter().map(judge).collect();
+        let raw: Result<Vec<_>, _> = raw_entries(bytes).take(MAX_ENTRIES + 1).collect();
+        let raw = raw?;
+        if raw.len() > MAX_ENTRIES {
+            return Err("has more than 200000 entries");
+        }
+        let mut items: Vec<_> = raw.into_iter().map(judge).collect();
         items.sort_by(|a, b| a.name.cmp(&b.name));
         refuse_twins(&mut items);
         Ok(Self(items))

@@ -13,3 +13,6 @@ pub mod plan;
 pub mod release;
 // The state machine over a fleet.
 pub mod rollout;
+
+#[cfg(test)]
+mod fuzz;

@@ -10,6 +10,7 @@ use super::{Mirror, MirrorSettings, RepositoryUrl};
 use fairlead_core::model::digest::CommitId;
 
 mod faults;
+mod fuzz_trees;
 mod host_keys;
 mod https;
 mod measure;

@@ -28,9 +28,9 @@ fn fleet(instance: &str, settings: &str) -> (FleetRepo, Daemon) {
 /// Each of its expressions, and each layer, may be; together they take minutes.
 fn slow(repo: &FleetRepo) -> String {
     let numbers = vec!["1"; 300].join(",");
-    let expression =
-        format!("${{{{ string([{numbers}].all(x, [{numbers}].all(y, x + y > 0))) + cluster.name }}}}");
-    let mut profile = PROFILE.to_owned();
+    let expression = "${{ string(var.l.all(x, var.l.all(y, x + y > 0))) + cluster.name }}";
+    let variable = format!("properties: {{l: {{type: array, default: [{numbers}]}}, ");
+    let mut profile = PROFILE.replace("properties: {", &variable);
     for layer in 0..LAYERS {
         let data: String = (0..20).map(|n| format!("  k{n}: '{expression}'\n")).collect();
         let manifest = format!(

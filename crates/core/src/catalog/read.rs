@@ -12,7 +12,7 @@ use super::{labels, mend, schema};
 use crate::model::budget::{self, Cost, OVER_BUDGET};
 use crate::model::diagnostic::{Diagnostic, Place};
 use crate::model::suggest::nearest;
-use crate::model::tree::{EntryKind, Tree, TreeError};
+use crate::model::tree::{Entry, EntryKind, Tree, TreeError};
 
 /// Deepest folder below the root that is looked into.
 const MAX_FOLDERS: usize = 32;
@@ -111,46 +111,55 @@ impl<T: DeserializeOwned> Documents<T> {
         let mut folders = VecDeque::from([(top.to_owned(), 0)]);
         let mut left = MAX_ENTRIES;
         while let Some((folder, depth)) = folders.pop_front() {
-            let before = folders.len();
-            let entries = self.folder(tree, kind, &folder, depth, &mut folders);
-            let spent = budget::spend(Cost::Entries, entries + 1);
-            left = left.saturating_sub(entries + 1);
-            if left > 0 && spent.is_ok() {
-                continue;
-            }
-            // What follows is not read; that it is not there can't be said of anything from now on.
-            let message = match spent {
-                Err(exceeded) => exceeded.to_string(),
-                Ok(()) => format!("too many folders: below {top}/ are more than {MAX_ENTRIES} entries"),
+            let Some(entries) = self.entries(tree, kind, &folder, depth) else { continue };
+            let count = entries.len() + 1;
+            let too_many = if count > left {
+                Some(format!("too many folders and files: below {top}/ are more than {MAX_ENTRIES}"))
+            } else {
+                budget::spend(Cost::Entries, count).err().map(|exceeded| exceeded.to_string())
             };
-            folders.truncate(before);
-            let finding = Diagnostic::error(Place::file(&folder), OVER_BUDGET, message);
-            return self.unreadable(kind, &folder, finding.hint("folders from here on are not read"));
+            if let Some(message) = too_many {
+                // What follows is not read; that it is not there can't be said of anything from now on.
+                let finding = Diagnostic::error(Place::file(&folder), OVER_BUDGET, message);
+                return self.unreadable(kind, &folder, finding.hint("folders from here on are not read"));
+            }
+            left -= count;
+            self.folder(tree, kind, &folder, depth, entries, &mut folders);
         }
     }
 
-    /// Reads the documents of one folder and notes the folders in it; how many entries it has.
+    /// What is in a folder, if that can be said.
+    fn entries(
+        &mut self,
+        tree: &dyn Tree,
+        kind: Kind,
+        folder: &str,
+        depth: usize,
+    ) -> Option<Vec<Result<Entry, TreeError>>> {
+        if depth > MAX_FOLDERS {
+            let message = format!("folders deeper than {MAX_FOLDERS} levels are not read");
+            self.unreadable(kind, folder, Diagnostic::error(Place::file(folder), "too-deep", message));
+            return None;
+        }
+        match tree.list(folder) {
+            Ok(entries) => Some(entries.unwrap_or_default()),
+            Err(error) => {
+                self.unreadable(kind, folder, tree_error(&error));
+                None
+            }
+        }
+    }
+
+    /// Reads the documents of one folder, and notes the folders in it.
     fn folder(
         &mut self,
         tree: &dyn Tree,
         kind: Kind,
         folder: &str,
         depth: usize,
+        entries: Vec<Result<Entry, TreeError>>,
         folders: &mut VecDeque<(String, usize)>,
-    ) -> usize {
-        let entries = match tree.list(folder) {
-            Ok(entries) => entries.unwrap_or_default(),
-            Err(error) => {
-                self.unreadable(kind, folder, tree_error(&error));
-                return 0;
-            }
-        };
-        if depth > MAX_FOLDERS {
-            let message = format!("folders deeper than {MAX_FOLDERS} levels are not read");
-            self.unreadable(kind, folder, Diagnostic::error(Place::file(folder), "too-deep", message));
-            return 0;
-        }
-        let count = entries.len();
+    ) {
         // A profile's folder is its own: what else is in it are its layers.
         let profile = entries.iter().flatten().any(|e| e.kind == EntryKind::File && is_profile(&e.name));
         for entry in entries {
@@ -175,7 +184,6 @@ impl<T: DeserializeOwned> Documents<T> {
                 (EntryKind::File, _) => {}
             }
         }
-        count
     }
 
     fn file(&mut self, tree: &dyn Tree, kind: Kind, path: &str) {

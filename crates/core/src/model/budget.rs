@@ -67,7 +67,7 @@ impl Cost {
             Cost::Rendered => (1 << 30, "bytes of rendered objects"),
             Cost::Steps => (1_000_000_000, "steps of expressions"),
             Cost::Checks => (200_000_000, "checks of values against schemas"),
-            Cost::Releases => (200_000, "uses of profiles by targets"),
+            Cost::Releases => (120_000, "uses of profiles by targets"),
         }
     }
 }

@@ -308,7 +308,7 @@ fn threat_a_tree_without_end_stops_nothing_beside_it() {
         let start = std::time::Instant::now();
         let catalog = read(&Bomb { tree: hundred(), at, wide: 20, deep: 10 });
         let found: Vec<String> = catalog.diagnostics().iter().map(ToString::to_string).collect();
-        assert!(found.len() == 1 && found[0].contains("too many folders"), "{found:?}");
+        assert!(found.len() == 1 && found[0].contains("too many folders and files"), "{found:?}");
         assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
         // What is nearer to the top is read, and nobody is held back by the bomb.
         for n in 0..100 {
@@ -347,4 +347,21 @@ fn threat_aliases_in_many_files_have_one_budget() {
     for n in 0..100 {
         assert_eq!(problems(&catalog, "retail", &format!("edge-{n:03}")), [""; 0]);
     }
+}
+
+/// One small blob, put at many names.
+#[test]
+fn threat_findings_without_end_are_counted() {
+    use crate::model::budget::{Budget, Cost, enter};
+    let bad = format!("kind: ClusterTarget\nmetadata: {{name: NO}}\nspec:\n{}", "  unknown: 1\n".repeat(60));
+    let tree =
+        (0..2_000).fold(hundred(), |tree, n| tree.with(&format!("clusters/bad-{n:04}.yaml"), bad.clone()));
+    let budget = Arc::new(Budget::default());
+    let _counted = enter(budget.clone());
+    budget.spend(Cost::Findings, Cost::Findings.limit().0 - 1_000).unwrap();
+    let catalog = read(&tree);
+    let wrong = catalog.diagnostics().iter().filter(|found| found.place.file.starts_with("clusters/bad-"));
+    assert!((2_000..8_000).contains(&wrong.count()), "{}", catalog.diagnostics().len());
+    // None of them is taken for valid because what was wrong with it is not said.
+    assert_eq!(catalog.targets().count(), 100);
 }

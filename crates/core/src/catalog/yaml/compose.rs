@@ -9,9 +9,11 @@ use serde_json::{Map, Value};
 use super::places::{Entry, Inside, Mark, Node, Places};
 use super::scalar::{self, Scalar, shortened};
 use super::{Dialect, Doc, Halt, MAX_DEPTH, MAX_DOCUMENTS, MAX_FINDINGS, MAX_WEIGHT};
-use crate::model::budget::{self, Cost, OVER_BUDGET};
+use crate::model::budget::{self, Cost, Exceeded, OVER_BUDGET};
 use crate::model::diagnostic::Diagnostic;
 
+/// How much is weighed before it is taken from the budget, which would cost more for each value than the value does.
+const CHUNK: usize = 64 << 10;
 /// What each value weighs beyond its text.
 const VALUE_WEIGHT: usize = 64;
 
@@ -41,6 +43,8 @@ pub(super) struct Composer<'input, I: BorrowedInput<'input>> {
     anchors: HashMap<usize, Part>,
     /// Of all of the file.
     weight: usize,
+    /// What of it is not yet taken from the budget.
+    unspent: usize,
     documents: usize,
     last: Mark,
     broken: bool,
@@ -65,6 +69,7 @@ impl<'input, I: BorrowedInput<'input>> Composer<'input, I> {
             suppressed_warnings: 0,
             anchors: HashMap::new(),
             weight,
+            unspent: 0,
             documents: 0,
             last: Mark::default(),
             broken: false,
@@ -184,10 +189,18 @@ impl<'input, I: BorrowedInput<'input>> Composer<'input, I> {
         }
     }
 
+    /// Takes what was weighed from the budget.
+    pub(super) fn settle(&mut self) -> Result<(), Exceeded> {
+        budget::spend(self.cost(), std::mem::take(&mut self.unspent))
+    }
+
     /// Counts what is about to be kept.
     fn weigh(&mut self, at: Mark, weight: usize) -> Result<(), Halt> {
         self.weight = self.weight.saturating_add(weight);
-        if let Err(exceeded) = budget::spend(self.cost(), weight) {
+        self.unspent = self.unspent.saturating_add(weight);
+        if self.unspent >= CHUNK
+            && let Err(exceeded) = self.settle()
+        {
             self.report(at, OVER_BUDGET, exceeded.to_string(), None);
             return Err(Halt::File);
         }

@@ -178,6 +178,10 @@ fn parse_text(file: &str, text: &str, dialect: Dialect, before: &mut Read) -> Pa
             break;
         }
     }
+    if let Err(exceeded) = composer.settle() {
+        let finding = Diagnostic::error(Place::file(file), OVER_BUDGET, exceeded.to_string());
+        return Parsed { diagnostics: vec![finding], ..Parsed::default() };
+    }
     before.weight = composer.weight();
     out.diagnostics = composer.into_findings();
     out
