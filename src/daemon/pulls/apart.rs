@@ -21,7 +21,6 @@ use fairlead_core::catalog::Folders;
 use fairlead_core::model::diagnostic::{Diagnostic, Place};
 use fairlead_core::model::digest::CommitId;
 use fairlead_core::plan::offline::comment::{comment, without_plan};
-use fairlead_core::plan::offline::escape;
 use fairlead_core::plan::offline::print::plain;
 use fairlead_core::release::LayerCache;
 
@@ -86,7 +85,7 @@ impl Answer {
         Self {
             comment: format!(
                 "**Not checked**: {}.\n\nThis head is not looked at again; a new one is.\n{}\n",
-                escape(reason),
+                reason,
                 given_up(head)
             ),
             text: String::new(),
