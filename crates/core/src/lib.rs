@@ -13,6 +13,3 @@ pub mod plan;
 pub mod release;
 // The state machine over a fleet.
 pub mod rollout;
-
-#[cfg(test)]
-mod fuzz;

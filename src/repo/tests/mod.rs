@@ -10,7 +10,6 @@ use super::{Mirror, MirrorSettings, RepositoryUrl};
 use fairlead_core::model::digest::CommitId;
 
 mod faults;
-mod fuzz_trees;
 mod host_keys;
 mod https;
 mod measure;

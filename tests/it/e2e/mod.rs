@@ -18,7 +18,6 @@ mod moves;
 mod network;
 mod people;
 mod protected;
-mod readings;
 mod refusals;
 mod secrets;
 mod simulated;
