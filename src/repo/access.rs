@@ -6,16 +6,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use git2::{CertificateCheckStatus, Cred, CredentialType, ErrorClass, ErrorCode, RemoteCallbacks};
+use base64::engine::general_purpose::STANDARD;
+use git2::{ErrorClass, ErrorCode, RemoteCallbacks};
 use http::HeaderValue;
 
 use super::advertisement::{Advertisement, Shown};
 use super::error::{RepoError, clean, is_disk_full};
-use super::https::{Cause, OnWay, Way};
-use super::known_hosts::{Verdict, judge, pinned_types};
 use super::settings::{Access, Credentials, FetchLimits};
-use super::ssh::{self, Pins};
+use super::ssh;
+use super::ssh_key::Key;
+use super::transport::{Cause, OnWay, Peer, Way};
 use super::url::RepositoryUrl;
 use fairlead_private::{self as private, Holds};
 
@@ -42,27 +42,37 @@ impl Access {
 
     /// Reads what this fetch needs.
     pub(super) fn prepare(&self) -> Result<Session, RepoError> {
-        let login = match &self.credentials {
-            None => Login::None,
-            Some(Credentials::Token { file, user }) => {
-                let user = user.as_deref().unwrap_or(TOKEN_USER);
-                Login::Token(basic(file, user, &read_token(file)?)?)
-            }
+        let (peer, used) = match &self.credentials {
             Some(Credentials::SshKey { key_file, known_hosts_file }) => {
                 let user = self.url.user().unwrap_or("git").to_owned();
-                let key = read_text(key_file)?;
-                if let Some(problem) = ssh::key_problem(&key) {
+                let key = Key::read(&read_text(key_file)?).map_err(|problem| {
                     let reason = format!("it {problem}");
-                    return Err(RepoError::CredentialFile { path: key_file.clone(), reason });
-                }
-                Login::Ssh { user, key, known_hosts: read_text(known_hosts_file)? }
+                    RepoError::CredentialFile { path: key_file.clone(), reason }
+                })?;
+                let used =
+                    format!("the ssh key in {} ({}) for the user '{user}'", key_file.display(), key.shown());
+                let known_hosts = read_text(known_hosts_file)?;
+                (Peer::Ssh(Arc::new(ssh::Login { user, key, known_hosts })), used)
+            }
+            Some(Credentials::Token { file, user }) => {
+                let user = user.as_deref().unwrap_or(TOKEN_USER);
+                let authorization = Some(basic(file, user, &read_token(file)?)?);
+                let used = format!("the token in {}", file.display());
+                (Peer::Http { trust: self.trust()?, authorization }, used)
+            }
+            None => {
+                let used = "a request without credentials (the settings name none)".to_owned();
+                (Peer::Http { trust: self.trust()?, authorization: None }, used)
             }
         };
-        let trust = fairlead_net::Trust::system_and(self.ca_file.as_deref()).map_err(|error| {
+        Ok(Session { url: self.url.clone(), peer, used: clean(&used).into(), cause: Cause::default() })
+    }
+
+    fn trust(&self) -> Result<fairlead_net::Trust, RepoError> {
+        fairlead_net::Trust::system_and(self.ca_file.as_deref()).map_err(|error| {
             let path = self.ca_file.clone().unwrap_or_default();
             RepoError::CredentialFile { path, reason: clean(&error.to_string()) }
-        })?;
-        Ok(Session { url: self.url.clone(), login: Rc::new(login), trust, cause: Cause::default() })
+        })
     }
 }
 
@@ -77,112 +87,27 @@ fn basic(file: &Path, user: &str, token: &str) -> Result<HeaderValue, RepoError>
     Ok(value)
 }
 
-/// One connection's secrets, and what its callbacks found wrong. No `Debug`: it holds secrets.
+/// One connection's secrets, and what was found wrong with it. No `Debug`: it holds secrets.
 pub(super) struct Session {
     url: RepositoryUrl,
-    login: Rc<Login>,
-    trust: fairlead_net::Trust,
+    peer: Peer,
+    used: Arc<str>,
     cause: Cause,
 }
 
-enum Login {
-    None,
-    /// What goes into the header.
-    Token(HeaderValue),
-    Ssh {
-        user: String,
-        key: String,
-        known_hosts: String,
-    },
-}
-
 impl Session {
-    /// Connections over https that this thread makes are this session's, until what is returned is dropped. Of the
-    /// server's refs only what is `shown` comes to libgit2; to push, all do.
+    /// Connections that this thread makes are this session's, until what is returned is dropped. Of the server's refs only
+    /// what is `shown` comes to libgit2; to push, all do.
     pub(super) fn go(&self, limits: FetchLimits, shown: Option<Shown>) -> OnWay {
-        let authorization = match &*self.login {
-            Login::Token(value) => Some(value.clone()),
-            _ => None,
-        };
-        let (url, trust, cause) = (self.url.clone(), self.trust.clone(), self.cause.clone());
+        let (url, peer, used) = (self.url.clone(), self.peer.clone(), Arc::clone(&self.used));
         let listing = shown.map(|shown| Arc::new(Mutex::new(Advertisement::new(shown))));
-        OnWay::go(Way { url, authorization, trust, limits, cause, listing })
-    }
-
-    /// For a connection over ssh: asks for host keys of the pinned types alone. `beside` is the Git folder at work.
-    pub(super) fn pins(&self, beside: &Path) -> Result<Option<Pins>, RepoError> {
-        let Login::Ssh { known_hosts, .. } = &*self.login else { return Ok(None) };
-        let (host, port) = (self.url.host().unwrap_or_default(), self.url.port().unwrap_or(22));
-        Pins::set(beside, known_hosts, host, port).map(Some)
-    }
-
-    /// What the pinned types are, if a host has no key of any.
-    fn no_common_key(&self, reason: &str) -> Option<RepoError> {
-        let Login::Ssh { known_hosts, .. } = &*self.login else { return None };
-        let host = self.url.host()?.to_owned();
-        let types = pinned_types(known_hosts, &host, self.url.port().unwrap_or(22));
-        let exchange = reason.contains("exchange encryption keys") || reason.contains("key exchange");
-        (exchange && !types.is_empty()).then(|| {
-            let reason =
-                format!("it has no key of a type that knownHostsFile pins for it: {}", types.join(", "));
-            RepoError::HostKeyMismatch { host, reason }
-        })
+        OnWay::go(Way { url, peer, used, limits, cause: self.cause.clone(), listing })
     }
 
     pub(super) fn callbacks(&self, limits: FetchLimits) -> RemoteCallbacks<'static> {
         let mut callbacks = RemoteCallbacks::new();
-        self.answer_logins(&mut callbacks);
-        self.check_host_keys(&mut callbacks);
         self.watch_limits(&mut callbacks, limits);
         callbacks
-    }
-
-    /// Of ssh; over https every request shows its token.
-    fn answer_logins(&self, callbacks: &mut RemoteCallbacks<'static>) {
-        let (url, login, cause) = (self.url.clone(), Rc::clone(&self.login), self.cause.clone());
-        let mut asked = false;
-        callbacks.credentials(move |_, _, wanted| {
-            let stop = |error: RepoError| {
-                let text = error.to_string();
-                cause.set(error);
-                Err(git2::Error::from_str(&text))
-            };
-            let Login::Ssh { user, key, .. } = &*login else {
-                let reason = "ssh takes an sshKeyFile and the pinned knownHostsFile".to_owned();
-                return stop(RepoError::CredentialsMissing { url: url.clone(), reason });
-            };
-            if wanted.contains(CredentialType::USERNAME) {
-                return Cred::username(user);
-            }
-            // libgit2 asks again and again when the answer is refused.
-            if std::mem::replace(&mut asked, true) {
-                return stop(RepoError::AuthenticationFailed { url: url.clone() });
-            }
-            if wanted.contains(CredentialType::SSH_MEMORY) {
-                return Cred::ssh_key_from_memory(user, None, key, None);
-            }
-            let reason = "it takes no key".to_owned();
-            stop(RepoError::CredentialsMissing { url: url.clone(), reason })
-        });
-    }
-
-    fn check_host_keys(&self, callbacks: &mut RemoteCallbacks<'static>) {
-        let (url, login, cause) = (self.url.clone(), Rc::clone(&self.login), self.cause.clone());
-        callbacks.certificate_check(move |certificate, host| {
-            let Login::Ssh { known_hosts, .. } = &*login else {
-                return Ok(CertificateCheckStatus::CertificatePassthrough);
-            };
-            let key = certificate.as_hostkey().and_then(|key| key.hostkey()).unwrap_or_default();
-            match host_key_problem(known_hosts, host, url.port().unwrap_or(22), key) {
-                None => Ok(CertificateCheckStatus::CertificateOk),
-                Some(reason) => {
-                    let error = RepoError::HostKeyMismatch { host: clean(host), reason };
-                    let text = error.to_string();
-                    cause.set(error);
-                    Err(git2::Error::new(ErrorCode::Certificate, ErrorClass::Ssh, text))
-                }
-            }
-        });
     }
 
     fn watch_limits(&self, callbacks: &mut RemoteCallbacks<'static>, limits: FetchLimits) {
@@ -212,9 +137,6 @@ impl Session {
             return cause;
         }
         let (url, reason) = (self.url.clone(), clean(error.message()));
-        if let Some(error) = self.no_common_key(&reason) {
-            return error;
-        }
         let says = |text: &str| reason.contains(text);
         match (error.code(), error.class()) {
             _ if is_disk_full(&reason) => RepoError::DiskFull { reason },
@@ -222,7 +144,6 @@ impl Session {
             _ if says("timed out") || says("Timed out") || says("timeout") => {
                 RepoError::Timeout { url, reason }
             }
-            (ErrorCode::Auth, _) => RepoError::AuthenticationFailed { url },
             (_, ErrorClass::Indexer | ErrorClass::Zlib | ErrorClass::Sha1) => {
                 RepoError::SourceCorrupt { url, what: reason }
             }
@@ -233,26 +154,6 @@ impl Session {
             _ => RepoError::disk(format!("fetch {url}"), error),
         }
     }
-}
-
-/// Why a host's key is not taken.
-fn host_key_problem(known_hosts: &str, host: &str, port: u16, key: &[u8]) -> Option<String> {
-    let shown = STANDARD_NO_PAD.encode(ring::digest::digest(&ring::digest::SHA256, key));
-    let shown = format!("it showed {} SHA256:{shown}", key_type(key));
-    Some(match judge(known_hosts, host, port, key) {
-        Verdict::Pinned => return None,
-        Verdict::Revoked => format!("{shown}, which knownHostsFile revokes"),
-        Verdict::UnknownHost => format!("{shown}, and knownHostsFile does not name the host"),
-        Verdict::Other(types) => format!("{shown}, and knownHostsFile has {} for it", types.join(", ")),
-    })
-}
-
-/// The type that stands at the head of a key in wire form.
-fn key_type(key: &[u8]) -> String {
-    let text = key
-        .split_first_chunk::<4>()
-        .and_then(|(length, rest)| rest.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?));
-    clean(&String::from_utf8_lossy(text.unwrap_or(b"an unknown key")))
 }
 
 fn read_text(file: &Path) -> Result<String, RepoError> {

@@ -20,10 +20,11 @@ pub enum RepoError {
     UrlNotAllowed { url: String, reason: String },
     #[error("cannot use {}: {reason}", .path.display())]
     CredentialFile { path: PathBuf, reason: String },
-    #[error("{url} asks for credentials of another kind: {reason}")]
+    #[error("there are no credentials for {url}: {reason}")]
     CredentialsMissing { url: RepositoryUrl, reason: String },
-    #[error("{url} refused the credentials")]
-    AuthenticationFailed { url: RepositoryUrl },
+    /// `refused`: the kind of credential and where it comes from, never its value.
+    #[error("{url} refused {refused}")]
+    AuthenticationFailed { url: RepositoryUrl, refused: String },
     #[error("the host key of {host} is not the pinned one: {reason}")]
     HostKeyMismatch { host: String, reason: String },
     #[error("the TLS certificate of {url} is not trusted: {reason}")]
@@ -36,8 +37,8 @@ pub enum RepoError {
     Unreachable { url: RepositoryUrl, reason: String },
     #[error("{url} did not answer in time: {reason}")]
     Timeout { url: RepositoryUrl, reason: String },
-    #[error("there is no repository at {url}, or these credentials may not see it")]
-    RepositoryNotFound { url: RepositoryUrl },
+    #[error("there is no repository at {url}, or {reason}")]
+    RepositoryNotFound { url: RepositoryUrl, reason: String },
     #[error("there is no Git repository at {place}")]
     NoRepository { place: String },
     #[error("the repository {place} can't be read: {reason}")]

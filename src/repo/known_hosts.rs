@@ -2,8 +2,10 @@
 //! Pure. The first words decide nothing here but: is this key pinned for this host?
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use ring::hmac;
+
+use super::error::clean;
 
 /// What the file says of a key that a host showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +29,7 @@ pub(super) fn judge(file: &str, host: &str, port: u16, key: &[u8]) -> Verdict {
             // Host certificates are not supported: the authority's key is not the host's.
             Some(_) => {}
             None if same => pinned = true,
+            None if others.contains(&line.key_type.to_owned()) => {}
             None => others.push(line.key_type.to_owned()),
         }
     }
@@ -38,24 +41,64 @@ pub(super) fn judge(file: &str, host: &str, port: u16, key: &[u8]) -> Verdict {
     }
 }
 
-/// The keys that the file pins for a host, as lines of the plainest form, which every reader takes: no patterns, hashes or
-/// markers, and no other host.
-pub(super) fn pinned_lines(file: &str, host: &str, port: u16) -> String {
+/// Why the key that a host showed is not taken, with its fingerprint; none for a pinned one.
+pub(super) fn problem(file: &str, host: &str, port: u16, key: &[u8]) -> Option<String> {
+    let shown = STANDARD_NO_PAD.encode(ring::digest::digest(&ring::digest::SHA256, key));
+    let shown = format!("it showed {} SHA256:{shown}", key_type(key));
+    Some(match judge(file, host, port, key) {
+        Verdict::Pinned => return None,
+        Verdict::Revoked => format!("{shown}, which knownHostsFile revokes"),
+        Verdict::UnknownHost => format!("{shown}, and {}", why_unknown(file, host, port)),
+        Verdict::Other(types) => format!(
+            "{shown}, and knownHostsFile has another key of {} for it: the server's key was changed, or something else \
+             answers in its place",
+            types.join(", ")
+        ),
+    })
+}
+
+/// What the file has instead of the host, if it is something that looks like it.
+fn why_unknown(file: &str, host: &str, port: u16) -> String {
+    let (wanted, bare) = (name_of(host, port), name_of(host, 22));
+    let lines = || file.lines().filter_map(Line::parse);
+    if lines().any(|line| line.marker == Some("@cert-authority") && line.names(&wanted)) {
+        return format!(
+            "knownHostsFile names {wanted} by @cert-authority only, which is not supported: pin the host's own key"
+        );
+    }
+    if port != 22 && lines().any(|line| line.marker.is_none() && line.names(&bare)) {
+        return format!(
+            "knownHostsFile names {bare} for port 22 only: the line for this port begins with {wanted}"
+        );
+    }
+    format!("knownHostsFile does not name the host {wanted}")
+}
+
+/// The type that stands at the head of a key in wire form.
+fn key_type(key: &[u8]) -> String {
+    let text = key
+        .split_first_chunk::<4>()
+        .and_then(|(length, rest)| rest.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?));
+    clean(&String::from_utf8_lossy(text.unwrap_or(b"an unknown key")))
+}
+
+/// The types of keys that can be asked for.
+pub(super) const TYPES: &[&str] =
+    &["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"];
+
+/// The types of the keys that the file pins for a host, e.g. `ssh-rsa`, in the order in which they are asked for: a server
+/// has one key of each.
+pub(super) fn pinned_types(file: &str, host: &str, port: u16) -> Vec<String> {
     let wanted = name_of(host, port);
     let lines: Vec<_> = file.lines().filter_map(Line::parse).filter(|line| line.names(&wanted)).collect();
     let revoked = |key: &[u8]| lines.iter().any(|line| line.marker == Some("@revoked") && line.key == key);
     let pinned = lines.iter().filter(|line| line.marker.is_none() && !revoked(&line.key));
-    pinned.map(|line| format!("{wanted} {} {}\n", line.key_type, STANDARD.encode(&line.key))).collect()
-}
-
-/// The types of the keys that the file pins for a host, e.g. `ssh-rsa`.
-pub(super) fn pinned_types(file: &str, host: &str, port: u16) -> Vec<String> {
-    let lines = pinned_lines(file, host, port);
-    let mut types: Vec<_> =
-        lines.lines().filter_map(|line| Some(line.split(' ').nth(1)?.to_owned())).collect();
-    types.sort();
-    types.dedup();
-    types
+    let types: Vec<_> = pinned.map(|line| key_type(&line.key)).collect();
+    TYPES
+        .iter()
+        .filter(|name| types.iter().any(|pinned| pinned == *name))
+        .map(|name| (*name).to_owned())
+        .collect()
 }
 
 /// OpenSSH writes hosts on other ports as `[host]:port`.

@@ -273,7 +273,10 @@ const MARKER: &str = "fairlead-mirror";
 
 fn open_source(path: &Path, access: &Access) -> Result<Repository, RepoError> {
     source::open(path, access.url.as_str()).map_err(|error| match error {
-        RepoError::NoRepository { .. } => RepoError::RepositoryNotFound { url: access.url.clone() },
+        RepoError::NoRepository { .. } => {
+            let reason = "it is no folder of a repository".to_owned();
+            RepoError::RepositoryNotFound { url: access.url.clone(), reason }
+        }
         error => error,
     })
 }

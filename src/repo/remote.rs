@@ -43,7 +43,6 @@ fn fetch(
 ) -> Result<Refs, RepoError> {
     let session = access.prepare()?;
     let way = session.go(limits, Some(shown));
-    let _pins = session.pins(mirror.path())?;
     let failed = |error: git2::Error| session.error(&error);
     let url = access.url.as_str();
     let mut remote = mirror.remote_anonymous(url).map_err(failed)?;

@@ -17,8 +17,6 @@ use super::folder::Folder;
 use super::{loose, source};
 use fairlead_core::model::digest::{CommitId, TreeId};
 
-/// Until when a connection to a server must stand: a forge answers one in well under a second.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a server may say nothing: one that counts objects sends its progress.
 pub(super) const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Handles that are kept open when idle.
@@ -68,12 +66,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Sets what holds for every use of libgit2 in this process; cheap after the first call.
 pub(super) fn prepare() -> Result<(), RepoError> {
-    let options = super::options::Options {
-        connect_timeout: CONNECT_TIMEOUT,
-        silence_timeout: SILENCE_TIMEOUT,
-        object_cache: 16 << 20,
-    };
-    super::options::configure(options)
+    super::options::configure(super::options::Options { object_cache: 16 << 20 })
         .map_err(|reason| RepoError::Failed { doing: "prepare libgit2".into(), reason })
 }
 

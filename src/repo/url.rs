@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
 use super::error::{RepoError, clean_to};
@@ -37,6 +38,8 @@ enum Place {
         host: String,
         port: u16,
         user: Option<String>,
+        /// As the server's program gets it.
+        path: String,
     },
 }
 
@@ -73,6 +76,13 @@ impl RepositoryUrl {
     pub(super) fn user(&self) -> Option<&str> {
         match &self.0.place {
             Place::Ssh { user, .. } => user.as_deref(),
+            _ => None,
+        }
+    }
+    /// The repository's path on the server, of ssh, as Git sends it: `/~user` is the user's home.
+    pub(super) fn ssh_path(&self) -> Option<String> {
+        match &self.0.place {
+            Place::Ssh { path, .. } => Some(path.clone()),
             _ => None,
         }
     }
@@ -186,7 +196,14 @@ fn ssh(rest: &str) -> Result<Place, &'static str> {
     let (user, address) = user_of(authority)?;
     let (host, port) = host_port(address, 22)?;
     non_empty_path(path)?;
-    Ok(Place::Ssh { host, port, user })
+    // Git takes `%20` for a space here, and not in `host:path`.
+    let decoded = percent_decode_str(path).decode_utf8().map_err(|_| "its path is not UTF-8")?;
+    if decoded.chars().any(char::is_control) {
+        return Err("its path holds control characters");
+    }
+    non_empty_path(&decoded)?;
+    let path = if decoded.starts_with('~') { decoded.into_owned() } else { format!("/{decoded}") };
+    Ok(Place::Ssh { host, port, user, path })
 }
 
 fn scp_form(authority: &str, path: &str) -> Result<Place, &'static str> {
@@ -196,7 +213,9 @@ fn scp_form(authority: &str, path: &str) -> Result<Place, &'static str> {
     if path.split('/').next().is_some_and(|first| first.contains('@')) {
         return Err("it holds a password before '@'; name key files under 'credentials'");
     }
-    Ok(Place::Ssh { host, port, user })
+    // `host:/~user/x` is Git's other way to write `host:~user/x`.
+    let path = path.strip_prefix('/').filter(|rest| rest.starts_with('~')).unwrap_or(path).to_owned();
+    Ok(Place::Ssh { host, port, user, path })
 }
 
 fn non_empty_path(path: &str) -> Result<(), &'static str> {
@@ -213,11 +232,14 @@ fn user_of(authority: &str) -> Result<(Option<String>, &str), &'static str> {
     if user.contains(':') {
         return Err("it holds a password; name key files under 'credentials'");
     }
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    if user.is_empty() || user.starts_with('-') || !user.chars().all(plain) {
+    // Some servers take mail addresses for users.
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-+@%".contains(c);
+    let user = if user.chars().all(plain) { percent_decode_str(user).decode_utf8().ok() } else { None };
+    let user = user.ok_or("its user is not a plain name")?;
+    if user.is_empty() || user.starts_with('-') || user.chars().any(|c| c.is_control() || c == ':') {
         return Err("its user is not a plain name");
     }
-    Ok((Some(user.to_owned()), host))
+    Ok((Some(user.into_owned()), host))
 }
 
 fn host_port(authority: &str, default: u16) -> Result<(String, u16), &'static str> {

@@ -124,7 +124,6 @@ pub fn push(repo: &Path, access: &Access, branch: &str, to: &str) -> Result<(), 
     let session = access.prepare()?;
     let limits = FetchLimits::default();
     let _way = session.go(limits, None);
-    let _pins = session.pins(repo.path())?;
     let rejected = std::cell::RefCell::new(None);
     let result = {
         let mut callbacks = session.callbacks(limits);

@@ -50,11 +50,7 @@ pub struct Connector {
 impl Connector {
     /// Connects over TLS.
     pub fn new(route: Route, trust: Trust, protocols: Protocols) -> Self {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        // Without it HTTP/2 waits out delayed acknowledgements, 40 ms each.
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let tcp = tcp();
         let Trust { mut config, described } = trust;
         config.alpn_protocols = match protocols {
             Protocols::Http1 => vec![b"http/1.1".to_vec()],
@@ -140,6 +136,32 @@ impl Connector {
         }
         Ok(Box::new(tcp))
     }
+}
+
+fn tcp() -> HttpConnector {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    // Without it HTTP/2 waits out delayed acknowledgements, 40 ms each.
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    tcp
+}
+
+/// A bare TCP connection to a host, for protocols that are encrypted in their own way; never through a proxy.
+///
+/// `host`: a name or an address, an IPv6 address without brackets.
+///
+/// # Errors
+/// There is no such host, or it does not answer in time.
+pub async fn dial(host: &str, port: u16, keep_alive: Duration) -> Result<TcpStream, ConnectFailure> {
+    let place = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+    let address = format!("http://{place}/").parse::<Uri>();
+    let address = address
+        .map_err(|_| ConnectFailure::new(Failed::Unreachable, format!("{place} is not an address")))?;
+    let mut tcp = tcp();
+    tcp.set_keepalive(Some(keep_alive));
+    let dialed = tcp.call(address).await;
+    Ok(dialed.map_err(|error| tcp_failure(&error, &place, false))?.into_inner())
 }
 
 /// A tunnel through a proxy that is spoken to over TLS.

@@ -23,7 +23,7 @@ mod trust;
 mod tunnel;
 
 pub use again::Again;
-pub use connector::{Connector, Protocols, Stream};
+pub use connector::{Connector, Protocols, Stream, dial};
 pub use failure::{ConnectFailure, Failed, connect_failure_of, explain, explain_known, io_words};
 pub use pem::{Identity, decode_base64};
 pub use proxy::{Proxies, Proxy, Route};

@@ -10,8 +10,9 @@ use std::time::Instant;
 use http::{Request, StatusCode};
 use http_body_util::Full;
 
-use super::super::https::{Way, connect, failed};
+use super::super::https::{connect, failed};
 use super::super::settings::FetchLimits;
+use super::super::transport::{Peer, Way};
 use super::super::{
     Author, Credentials, History, Mirror, MirrorSettings, RepoError, commit_restoring, create_branch, push,
 };
@@ -176,11 +177,12 @@ fn a_proxy_of_the_environment_sees_only_a_tunnel() {
     let url = server.url("x.git");
     let trust = Trust::system_and(Some(&server.ca)).unwrap();
     let (limits, cause) = (FetchLimits::default(), Default::default());
-    let way = Way { url: url.parse().unwrap(), authorization: None, trust, limits, cause, listing: None };
+    let peer = Peer::Http { trust, authorization: None };
+    let way = Way { url: url.parse().unwrap(), peer, used: "nothing".into(), limits, cause, listing: None };
     let status = |variables: &[(&str, &str)]| {
         let value =
             |name: &str| variables.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
-        let ask = connect(&way, Route::Environment(Arc::new(Proxies::read(value))));
+        let ask = connect(&way, Route::Environment(Arc::new(Proxies::read(value)))).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let request = Request::get(&url).body(Full::default()).unwrap();
         let answer = runtime.block_on(ask(request)).map_err(|error| failed(&way.url, &error));

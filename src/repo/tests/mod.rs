@@ -16,6 +16,7 @@ mod measure;
 mod mirror;
 mod server;
 mod ssh;
+mod ssh_faults;
 mod trees;
 mod urls;
 mod versions;

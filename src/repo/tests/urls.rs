@@ -40,6 +40,35 @@ fn https_ssh_and_local_paths_are_allowed() {
 }
 
 #[test]
+fn the_path_that_a_server_gets_over_ssh_is_the_one_that_git_sends() {
+    for (text, path) in [
+        ("ssh://git@git.example.com/platform/fleet.git", "/platform/fleet.git"),
+        ("ssh://git@git.example.com:2222/a%20b/it's.git", "/a b/it's.git"),
+        ("ssh://git@git.example.com/~ann/fleet", "~ann/fleet"),
+        ("git@git.example.com:platform/fleet.git", "platform/fleet.git"),
+        ("git@git.example.com:/srv/fleet.git", "/srv/fleet.git"),
+        ("git@git.example.com:~ann/fleet", "~ann/fleet"),
+        ("git@git.example.com:/~ann/fleet", "~ann/fleet"),
+        ("git@git.example.com:a%20b", "a%20b"),
+    ] {
+        assert_eq!(parse(text).unwrap().ssh_path().as_deref(), Some(path), "{text}");
+    }
+    assert_eq!(parse("https://git.example.com/fleet.git").unwrap().ssh_path(), None);
+    for (text, user) in [
+        ("ssh://ann@example.com@source.example.com:2022/p/fleet", "ann@example.com"),
+        ("ssh://ann%40example.com@source.example.com/p/fleet", "ann@example.com"),
+        ("ann+ci@git.example.com:fleet", "ann+ci"),
+    ] {
+        assert_eq!(parse(text).unwrap().user(), Some(user), "{text}");
+    }
+    for text in
+        ["ssh://git.example.com/a%0ab", "ssh://git.example.com/%ff", "ssh://git.example.com/%2doption"]
+    {
+        assert_eq!(parse(text).unwrap_err().label(), "url-not-allowed", "{text}");
+    }
+}
+
+#[test]
 fn threat_git_url_tricks() {
     let tricks = [
         "",
@@ -70,6 +99,9 @@ fn threat_git_url_tricks() {
         "ssh://-oProxyCommand=x/fleet",
         "ssh://git:hunter2@git.example.com/fleet",
         "ssh://-x@git.example.com/fleet",
+        "ssh://%2dx@git.example.com/fleet",
+        "ssh://git%3ahunter2@git.example.com/fleet",
+        "ssh://a%0ab@git.example.com/fleet",
         "ssh://git@git.example.com/-upload",
         "git@-oProxyCommand=x:fleet",
         "git@git.example.com:-fleet",
