@@ -45,13 +45,13 @@ impl Access {
         let (peer, used) = match &self.credentials {
             Some(Credentials::SshKey { key_file, known_hosts_file }) => {
                 let user = self.url.user().unwrap_or("git").to_owned();
-                let key = Key::read(&read_text(key_file)?).map_err(|problem| {
+                let key = Key::read(&read_text(key_file, Holds::Secret)?).map_err(|problem| {
                     let reason = format!("it {problem}");
                     RepoError::CredentialFile { path: key_file.clone(), reason }
                 })?;
                 let used =
                     format!("the ssh key in {} ({}) for the user '{user}'", key_file.display(), key.shown());
-                let known_hosts = read_text(known_hosts_file)?;
+                let known_hosts = read_text(known_hosts_file, Holds::Settings)?;
                 (Peer::Ssh(Arc::new(ssh::Login { user, key, known_hosts })), used)
             }
             Some(Credentials::Token { file, user }) => {
@@ -156,17 +156,16 @@ impl Session {
     }
 }
 
-fn read_text(file: &Path) -> Result<String, RepoError> {
+fn read_text(file: &Path, holds: Holds) -> Result<String, RepoError> {
     let failed = |reason: String| RepoError::CredentialFile { path: file.to_owned(), reason };
-    let bytes =
-        private::read(file, Holds::Secret, MAX_SECRET_FILE).map_err(|error| failed(error.to_string()))?;
+    let bytes = private::read(file, holds, MAX_SECRET_FILE).map_err(|error| failed(error.to_string()))?;
     String::from_utf8(bytes).map_err(|_| failed("it is not text".to_owned()))
 }
 
 fn read_token(file: &Path) -> Result<String, RepoError> {
     let failed =
         |reason: &str| RepoError::CredentialFile { path: file.to_owned(), reason: reason.to_owned() };
-    let text = read_text(file)?;
+    let text = read_text(file, Holds::Secret)?;
     let token = text.lines().next().unwrap_or_default().trim();
     if token.is_empty() {
         return Err(failed("its first line is empty"));
