@@ -114,7 +114,7 @@ fn a_program_that_does_not_serve_is_told_as_what_it_does() {
         ("printf '0034ERR access denied, ask the platform team for it\\n'", "unreachable", "access denied"),
         ("true", "unreachable", "ended before all was there"),
         ("printf 00", "unreachable", "ended before all was there"),
-        ("printf 0000", "unreachable", ""),
+        ("printf 0000", "empty-repository", "has no commits"),
     ] {
         let served = Served::new(program);
         served.world.commit("main", &[("a", Some("1"))]);
