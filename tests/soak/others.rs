@@ -9,6 +9,7 @@ use serde_json::json;
 use super::aim::Goal;
 use super::content::{Content, map_path};
 use super::stage::list;
+use super::tap::read_ledger;
 use super::{World, Wrong};
 
 impl World {
@@ -61,7 +62,24 @@ impl World {
         self.say("  the finalizer is removed".to_owned());
         self.free(&clusters, &path)?;
         self.settle(&goal, &BTreeSet::new(), self.patience)?;
+        self.forgotten(&clusters, &map)?;
         self.arrive(&goal)
+    }
+
+    /// Waits until the ledgers have forgotten an object: that costs a write, which is none of the next step.
+    fn forgotten(&self, clusters: &BTreeSet<String>, map: &str) -> Result<(), Wrong> {
+        let (start, name) = (Instant::now(), format!("\"name\":\"{map}\""));
+        let knows = |cluster: &&String| {
+            let ledgers = self.stage.ledgers(cluster);
+            ledgers.iter().filter_map(read_ledger).any(|ledger| ledger["objects"].to_string().contains(&name))
+        };
+        while let Some(cluster) = clusters.iter().find(knows) {
+            if start.elapsed() > self.patience {
+                return Err(format!("{cluster}: the ledger still has {map}"));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
     }
 
     fn free(&mut self, clusters: &BTreeSet<String>, path: &str) -> Result<(), Wrong> {
