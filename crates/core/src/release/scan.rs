@@ -13,7 +13,8 @@ pub const MAX_DEPTH: usize = 12;
 pub const MAX_IN_TEXT: usize = 64;
 
 pub const OPENING: &str = "${{";
-const ESCAPED: &str = "$${{";
+/// What makes an opening a text.
+const ESCAPE: char = '$';
 
 /// CEL reserves the word `var`, so that its parser refuses it: it is given this name of equal length.
 pub const VAR: &str = "__v";
@@ -53,8 +54,9 @@ pub fn split(text: &str) -> Vec<Part> {
     let mut rest = text;
     let mut nth = 0;
     while let Some(start) = rest.find(OPENING) {
-        if start > 0 && rest[start - 1..].starts_with(ESCAPED) {
-            literal.push_str(&rest[..start - 1]);
+        // By its end: one byte before the opening is not where a character begins, if it is not ASCII.
+        if let Some(before) = rest[..start].strip_suffix(ESCAPE) {
+            literal.push_str(before);
             literal.push_str(OPENING);
             rest = &rest[start + OPENING.len()..];
         } else {
@@ -219,6 +221,10 @@ mod tests {
             ("a-${{var.a}}-${{ var.b }}.c", &["t:a-", "e0:var.a", "t:-", "e1:var.b", "t:.c"]),
             ("$${{ var.a }}", &["t:${{ var.a }}"]),
             ("x$${{y${{ var.a }}", &["t:x${{y", "e1:var.a"]),
+            (
+                "é${{ var.a }}\u{feff}$${{\u{2028}${{",
+                &["t:é", "e0:var.a", "t:\u{feff}${{\u{2028}", "w2:the expression has no end"],
+            ),
             (r#"${{ "}}" + '}}' }}"#, &[r#"e0:"}}" + '}}'"#]),
             (r#"${{ "\"}}" }}!"#, &[r#"e0:"\"}}""#, "t:!"]),
             (r#"${{ r"\" }}!"#, &[r#"e0:r"\""#, "t:!"]),
