@@ -165,7 +165,7 @@ fn faults() -> Vec<Fault> {
             &["profile name 'other'", "there is no 'profiles/same/x'"],
         ),
         // Targets.
-        edit(ONE, "region: eu", "region: mars", &["'mars' is not a value"]),
+        edit(ONE, "region: eu", "region: mars", &["'mars' is not allowed"]),
         edit(ONE, "  suspend: false\n", "  suspend: false\n  suspned: true\n", &["unknown key 'suspned'"]),
         edit(
             ONE,
@@ -188,7 +188,7 @@ fn faults() -> Vec<Fault> {
             format!(
                 "{HEAD} ClusterTarget\nmetadata: {{name: two, labels: {{segment: retail}}}}\nspec: {{variables: {{region: pluto}}}}\n"
             ),
-            &["target name 'two'", "'pluto' is not a value"],
+            &["target name 'two'", "'pluto' is not allowed"],
         ),
         // Fleets.
         edit(
