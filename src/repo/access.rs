@@ -58,11 +58,11 @@ impl Access {
                 let user = user.as_deref().unwrap_or(TOKEN_USER);
                 let authorization = Some(basic(file, user, &read_token(file)?)?);
                 let used = format!("the token in {}", file.display());
-                (Peer::Http { trust: self.trust()?, authorization }, used)
+                (Peer::Http { trust: Box::new(self.trust()?), authorization }, used)
             }
             None => {
                 let used = "a request without credentials (the settings name none)".to_owned();
-                (Peer::Http { trust: self.trust()?, authorization: None }, used)
+                (Peer::Http { trust: Box::new(self.trust()?), authorization: None }, used)
             }
         };
         Ok(Session { url: self.url.clone(), peer, used: clean(&used).into(), cause: Cause::default() })

@@ -204,7 +204,7 @@ pub(super) fn connect(way: &Way, route: Route) -> Result<Box<Ask>, RepoError> {
         let reason = "it is not an address of http".to_owned();
         return Err(RepoError::UrlNotAllowed { url: way.url.to_string(), reason });
     };
-    let connector = Connector::new(route, trust.clone(), Protocols::Http1)
+    let connector = Connector::new(route, (**trust).clone(), Protocols::Http1)
         .keep_alive(KEEP_ALIVE)
         .allow_plain(way.url.is_plain());
     let client = Client::builder(TokioExecutor::new()).timer(TokioTimer::new()).build(connector);

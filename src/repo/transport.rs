@@ -44,7 +44,7 @@ pub(super) struct Way {
 /// Which server is believed, and what it is shown.
 #[derive(Clone)]
 pub(super) enum Peer {
-    Http { trust: Trust, authorization: Option<HeaderValue> },
+    Http { trust: Box<Trust>, authorization: Option<HeaderValue> },
     Ssh(Arc<ssh::Login>),
 }
 

@@ -177,7 +177,7 @@ fn a_proxy_of_the_environment_sees_only_a_tunnel() {
     let url = server.url("x.git");
     let trust = Trust::system_and(Some(&server.ca)).unwrap();
     let (limits, cause) = (FetchLimits::default(), Default::default());
-    let peer = Peer::Http { trust, authorization: None };
+    let peer = Peer::Http { trust: Box::new(trust), authorization: None };
     let way = Way { url: url.parse().unwrap(), peer, used: "nothing".into(), limits, cause, listing: None };
     let status = |variables: &[(&str, &str)]| {
         let value =

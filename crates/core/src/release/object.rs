@@ -102,26 +102,7 @@ pub(super) fn check(
             wrong(&pointer, "server-field", message, "remove it; it comes from 'kubectl get -o yaml'");
         }
     }
-    if let Ok(namespace) = text(object, "/metadata/namespace")
-        && namespace == OWN_NAMESPACE
-    {
-        wrong(
-            "/metadata/namespace",
-            "own-namespace",
-            own_namespace("objects in"),
-            "choose another namespace",
-        );
-    }
-    if text(object, "/kind").is_ok_and(|kind| kind == "Namespace")
-        && text(object, "/metadata/name").is_ok_and(|name| name == OWN_NAMESPACE)
-    {
-        wrong(
-            "/metadata/name",
-            "own-namespace",
-            own_namespace("the namespace"),
-            "remove it; Fairlead makes it",
-        );
-    }
+    found.extend(check_own_namespace(object, place, open));
     found.extend(check_stamps(object, place, open));
     if let (Ok(api_version), Ok(kind)) = (texts[0].1, texts[1].1)
         && !open("/apiVersion")
@@ -136,6 +117,23 @@ pub(super) fn check(
     let (group, version) = split_api_version(api_version);
     let key = ObjectKey::new(group, kind, namespace.unwrap_or_default(), name);
     Ok((key, version.to_owned()))
+}
+
+/// Whether an object lies where Fairlead keeps its own, or is that namespace.
+fn check_own_namespace(object: &Value, place: PlaceOf<'_>, open: Open<'_>) -> Vec<Diagnostic> {
+    let is_ours =
+        |pointer: &str| text(object, pointer).is_ok_and(|name| name == OWN_NAMESPACE) && !open(pointer);
+    let mut found = Vec::new();
+    let mut refuse = |pointer: &str, what: &str, hint: &str| {
+        found.push(Diagnostic::error(place(pointer), "own-namespace", own_namespace(what)).hint(hint));
+    };
+    if is_ours("/metadata/namespace") {
+        refuse("/metadata/namespace", "objects in", "choose another namespace");
+    }
+    if text(object, "/kind").is_ok_and(|kind| kind == "Namespace") && is_ours("/metadata/name") {
+        refuse("/metadata/name", "the namespace", "remove it; Fairlead makes it");
+    }
+    found
 }
 
 #[derive(Clone, Copy)]
