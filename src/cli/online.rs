@@ -269,8 +269,7 @@ impl Show for Events {
 /// `base v1.4.2, web 1111111`: a tag says more than its commit.
 fn versions(profiles: &[ProfileRevision]) -> String {
     let shown = |one: &ProfileRevision| {
-        let version = one.tag.as_deref().and_then(|tag| tag.rsplit('/').next());
-        format!("{} {}", one.profile, version.map_or_else(|| one.commit.short(), str::to_owned))
+        format!("{} {}", one.profile, one.short_tag().map_or_else(|| one.commit.short(), str::to_owned))
     };
     profiles.iter().map(shown).collect::<Vec<_>>().join(", ")
 }

@@ -40,11 +40,16 @@ pub struct ProfileRevision {
 }
 
 impl ProfileRevision {
+    /// `v1.4.2`: the tag without the profile's name in front, which says nothing new.
+    pub fn short_tag(&self) -> Option<&str> {
+        self.tag.as_deref().and_then(|tag| tag.rsplit('/').next())
+    }
+
     /// `v1.4.2 (1111111)`, or the commit alone. The profile's name in front of its own tag is left out.
     pub fn version(&self) -> String {
         let commit = self.commit.short();
-        match &self.tag {
-            Some(tag) => format!("{} ({commit})", tag.rsplit('/').next().unwrap_or(tag)),
+        match self.short_tag() {
+            Some(tag) => format!("{tag} ({commit})"),
             None => commit,
         }
     }
